@@ -1,0 +1,3 @@
+"""Moorage: an OCI-compatible private registry."""
+
+__version__ = "0.1.0"

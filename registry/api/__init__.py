@@ -1,0 +1,1 @@
+"""The HTTP door: parse, authorise, call core, render. Files are named by endpoint."""

@@ -1,0 +1,158 @@
+"""`/v2/<name>/blobs/<digest>` (dist-spec: Pulling blobs, Deleting Blobs)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from registry.api.calls import V2_HEADERS, Call, empty
+from registry.errors import BlobUnknown
+from registry.model.digests import Digest
+from registry.model.ranges import ByteRange, parse_range
+from storage.contract import OpenObject
+
+_TYPE = "application/octet-stream"
+# Up to this many bytes are sent without asking whether anybody still reads them.
+_UNWATCHED = 1 << 20
+
+
+async def get(call: Call) -> Response:
+    """A blob, or the ranges of it that were asked for."""
+    digest = _digest(call)
+    headers = {
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Cache-Control": "max-age=31536000, immutable",
+        "Accept-Ranges": "bytes",
+        "Content-Type": _TYPE,
+    }
+    assert call.name is not None
+    if call.method == "HEAD":
+        info = await call.repository.blob(digest, may_push=call.may("push", call.name))
+        if call.is_held(digest):
+            return empty(304, headers)
+        return Response(headers={**headers, "Content-Length": str(info.size_bytes)})
+    if call.is_held(digest):
+        await call.repository.blob(digest, may_push=False)
+        return empty(304, headers)
+    asked = call.request.headers.get("range")
+    if asked is not None and call.request.headers.get("if-range", f'"{digest}"') == f'"{digest}"':
+        info = await call.repository.blob(digest, may_push=False)
+        ranges = parse_range(asked, info.size_bytes)
+        if ranges is not None:
+            return BlobResponse(call, digest, headers, ranges, info.size_bytes)
+    return BlobResponse(call, digest, headers)
+
+
+async def delete(call: Call) -> Response:
+    """Take a blob from the repository, if no manifest of it refers to the blob."""
+    await call.repository.delete_blob(_digest(call))
+    return empty(202, {})
+
+
+class BlobResponse(Response):
+    """A blob's bytes on their way; opened before the head is sent, so that a 404 still can be."""
+
+    def __init__(
+        self,
+        call: Call,
+        digest: Digest,
+        headers: dict[str, str],
+        ranges: Sequence[ByteRange] | None = None,
+        size_bytes: int = 0,
+    ) -> None:
+        self._repository = call.repository
+        self._digest = digest
+        self._head = {**headers, **V2_HEADERS}
+        self._ranges = ranges
+        self._size = size_bytes
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI)
+        """Send the whole, one range, or several as `multipart/byteranges` in the order asked for."""
+        if self._ranges is None:
+            async with self._repository.open_blob(self._digest) as opened:
+                await self._send_one(receive, send, 200, opened)
+        elif len(self._ranges) == 1:
+            only = self._ranges[0]
+            async with self._repository.open_blob(self._digest, only.start, only.end) as opened:
+                self._head["Content-Range"] = self._content_range(only)
+                await self._send_one(receive, send, 206, opened)
+        else:
+            await self._send_parts(receive, send, self._ranges)
+
+    async def _send_one(self, receive: Receive, send: Send, status: int, opened: OpenObject) -> None:
+        size = opened.end - opened.start
+        await self._start(send, status, size)
+        async with _watching(receive, size) as gone:
+            await _stream(send, opened, gone)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_parts(self, receive: Receive, send: Send, ranges: Sequence[ByteRange]) -> None:
+        boundary = secrets.token_hex(16)
+        heads = [
+            f"\r\n--{boundary}\r\nContent-Type: {_TYPE}\r\nContent-Range: {self._content_range(part)}\r\n\r\n"
+            for part in ranges
+        ]
+        tail = f"\r\n--{boundary}--\r\n"
+        size = sum(part.end - part.start for part in ranges) + sum(map(len, heads)) + len(tail)
+        self._head["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        async with _watching(receive, size) as gone:
+            for number, (head, part) in enumerate(zip(heads, ranges, strict=True)):
+                async with AsyncExitStack() as stack:
+                    opened = await stack.enter_async_context(
+                        self._repository.open_blob(self._digest, part.start, part.end)
+                    )
+                    if number == 0:
+                        await self._start(send, 206, size)
+                    await send({"type": "http.response.body", "body": head.encode(), "more_body": True})
+                    await _stream(send, opened, gone)
+                if gone():
+                    break
+        await send({"type": "http.response.body", "body": tail.encode(), "more_body": False})
+
+    async def _start(self, send: Send, status: int, size_bytes: int) -> None:
+        headers = {**self._head, "Content-Length": str(size_bytes)}
+        raw = [(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+
+    def _content_range(self, part: ByteRange) -> str:
+        return f"bytes {part.start}-{part.end - 1}/{self._size}"
+
+
+async def _stream(send: Send, opened: OpenObject, gone: Callable[[], bool]) -> None:
+    async for piece in opened.chunks():
+        if gone():
+            return
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+@asynccontextmanager
+async def _watching(receive: Receive, size_bytes: int) -> AsyncIterator[Callable[[], bool]]:
+    """Whether the client has gone, while so many bytes are sent: to send says nothing of it."""
+    if size_bytes <= _UNWATCHED:
+        yield lambda: False
+        return
+    watch = asyncio.create_task(_disconnected(receive))
+    try:
+        yield watch.done
+    finally:
+        watch.cancel()
+        await asyncio.wait([watch])
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _digest(call: Call) -> Digest:
+    digest = Digest.parse(call.reference)
+    if not digest.supported:
+        raise BlobUnknown(detail={"name": call.name, "digest": str(digest)})
+    return digest

@@ -1,0 +1,68 @@
+"""A request's body as core reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from registry.errors import ManifestTooLarge, SizeInvalid
+
+_LENGTH_DIGITS = 19  # what 64 bits hold
+
+
+class RequestBody:
+    """The bytes of a request in the order of their arrival, never more of them in memory than one piece.
+
+    A client that disconnects ends the body normally, with `cut_off` set: what arrived is kept where that
+    makes sense, and nobody is left to read an error. Raises SizeInvalid when the body ends before its length
+    and the client is still there.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._receive = request.receive
+        self.length = _length(request)
+        self.cut_off = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.cut_off = self.length is None or seen < self.length
+                return
+            piece = message.get("body", b"")
+            if piece:
+                seen += len(piece)
+                yield piece
+            if not message.get("more_body", False):
+                if self.length is not None and seen < self.length:
+                    self.cut_off = True
+                    raise SizeInvalid(f"the body has {seen} bytes and Content-Length says {self.length}")
+                return
+
+    async def read(self, limit: int) -> bytes:
+        """All of a small body. Raises ManifestTooLarge beyond `limit` bytes, SizeInvalid when cut off."""
+        too_large = f"the manifest is larger than this registry's limit of {limit} bytes (manifests.max_size)"
+        if self.length is not None and self.length > limit:
+            raise ManifestTooLarge(too_large)
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if size > limit:
+                raise ManifestTooLarge(too_large)
+            pieces.append(piece)
+        if self.cut_off:
+            raise SizeInvalid("the connection broke before the manifest had arrived whole")
+        return b"".join(pieces)
+
+
+def _length(request: Request) -> int | None:
+    told = request.headers.get("content-length")
+    if told is not None:
+        # The HTTP parser has seen to it that these are digits, but not that they are few.
+        if len(told) > _LENGTH_DIGITS:
+            raise SizeInvalid(f"Content-Length has {len(told)} digits; no body is that long")
+        return int(told)
+    return None if "transfer-encoding" in request.headers else 0

@@ -1,0 +1,43 @@
+"""What the command line needs of the composition root, imported when it is needed: `version` needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Protocol, cast
+
+from registry.config import Config
+from registry.work.operations import Operations
+
+OnReady = Callable[[Mapping[str, str]], None]
+
+
+class Composition(Protocol):
+    """The composition root as the command line sees it."""
+
+    def serve(self, config: Config, on_ready: OnReady) -> int:
+        """Serve until told to end; `on_ready` gets the URL by listener. The exit code."""
+        ...
+
+    def operations(self, config: Config) -> Operations:
+        """The table of operations on the configured storage; opens nothing until it is entered."""
+        ...
+
+
+class Imported:
+    """The real one."""
+
+    def serve(self, config: Config, on_ready: OnReady) -> int:
+        """Serve until told to end."""
+        from registry.server import Deferred, serve
+
+        # By name: a parent of workers must not import what only they need.
+        return serve(config, config.log, Deferred("registry.app:build", config), on_ready)
+
+    def operations(self, config: Config) -> Operations:
+        """The table of operations."""
+        return _root().operations(config)
+
+
+def _root() -> Composition:
+    return cast(Composition, import_module("registry.app"))

@@ -1,0 +1,67 @@
+"""`moorage config check` and `moorage config show`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+import typer
+
+from registry.cli.exits import told
+from registry.cli.options import ConfigOption, JsonOption, RootOption
+from registry.cli.rendering import printable, table
+from registry.config import Config, Resolved, resolve
+from registry.config import check as found_good
+
+
+def add_config(app: typer.Typer) -> None:
+    """Offer the commands."""
+    noun = typer.Typer(help="Look at the configuration without serving.", no_args_is_help=True)
+    app.add_typer(noun, name="config")
+
+    @noun.command()
+    def check(config: ConfigOption = None, root: RootOption = None, as_json: JsonOption = False) -> None:
+        """Say everything that is wrong with settings, certificate and access rules, or that nothing is."""
+        with told(as_json=as_json):
+            sound = found_good(config, os.environ, {"--root": root})
+        policy = sound.policy
+        rules = 0 if policy.rules is None else len(policy.rules)
+        changed = sum(source.kind != "default" for source in sound.resolved.sources.values())
+        if as_json:
+            print(json.dumps({"sound": True, "changed": changed, "rules": rules}))
+        else:
+            print(f"The configuration is sound: {changed} settings come from file, environment or flags.")
+            print(
+                f"Access rules: {rules}."
+                if policy.rules is not None
+                else "There are no access rules: everything is allowed, on this machine only."
+            )
+
+    @noun.command()
+    def show(config: ConfigOption = None, root: RootOption = None, as_json: JsonOption = False) -> None:
+        """Show every setting with its value and where that comes from; secrets stay hidden."""
+        with told(as_json=as_json):
+            resolved = resolve(config, os.environ, {"--root": root})
+        rows = described(resolved)
+        if as_json:
+            print(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}))
+            return
+        cells = [(name, printable(json.dumps(value)), source) for name, value, source in rows]
+        print("\n".join(table(("SETTING", "VALUE", "SOURCE"), cells)))
+
+
+def described(resolved: Resolved[Config]) -> list[tuple[str, object, str]]:
+    """Name, value as it would be written, and source of every setting; an absent section is one null."""
+    dump = resolved.config.model_dump(mode="json")
+    rows: dict[str, tuple[str, object, str]] = {}
+    for name, source in resolved.sources.items():
+        found: object = dump
+        path = []
+        for step in name.split("."):
+            if not isinstance(found, Mapping):
+                break
+            path.append(step)
+            found = found[step]
+        rows.setdefault(".".join(path), (".".join(path), found, str(source)))
+    return list(rows.values())

@@ -1,0 +1,71 @@
+"""Progress on standard error: a bar on a terminal, JSON lines for programs, nothing elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from registry.model.units import format_size
+from registry.work.operations import Progress
+
+Report = Callable[[Progress], None]
+
+
+@contextmanager
+def reporting(*, as_json: bool) -> Iterator[Report]:
+    """What to call with each progress."""
+    if as_json:
+        yield _line
+    elif sys.stderr.isatty():
+        with _bar() as report:
+            yield report
+    else:
+        yield _nothing
+
+
+def amount(progress: Progress) -> str:
+    """How far it is, in words: `3 of 10`, `1.5GiB of 4GiB`."""
+    done, total = (
+        (str(number) if progress.unit == "items" else format_size(number)) if number is not None else None
+        for number in (progress.done, progress.total)
+    )
+    return f"{done}" if total is None else f"{done} of {total}"
+
+
+def _line(progress: Progress) -> None:
+    document = {"done": progress.done, "total": progress.total, "unit": progress.unit, "text": progress.text}
+    print(json.dumps({"progress": document}, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+def _nothing(progress: Progress) -> None:
+    del progress
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    # Rich costs a tenth of a second, which only those pay who see it.
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=None, amount="")
+
+        def report(progress: Progress) -> None:
+            bars.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                description=progress.text,
+                amount=amount(progress),
+            )
+
+        yield report

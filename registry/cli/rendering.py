@@ -1,0 +1,126 @@
+"""Results for people and for programs, whatever the operation: made from the fields of a dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Protocol, runtime_checkable
+
+from registry.model.units import format_duration, format_size
+
+
+@runtime_checkable
+class Told(Protocol):
+    """What says of itself what people read; None where its fields say it best."""
+
+    def told(self) -> str | None:
+        """The lines."""
+        ...
+
+
+def as_json(value: object) -> str:
+    """The value as one line of JSON."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def plain(value: object) -> object:
+    """The value in JSON's own kinds; what is not a record or a list is its text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [plain(one) for one in value]
+    if _is_record(value):
+        return {name: plain(one) for name, one in _fields(value)}
+    return str(value)
+
+
+def as_text(value: object) -> str:
+    """The value for a person: a line a field, a table for a list of records, an item a line if it is all.
+
+    Fields that are None are left out. A value that has words of its own (`told`) is told in those.
+    """
+    if isinstance(value, Told) and (words := value.told()) is not None:
+        return "\n".join(map(printable, words.split("\n")))
+    if not _is_record(value):
+        return _cell("", value)
+    fields = [(name, one) for name, one in _fields(value) if one is not None]
+    if len(fields) == 1 and _is_list(fields[0][1]):
+        return "\n".join(_rows(fields[0][1]))
+    simple = [(name, one) for name, one in fields if not _is_list(one)]
+    width = max((len(_title(name)) for name, _ in simple), default=0) + 1
+    lines = [f"{_title(name) + ':':<{width}} {_cell(name, one)}" for name, one in simple]
+    for name, one in fields:
+        if _is_list(one) and one:
+            lines += [f"{_title(name)}:", *(f"  {row}" for row in _rows(one))]
+    return "\n".join(lines)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with aligned columns."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def _rows(items: object) -> list[str]:
+    assert isinstance(items, Sequence)
+    if not items or not _is_record(items[0]):
+        return [_cell("", item) for item in items]
+    names = [name for name, _ in _fields(items[0])]
+    cells = [[_cell(name, one) for name, one in _fields(item)] for item in items]
+    return table([_title(name).upper() for name in names], cells)
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return format_size(value)
+    if isinstance(value, int | float) and name.endswith("_seconds"):
+        return format_duration(value)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if _is_list(value):
+        assert isinstance(value, Sequence)
+        return ", ".join(_cell("", one) for one in value) or "-"
+    return printable(str(plain(value)))
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey written out."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def _title(name: str) -> str:
+    return name.removesuffix("_bytes").removesuffix("_seconds").removesuffix("_at").replace("_", " ")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _is_record(value: object) -> bool:
+    # A value such as a digest is a dataclass too, and knows how it is written.
+    return dataclasses.is_dataclass(value) and type(value).__str__ is object.__str__
+
+
+def _fields(value: object) -> list[tuple[str, object]]:
+    assert dataclasses.is_dataclass(value)
+    return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]

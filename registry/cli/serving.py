@@ -1,0 +1,71 @@
+"""`moorage serve`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from registry.cli.announcement import announcement
+from registry.cli.composition import Composition
+from registry.cli.exits import Refused, told
+from registry.cli.options import ConfigOption, RootOption
+from registry.cli.ownership import require_owner
+from registry.config import Config, check
+
+
+def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) -> None:
+    """Offer the command."""
+
+    @app.command()
+    def serve(
+        config: ConfigOption = None,
+        listen: Annotated[
+            str | None,
+            typer.Option(
+                metavar="ADDRESS",
+                help="Where clients connect: 127.0.0.1:5000, [::1]:5000, or :5000 for every address,"
+                " which needs access rules (registry.listen).",
+                show_default=False,
+            ),
+        ] = None,
+        root: RootOption = None,
+        workers: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NUMBER",
+                help="Processes that answer; one per two cores is a good start (workers).",
+                show_default=False,
+            ),
+        ] = None,
+    ) -> None:
+        """Serve the registry until SIGTERM or Ctrl-C.
+
+        Pushes in flight may finish before it ends, and what is cut off resumes after the next start.
+        """
+        with told():
+            flags = {"--listen": listen, "--root": root, "--workers": workers}
+            # Each worker reads rules and certificate itself; what is wrong with them is told once, and here.
+            sound = check(config, os.environ, flags)
+            settings = sound.resolved.config
+            _warn_root(settings, words)
+
+            def on_ready(urls: Mapping[str, str]) -> None:
+                # Standard output is the log's.
+                print(announcement(settings, sound.policy, urls), file=sys.stderr, flush=True)
+
+            code = composition.serve(settings, on_ready)
+        raise typer.Exit(code)
+
+
+def _warn_root(config: Config, words: Sequence[str]) -> None:
+    """Tell root, who can write anywhere, that these files are another's; whoever else cannot says so."""
+    if os.geteuid() != 0:
+        return
+    try:
+        require_owner(config.storage.root, 0, words)
+    except Refused as warning:
+        print(f"moorage: warning: {warning}\n", file=sys.stderr, flush=True)

@@ -1,0 +1,20 @@
+"""The configuration: one tree of settings from defaults, a file, the environment and flags."""
+
+from __future__ import annotations
+
+from registry.config.loading import ConfigError, Resolved, load, resolve
+from registry.config.policy import host_guard, load_policy
+from registry.config.soundness import Sound, check
+from registry.config.tree import Config
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Resolved",
+    "Sound",
+    "check",
+    "host_guard",
+    "load",
+    "load_policy",
+    "resolve",
+]

@@ -1,0 +1,1 @@
+"""The rules: `Registry` gives repositories, and `Repository` is the only door to their content."""

@@ -1,0 +1,117 @@
+"""Blobs of a repository: found by their link, opened, mounted."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from registry.errors import BlobUnknown
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName
+from registry.removal.trash import Trash
+from registry.store import layout
+from registry.store.store import Store
+from storage.contract import ObjectInfo, OpenObject
+from storage.errors import NotFound
+
+_HINTS = 10_000
+
+
+class Blobs:
+    """The blobs of all repositories, each reached only through a link of its own repository."""
+
+    def __init__(self, store: Store, trash: Trash, may_write: Callable[[], bool]) -> None:
+        self._store = store
+        self._trash = trash
+        self._may_write = may_write
+        # Where this process lately linked a digest: all that an anonymous mount looks at.
+        self._hints: OrderedDict[Digest, RepositoryName] = OrderedDict()
+
+    async def stat(self, name: RepositoryName, digest: Digest, *, put_back: bool = False) -> ObjectInfo:
+        """The blob's size. With `put_back` (for who may push) a link that a policy took comes back.
+
+        Raises BlobUnknown.
+        """
+        target = await self._target(name, digest, put_back=put_back)
+        return await self._store.driver.stat(await self._data(name, digest, target))
+
+    @asynccontextmanager
+    async def open(
+        self, name: RepositoryName, digest: Digest, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[OpenObject]:
+        """Open the blob's bytes. Raises BlobUnknown, storage InvalidRange."""
+        target = await self._target(name, digest, put_back=False)
+        key = layout.blob_data(target)
+        opening = self._store.driver.open(key, start, end)
+        try:
+            opened = await opening.__aenter__()
+        except NotFound:
+            opening = self._store.driver.open(await self._data(name, digest, target), start, end)
+            opened = await opening.__aenter__()
+        try:
+            yield opened
+        finally:
+            await opening.__aexit__(None, None, None)
+
+    async def link(self, name: RepositoryName, digest: Digest) -> None:
+        """Give the repository a blob whose bytes it has sent and that were hashed."""
+        await self._store.links.put_layer(name, digest)
+        self._hint(name, digest)
+
+    async def mount(
+        self, name: RepositoryName, digest: Digest, source: RepositoryName, *, put_back: bool
+    ) -> bool:
+        """Give the repository a blob that `source` has; False when it has not.
+
+        The caller has checked that the client may pull from `source`; with `put_back`, that it may push
+        there too, so that a link which a policy took comes back. (dist-spec: Mounting a blob)
+        """
+        try:
+            target = await self._target(source, digest, put_back=put_back)
+            await self._data(source, digest, target)
+        except BlobUnknown:
+            return False
+        await self._store.links.put_alias(name, digest, target)
+        try:
+            # The link stands now: what a collector took a moment before must come back.
+            await self._data(name, digest, target)
+        except BlobUnknown:
+            return False
+        self._hint(name, digest)
+        return True
+
+    def hinted(self, digest: Digest) -> RepositoryName | None:
+        """A repository that this process lately linked the digest in; rights and link are to be checked."""
+        return self._hints.get(digest)
+
+    def _hint(self, name: RepositoryName, digest: Digest) -> None:
+        self._hints[digest] = name
+        self._hints.move_to_end(digest)
+        if len(self._hints) > _HINTS:
+            self._hints.popitem(last=False)
+
+    async def _target(self, name: RepositoryName, digest: Digest, *, put_back: bool) -> Digest:
+        try:
+            return await self._store.links.layer(name, digest)
+        except BlobUnknown:
+            if not (put_back and self._may_write() and await self._trash.put_back_layer(name, digest)):
+                raise
+            return await self._store.links.layer(name, digest)
+
+    async def _data(self, name: RepositoryName, digest: Digest, target: Digest) -> str:
+        """Where the linked bytes lie; what a collector took comes back. Raises BlobUnknown."""
+        key = layout.blob_data(target)
+        try:
+            await self._store.driver.stat(key)
+        except NotFound:
+            if self._may_write():
+                if await self._trash.put_back_data(target):
+                    return key
+            elif (trashed := await self._trash.data_key(target)) is not None:
+                return trashed
+            raise BlobUnknown(
+                "the repository links to this blob and its bytes are missing; push it again",
+                detail={"name": name, "digest": str(digest)},
+            ) from None
+        return key

@@ -1,0 +1,240 @@
+"""What core offers to operators: repositories and tags, looked at and taken away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from registry.core.registry import Registry
+from registry.errors import (
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    RegistryError,
+    StorageDamaged,
+    TagInvalid,
+)
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.work.operations import Context, Operation, Progress, Result, argument, option
+
+Outcome = AsyncIterator[Progress | Result]
+
+_TAGS_TOLD = 20
+_NO_REPOSITORY = "there is no repository {}"
+_FORM = "give REPOSITORY:TAG, for example demo/alpine:3.20"
+
+
+class Limit(int):
+    """How many of something, 1 or more."""
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Read a whole number; ValueError when it is none, or too small."""
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError("must be a whole number, 1 or more")
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRepositories:
+    """Which repositories to list."""
+
+    last: str = option("begin behind this name", default="")
+    limit: Limit = option("at most so many", default=Limit(1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Repositories:
+    """Repositories in byte order; `next` is where the next page begins."""
+
+    repositories: list[str]
+    next: str | None
+
+    def told(self) -> str:
+        """A name a line."""
+        return "\n".join(self.repositories)
+
+
+@dataclass(frozen=True, slots=True)
+class OneRepository:
+    """Which repository."""
+
+    repository: RepositoryName = argument("the repository, for example team/app")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTag:
+    """A tag, and the manifest that it names."""
+
+    tag: str
+    digest: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRepository:
+    """What a repository holds; `referenced_bytes` counts each blob of it once."""
+
+    repository: str
+    tags: list[ShownTag]
+    manifests: int
+    blobs: int
+    referenced_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of a repository, in byte order."""
+
+    repository: str
+    tags: list[str]
+
+    def told(self) -> str:
+        """A tag a line."""
+        return "\n".join(self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class OneTag:
+    """Which tag of which repository."""
+
+    reference: str = argument("repository and tag, for example team/app:1.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was taken away, or would be; all of it lies in the trash."""
+
+    repository: str
+    tags: list[str]
+    manifests: int
+    blobs: int
+    dry_run: bool
+
+    def told(self) -> str:
+        """What is gone, or would be."""
+        did = "would delete" if self.dry_run else "deleted"
+        counts = f"tags: {len(self.tags)}, manifests: {self.manifests}, links to blobs: {self.blobs}"
+        lines = [f"{did} {self.repository} ({counts})"]
+        lines += [f"  {self.repository}:{tag}" for tag in self.tags[:_TAGS_TOLD]]
+        if len(self.tags) > _TAGS_TOLD:
+            lines.append(f"  and {len(self.tags) - _TAGS_TOLD} more tags")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedTag(Removed):
+    """A tag that was taken away, or would be."""
+
+    def told(self) -> str:
+        """What is gone, or would be, and what is not."""
+        did = "would delete" if self.dry_run else "deleted"
+        return f"{did} {self.repository}:{self.tags[0]}; its manifest stays"
+
+
+def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
+    """Core's operations on the registry that is open when one of them runs."""
+
+    async def repo_list(asked: ListRepositories, _: Context) -> Outcome:
+        page = await registry().catalog(n=asked.limit, last=asked.last, visible=lambda _: True)
+        complete = await registry().listings.catalog_is_complete()
+        notes = [] if complete else ["the catalog is incomplete: run `moorage storage reindex`"]
+        if page.next is not None:
+            notes.append(f"there are more: --last {page.next}")
+        yield Result(Repositories(page.entries, page.next), text="\n".join(notes))
+
+    async def repo_show(asked: OneRepository, context: Context) -> Outcome:
+        repository = registry().repository(asked.repository, context.by)
+        store = registry().store
+        with _naming(asked.repository):
+            names = (await repository.tags(n=None, last="")).entries
+        tags = []
+        for name in names:
+            try:
+                stored = await repository.manifest(Tag(name))
+            except RegistryError as error:
+                tags.append(ShownTag(name, "", f"damaged: {error.message}"))
+                continue
+            tags.append(ShownTag(name, str(stored.digest), stored.media_type))
+            yield Progress(len(tags), len(names), "items", "tags")
+        manifests = len(await _manifests(registry(), asked.repository))
+        blobs = [digest async for digest in store.links.layers(asked.repository)]
+        size = 0
+        for digest in blobs:
+            # What is missing has no size; `moorage storage check` tells of it.
+            with suppress(RegistryError):
+                size += (await repository.blob(digest, may_push=False)).size_bytes
+        yield Result(ShownRepository(asked.repository, tags, manifests, len(blobs), size))
+
+    async def repo_delete(asked: OneRepository, context: Context) -> Outcome:
+        name, store = asked.repository, registry().store
+        if not await store.catalog.is_listed(name) and not await store.catalog.holds_content(name):
+            raise NameUnknown(_NO_REPOSITORY.format(name), detail={"name": name})
+        tags = await store.links.tags(name)
+        manifests = len(await _manifests(registry(), name))
+        blobs = len([digest async for digest in store.links.layers(name)])
+        if not context.dry_run:
+            registry().require_writable()
+            await registry().door.remove_repository(name, context.by)
+        yield Result(Removed(name, [str(tag) for tag in tags], manifests, blobs, context.dry_run))
+
+    async def tag_list(asked: OneRepository, context: Context) -> Outcome:
+        with _naming(asked.repository):
+            page = await registry().repository(asked.repository, context.by).tags(n=None, last="")
+        yield Result(Tags(asked.repository, page.entries))
+
+    async def tag_delete(asked: OneTag, context: Context) -> Outcome:
+        name, tag = _reference(asked.reference)
+        with _naming(name, tag):
+            with suppress(StorageDamaged):
+                await registry().store.links.tag(name, tag)
+            if not context.dry_run:
+                registry().require_writable()
+                await registry().door.remove_tag(name, tag, context.by)
+        yield Result(RemovedTag(name, [tag], 0, 0, context.dry_run))
+
+    return (
+        Operation("repo.list", "List the repositories", "list", False, ListRepositories, repo_list),
+        Operation("repo.show", "Show what a repository holds", "pull", False, OneRepository, repo_show),
+        Operation(
+            "repo.delete",
+            "Delete a repository: its tags, manifests and blob links go to the trash",
+            "delete",
+            True,
+            OneRepository,
+            repo_delete,
+        ),
+        Operation("tag.list", "List the tags of a repository", "pull", False, OneRepository, tag_list),
+        Operation("tag.delete", "Delete a tag; its manifest stays", "delete", True, OneTag, tag_delete),
+    )
+
+
+async def _manifests(registry: Registry, name: RepositoryName) -> list[Digest]:
+    found = [digest async for digest in registry.store.links.revisions(name)]
+    return found + [digest async for digest in registry.store.links.whole_manifests(name)]
+
+
+@contextmanager
+def _naming(name: RepositoryName, tag: Tag | None = None) -> Iterator[None]:
+    """Have errors say what is not there."""
+    try:
+        yield
+    except NameUnknown as error:
+        raise NameUnknown(_NO_REPOSITORY.format(name), detail=error.detail) from error
+    except ManifestUnknown as error:
+        raise ManifestUnknown(f"there is no tag {name}:{tag}", detail=error.detail) from error
+
+
+def _reference(text: str) -> tuple[RepositoryName, Tag]:
+    if "@" in text:
+        raise TagInvalid(f"{text} names a manifest by its digest, which is not a tag; {_FORM}")
+    first, slash, rest = text.partition("/")
+    if slash and ":" in first:
+        raise NameInvalid(f"{text} begins with a registry's address; leave that out: {rest}")
+    name, colon, tag = text.rpartition(":")
+    if not colon:
+        raise TagInvalid(f"{text} has no tag; {_FORM}")
+    return RepositoryName(name), Tag(tag)

@@ -1,0 +1,155 @@
+"""Manifest pushes, in the order that makes a 201 a promise (dist-spec: Pushing manifests)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from registry.core.references import References
+from registry.errors import DigestInvalid, ManifestUnknown, RegistryError, StorageDamaged
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName, Tag
+from registry.removal.intents import RENEW, Intents
+from registry.store.store import Store
+from storage.errors import NotFound
+
+_INLINE = 64 << 10  # bytes; hashing and parsing more than that is done aside
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push has set: the manifest's digest, its subject if it names one, and the tags."""
+
+    digest: Digest
+    subject: Digest | None
+    tags: tuple[Tag, ...]
+
+
+class Pushes:
+    """The pushes of all repositories."""
+
+    def __init__(
+        self,
+        store: Store,
+        intents: Intents,
+        references: References,
+        require_writable: Callable[[], None],
+        *,
+        max_references: int,
+    ) -> None:
+        self._store = store
+        self._intents = intents
+        self._references = references
+        self._require_writable = require_writable
+        self._max_references = max_references
+
+    async def push(
+        self,
+        name: RepositoryName,
+        reference: Tag | Digest,
+        content: bytes,
+        content_type: str | None,
+        tags: Sequence[Tag],
+        by: str,
+    ) -> Pushed:
+        """Store a manifest and let tags name it; durable, and proof against any removal, when this returns.
+
+        Raises DigestInvalid, ManifestInvalid, ManifestBlobUnknown.
+        """
+        digest = await self._digest(reference, content)
+        manifest = await self._parse(name, digest, content, content_type)
+        named = tuple(dict.fromkeys([reference, *tags] if isinstance(reference, Tag) else tags))
+        needed = [descriptor.digest for descriptor in manifest.references]
+        while True:
+            begun = self._store.effects.now()
+            intent = await self._intents.open(name, digest, needed, named)
+            try:
+                await self._references.check(name, manifest)
+                # A remover believes an intent for a day; a writer trusts its own for an hour.
+                if self._store.effects.now() - begun > RENEW:
+                    continue
+                self._require_writable()
+                await self._write(name, digest, manifest, named, by)
+            finally:
+                await self._intents.close(intent)
+            return Pushed(digest, manifest.subject.digest if manifest.subject else None, named)
+
+    async def _digest(self, reference: Tag | Digest, content: bytes) -> Digest:
+        wanted = reference if isinstance(reference, Digest) else None
+        algorithm = wanted.require_supported().algorithm if wanted else "sha256"
+        if len(content) <= _INLINE:
+            digest = Digest.of(content, algorithm)
+        else:
+            digest = await self._store.effects.aside(Digest.of, content, algorithm)
+        if wanted is not None and digest != wanted:
+            raise DigestInvalid(
+                f"the manifest's bytes have the digest {digest}, not {wanted}",
+                detail={"digest": str(wanted), "content": str(digest)},
+            )
+        return digest
+
+    async def _parse(
+        self, name: RepositoryName, digest: Digest, content: bytes, content_type: str | None
+    ) -> Manifest:
+        if len(content) <= _INLINE:
+            manifest = Manifest.parse(content, content_type, max_references=self._max_references)
+        else:
+            manifest = await self._store.effects.aside(
+                Manifest.parse, content, content_type, max_references=self._max_references
+            )
+        try:
+            stored = await self._store.manifests.read(name, digest)
+        except (RegistryError, NotFound):
+            return manifest
+        if stored.media_type == manifest.media_type:
+            return manifest
+        # Bytes that do not say their type keep the one that they were first pushed with.
+        return Manifest.parse(content, stored.media_type, max_references=self._max_references)
+
+    async def _write(
+        self, name: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag], by: str
+    ) -> None:
+        store = self._store
+        await store.manifests.put_content(digest, manifest)
+        await self._list(name)
+        await self._refer(name, digest, manifest)
+        await store.manifests.put_link(name, digest, manifest)
+        for tag in tags:
+            await store.history.add(name, tag, digest, await self._named(name, tag), by)
+            await store.links.put_tag(name, tag, digest)
+        # Whoever removed something meanwhile may not have seen us: read again, and write again what is gone.
+        # The link last: a delete takes the tags first, so while the link stands no tag can have been missed.
+        while True:
+            for tag in tags:
+                if await self._named(name, tag) is None:
+                    await store.links.put_tag(name, tag, digest)
+            if await store.manifests.exists(name, digest):
+                break
+            await store.manifests.put_content(digest, manifest)
+            await store.manifests.put_link(name, digest, manifest)
+        await self._list(name)
+        subject = manifest.subject
+        if subject and await store.referrers.descriptor(name, subject.digest, digest) is None:
+            await self._refer(name, digest, manifest)
+
+    async def _list(self, name: RepositoryName) -> None:
+        """Let the catalog have the repository; whoever sees it there finds the placeholder too."""
+        catalog = self._store.catalog
+        if not await catalog.is_listed(name):
+            # A repository that we see grow from its first manifest has all its entries from the start.
+            indexed = not await catalog.holds_content(name)
+            await self._store.put_placeholder(name)
+            await catalog.add(name, indexed=indexed)
+
+    async def _refer(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> None:
+        """Enter the manifest among those that refer to its subject."""
+        if manifest.subject is not None:
+            descriptor = manifest.referrer_descriptor(digest)
+            await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
+
+    async def _named(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        try:
+            return await self._store.links.tag(name, tag)
+        except (ManifestUnknown, StorageDamaged):
+            return None

@@ -1,0 +1,111 @@
+"""Whether a repository has what a manifest refers to, and the size that the manifest says."""
+
+from __future__ import annotations
+
+from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, RegistryError
+from registry.model.digests import Digest
+from registry.model.manifests import Descriptor, Manifest
+from registry.model.names import RepositoryName
+from registry.removal.trash import Trash
+from registry.store.store import Store
+from storage.errors import NotFound
+
+
+class References:
+    """Step 2 of a writer (ARCHITECTURE.md, "Removing things"): link and data, put back if taken."""
+
+    def __init__(self, store: Store, trash: Trash, *, allow_missing: bool) -> None:
+        self._store = store
+        self._trash = trash
+        self._allow_missing = allow_missing
+
+    async def check(self, name: RepositoryName, manifest: Manifest) -> None:
+        """Make sure that the repository has what `manifest` needs.
+
+        Config and ordinary layers must be there, unless missing ones are allowed; an index's children may be
+        absent; but what a policy took comes back, with all that it needs itself.
+
+        Raises ManifestBlobUnknown for all that is missing together; ManifestInvalid when a descriptor's size
+        is not that of sound data.
+        """
+        needed: dict[Digest, Descriptor] = {}
+        for descriptor in manifest.required_blobs:
+            other = needed.setdefault(descriptor.digest, descriptor)
+            if other.size_bytes != descriptor.size_bytes:
+                raise ManifestInvalid(
+                    f"the manifest gives {descriptor.digest} two sizes: {other.size_bytes} and"
+                    f" {descriptor.size_bytes} bytes"
+                )
+        found = await self._store.effects.together(
+            self._blob(name, descriptor) for descriptor in needed.values()
+        )
+        await self._store.effects.together(self._child(name, child.digest) for child in manifest.children)
+        missing = [error for error in found if error is not None]
+        if missing:
+            first, *rest = missing
+            raise type(first)(first.message, detail=first.detail, also=rest)
+
+    async def _blob(self, name: RepositoryName, descriptor: Descriptor) -> RegistryError | None:
+        digest = descriptor.digest
+        try:
+            if not digest.supported:
+                raise NotFound(str(digest))
+            target = await self._layer(name, digest)
+            size = await self._size(target)
+        except (BlobUnknown, NotFound):
+            return None if self._allow_missing else ManifestBlobUnknown(detail={"digest": str(digest)})
+        if size == descriptor.size_bytes:
+            return None
+        try:
+            if await self._store.content.quarantine(target):
+                return ManifestBlobUnknown(
+                    "the stored data of this blob was damaged and has been set aside;"
+                    " the same push again heals it",
+                    detail={"digest": str(digest)},
+                )
+            size = (await self._store.content.stat(target)).size_bytes
+        except NotFound:
+            # Another push has just set it aside.
+            return ManifestBlobUnknown(detail={"digest": str(digest)})
+        if size == descriptor.size_bytes:
+            return None
+        return ManifestInvalid(
+            f"the manifest says that {digest} has {descriptor.size_bytes} bytes; it has {size}",
+            detail={"digest": str(digest), "size": descriptor.size_bytes, "stored": size},
+        )
+
+    async def _child(self, name: RepositoryName, digest: Digest) -> None:
+        """Bring back a manifest that a policy took, and what it needs itself."""
+        if not digest.supported or await self._store.manifests.exists(name, digest):
+            return
+        if not await self._trash.put_back_manifest(name, digest):
+            # Sparse, or a blob, as in buildkit's cache indexes.
+            if await self._trash.put_back_layer(name, digest):
+                await self._trash.put_back_data(digest)
+            return
+        try:
+            await self._size(await self._store.links.revision(name, digest))
+            stored = await self._store.manifests.read(name, digest)
+            manifest = Manifest.parse(stored.content, stored.media_type)
+        except (RegistryError, NotFound):
+            return
+        for descriptor in manifest.required_blobs:
+            await self._blob(name, descriptor)
+        for child in manifest.children:
+            await self._child(name, child.digest)
+
+    async def _layer(self, name: RepositoryName, digest: Digest) -> Digest:
+        try:
+            return await self._store.links.layer(name, digest)
+        except BlobUnknown:
+            if not await self._trash.put_back_layer(name, digest):
+                raise
+            return await self._store.links.layer(name, digest)
+
+    async def _size(self, target: Digest) -> int:
+        try:
+            return (await self._store.content.stat(target)).size_bytes
+        except NotFound:
+            if not await self._trash.put_back_data(target):
+                raise
+            return (await self._store.content.stat(target)).size_bytes

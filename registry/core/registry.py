@@ -1,0 +1,224 @@
+"""The registry's content: pulls, pushes, lists and deletes, under rules that hold on every door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from registry.core.blobs import Blobs
+from registry.core.bodies import Body
+from registry.core.listings import Listings, Page
+from registry.core.pushes import Pushed, Pushes
+from registry.core.references import References
+from registry.core.uploads import UploadLimits, Uploads
+from registry.errors import ManifestUnknown, ReadOnly, StorageDamaged, Unsupported
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.ranges import ByteRange
+from registry.removal.door import Door
+from registry.removal.intents import Intents
+from registry.removal.trash import Trash
+from registry.store.manifests import StoredManifest
+from registry.store.sessions import Session
+from registry.store.store import Store
+from storage.contract import ObjectInfo, OpenObject
+from storage.errors import NotFound
+
+
+class Registry:
+    """All repositories of one store; `repository` gives one of them.
+
+    `read_only` may be switched at any time; `deletes` says whether users may delete.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        uploads: UploadLimits,
+        max_references: int,
+        allow_missing_layers: bool,
+        deletes: bool,
+        read_only: bool,
+    ) -> None:
+        self.store = store
+        self.read_only = read_only
+        self.deletes = deletes
+        self.trash = Trash(store.driver)
+        self.intents = Intents(store.driver, store.effects)
+        self.door = Door(store, self.intents)
+        self.blobs = Blobs(store, self.trash, self.may_write)
+        self.uploads = Uploads(store, self.blobs, uploads, self.require_writable)
+        references = References(store, self.trash, allow_missing=allow_missing_layers)
+        self.pushes = Pushes(
+            store, self.intents, references, self.require_writable, max_references=max_references
+        )
+        self.listings = Listings(store, self.may_write)
+
+    def may_write(self) -> bool:
+        """Whether this process may write to the store at the moment."""
+        return not self.read_only
+
+    def require_writable(self) -> None:
+        """Raises ReadOnly while this process may not write."""
+        if self.read_only:
+            raise ReadOnly(headers={"Retry-After": "10"})
+
+    def repository(self, name: RepositoryName, by: str) -> Repository:
+        """The repository of that name, existing or not, as seen by the principal `by`."""
+        return Repository(self, name, by)
+
+    async def catalog(self, *, n: int, last: str, visible: Callable[[RepositoryName], bool]) -> Page:
+        """A page of the repositories that `visible` lets through."""
+        return await self.listings.catalog(n=n, last=last, visible=visible)
+
+
+class Repository:
+    """The only door to a repository's content."""
+
+    def __init__(self, registry: Registry, name: RepositoryName, by: str) -> None:
+        self._registry = registry
+        self._store = registry.store
+        self.name = name
+        self._by = by
+
+    # Pulls.
+
+    async def manifest(self, reference: Tag | Digest) -> StoredManifest:
+        """A manifest by tag or digest. Raises ManifestUnknown, StorageDamaged."""
+        if isinstance(reference, Digest):
+            return await self._manifest(reference)
+        digest = await self._store.links.tag(self.name, reference)
+        while True:
+            try:
+                return await self._manifest(digest)
+            except ManifestUnknown:
+                # The tag may have moved, and what it named been deleted, between the two reads.
+                named = await self._store.links.tag(self.name, reference)
+                if named == digest:
+                    raise
+                digest = named
+
+    async def blob(self, digest: Digest, *, may_push: bool) -> ObjectInfo:
+        """A blob's size; for who may push, what a policy took comes back. Raises BlobUnknown."""
+        return await self._registry.blobs.stat(self.name, digest, put_back=may_push)
+
+    def open_blob(
+        self, digest: Digest, start: int = 0, end: int | None = None
+    ) -> AbstractAsyncContextManager[OpenObject]:
+        """Open a blob's bytes. Raises BlobUnknown, storage InvalidRange."""
+        return self._registry.blobs.open(self.name, digest, start, end)
+
+    async def tags(self, *, n: int | None, last: str) -> Page:
+        """A page of the tags. Raises NameUnknown."""
+        return await self._registry.listings.tags(self.name, n=n, last=last)
+
+    async def referrers(self, subject: Digest, *, artifact_types: Sequence[str], after: str) -> Page:
+        """A page of JSON descriptors of what refers to `subject`; empty when there is nothing."""
+        return await self._registry.listings.referrers(
+            self.name, subject, artifact_types=artifact_types, after=after
+        )
+
+    # Pushes.
+
+    async def push_manifest(
+        self, reference: Tag | Digest, content: bytes, content_type: str | None, tags: Sequence[Tag]
+    ) -> Pushed:
+        """Store a manifest and let tags name it."""
+        self._registry.require_writable()
+        return await self._registry.pushes.push(self.name, reference, content, content_type, tags, self._by)
+
+    async def begin_upload(self, algorithm: str) -> Session:
+        """Begin an upload session."""
+        self._registry.require_writable()
+        return await self._registry.uploads.begin(self.name, algorithm)
+
+    async def upload_size(self, uuid: str) -> int:
+        """How many bytes an upload has. Raises BlobUploadUnknown."""
+        return await self._registry.uploads.size(self.name, uuid)
+
+    async def append(self, uuid: str, body: Body, piece: ByteRange | None) -> int:
+        """Append to an upload; its size then."""
+        self._registry.require_writable()
+        return await self._registry.uploads.append(self.name, uuid, body, piece)
+
+    async def finish_upload(self, uuid: str, digest: Digest, body: Body, piece: ByteRange | None) -> None:
+        """Close an upload: the repository has the blob then."""
+        self._registry.require_writable()
+        await self._registry.uploads.finish(self.name, uuid, digest, body, piece)
+
+    async def cancel_upload(self, uuid: str) -> None:
+        """End an upload session."""
+        self._registry.require_writable()
+        await self._registry.uploads.cancel(self.name, uuid)
+
+    async def push_blob(self, digest: Digest, body: Body) -> None:
+        """Take a whole blob in one request."""
+        self._registry.require_writable()
+        await self._registry.uploads.monolithic(self.name, digest, body)
+
+    async def mount(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        may_pull: Callable[[RepositoryName], bool],
+        may_push: Callable[[RepositoryName], bool] = lambda _: False,
+    ) -> bool:
+        """Take a blob over from another repository that the caller may pull from; False when it cannot be.
+
+        Without a `source` only a hint is followed: where this process lately linked the digest.
+        """
+        self._registry.require_writable()
+        if not digest.supported:
+            return False
+        source = source or self._registry.blobs.hinted(digest)
+        if source is None or not may_pull(source):
+            return False
+        return await self._registry.blobs.mount(self.name, digest, source, put_back=may_push(source))
+
+    # Deletes.
+
+    async def delete_tag(self, tag: Tag) -> None:
+        """Take a tag away. Raises ManifestUnknown, Unsupported."""
+        self._require_deletes()
+        await self._registry.door.remove_tag(self.name, tag, self._by)
+
+    async def delete_manifest(self, digest: Digest) -> list[Tag]:
+        """Take a manifest and the tags that name it away; those tags. Raises ManifestUnknown, Unsupported."""
+        self._require_deletes()
+        return await self._registry.door.remove_manifest(self.name, digest, self._by)
+
+    async def delete_blob(self, digest: Digest) -> None:
+        """Take a blob away that no manifest refers to. Raises BlobUnknown, Unsupported."""
+        self._require_deletes()
+        await self._registry.door.remove_layer(self.name, digest, self._by)
+
+    async def _manifest(self, digest: Digest) -> StoredManifest:
+        if not digest.supported:
+            raise ManifestUnknown(detail={"name": self.name, "digest": str(digest)})
+        try:
+            return await self._store.manifests.read(self.name, digest)
+        except NotFound:
+            return await self._manifest_from_trash(digest)
+
+    async def _manifest_from_trash(self, digest: Digest) -> StoredManifest:
+        """The link stands and the bytes are gone: a collector may have taken them."""
+        trash = self._registry.trash
+        try:
+            target = await self._store.links.revision(self.name, digest)
+            if self._registry.may_write():
+                if await trash.put_back_data(target):
+                    return await self._store.manifests.read(self.name, digest)
+            elif (key := await trash.data_key(target)) is not None:
+                return await self._store.manifests.read_from(key, digest)
+        except NotFound:
+            pass
+        raise StorageDamaged(
+            "the manifest's bytes are missing from the store; push it again to heal it",
+            detail={"manifest": str(digest)},
+        )
+
+    def _require_deletes(self) -> None:
+        if not self._registry.deletes:
+            raise Unsupported("deleting is switched off in this registry's configuration (delete.enabled)")
+        self._registry.require_writable()

@@ -1,0 +1,54 @@
+"""What an operator may set about pushes, deletes and what is kept in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from registry.settings import Duration, Settings, Size
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class UploadSettings(Settings):
+    """Upload sessions."""
+
+    expire_after: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
+    expire_interval: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
+    max_chunks: Count = 10_000
+    max_in_flight: Count = 256
+
+
+class ManifestSettings(Settings):
+    """What a manifest may be."""
+
+    # The specification asks for at least 4 MiB and 10 tags (dist-spec: Pushing manifests).
+    # The store reads back no more than twice the upper bound.
+    max_size: Annotated[Size, Field(ge=4 << 20, le=32 << 20)] = 4 << 20
+    max_references: Count = 10_000
+    max_tags_per_push: Annotated[int, Field(ge=10)] = 100
+    allow_missing_layers: bool = False
+
+
+class DeleteSettings(Settings):
+    """Whether users may delete."""
+
+    enabled: bool = True
+
+
+class CacheSettings(Settings):
+    """What each process keeps in memory."""
+
+    manifests: Annotated[Size, Field(ge=0)] = 64 << 20
+
+
+class CoreSettings(Settings):
+    """The rules of the registry's content."""
+
+    read_only: bool = False
+    uploads: UploadSettings = UploadSettings()
+    manifests: ManifestSettings = ManifestSettings()
+    delete: DeleteSettings = DeleteSettings()
+    cache: CacheSettings = CacheSettings()

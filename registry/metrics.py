@@ -1,0 +1,173 @@
+"""What the registry counts about itself, in Prometheus' format; right with several worker processes.
+
+With several workers the parent sets `PROMETHEUS_MULTIPROC_DIR` before a worker imports this module: each
+worker then counts in files of its own there, and whichever answers `/metrics` adds them up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 300, 1800)
+_STORAGE_SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    5,
+    30,
+)
+
+
+class Metrics:
+    """One per process, made by the composition root and handed to what counts.
+
+    Labels are bounded: `listener`, `operation` and `outcome` come from our own code, `route` is the name of
+    a route and never a path, an unknown method counts as `OTHER`, and past `most_series` combinations any
+    further one counts under the route `other`.
+    """
+
+    def __init__(self, version: str, *, most_series: int = 4096) -> None:
+        # A series for when each other series began doubles the document and is of no use to Prometheus here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._most_series = most_series
+        self._requests = Counter(
+            "moorage_http_requests",
+            "Requests answered",
+            ("listener", "method", "route", "status"),
+            registry=self._registry,
+        )
+        self._request_seconds = Histogram(
+            "moorage_http_request_duration_seconds",
+            "Time from the head of a request to the end of its answer",
+            ("listener", "method", "route"),
+            buckets=_REQUEST_SECONDS,
+            registry=self._registry,
+        )
+        self._in_flight = Gauge(
+            "moorage_http_in_flight",
+            "Requests being answered",
+            ("listener",),
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._operations = Counter(
+            "moorage_storage_operations",
+            "Calls to the storage: writes and listings, and small reads that failed",
+            ("operation", "outcome"),
+            registry=self._registry,
+        )
+        self._operation_seconds = Histogram(
+            "moorage_storage_operation_duration_seconds",
+            "Time of a write to the storage or of a listing",
+            ("operation",),
+            buckets=_STORAGE_SECONDS,
+            registry=self._registry,
+        )
+        slow_reads = Counter(
+            "moorage_storage_slow_reads",
+            "Small reads on the event loop that took over 5 ms",
+            registry=self._registry,
+        )
+        uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
+        downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
+        built = Gauge(
+            "moorage_build_info",
+            "Always 1; the label names the running version",
+            ("version",),
+            registry=self._registry,
+            multiprocess_mode="max",
+        )
+        built.labels(version).set(1)
+        # What is counted per request is bound once: looking children up by label costs more than counting.
+        self._request_children: dict[tuple[str, str, str, int], tuple[_Count, _Observe]] = {}
+        self._storage_children: dict[tuple[str, str], tuple[_Count, _Observe]] = {}
+        self._in_flight_children: dict[str, Gauge] = {}
+        self.slow_reads: Callable[[float], None] = slow_reads.inc
+        self.uploaded: Callable[[float], None] = uploaded.inc
+        self.downloaded: Callable[[float], None] = downloaded.inc
+        if not self._several:
+            ProcessCollector(registry=self._registry)
+
+    def began(self, listener: str) -> None:
+        """A request has arrived."""
+        self._in_flight_of(listener).inc()
+
+    def ended(self, listener: str, method: str, route: str, status: int, seconds: float) -> None:
+        """That request was answered, or its client lost."""
+        self._in_flight_of(listener).dec()
+        key = (listener, method, route, status)
+        children = self._request_children.get(key) or self._bind_request(key)
+        children[0]()
+        children[1](seconds)
+
+    def storage(self, operation: str, outcome: str, seconds: float) -> None:
+        """A call to the storage ended; the outcome is `ok` or the name of the error's class."""
+        key = (operation, outcome)
+        children = self._storage_children.get(key)
+        if children is None:
+            children = self._storage_children[key] = (
+                self._operations.labels(operation, outcome).inc,
+                self._operation_seconds.labels(operation).observe,
+            )
+        children[0]()
+        children[1](seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """The document for `/metrics` and its media type: of all workers, whichever answers."""
+        registry = self._registry
+        if self._several:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    def _in_flight_of(self, listener: str) -> Gauge:
+        child = self._in_flight_children.get(listener)
+        if child is None:
+            child = self._in_flight_children[listener] = self._in_flight.labels(listener)
+        return child
+
+    def _bind_request(self, key: tuple[str, str, str, int]) -> tuple[_Count, _Observe]:
+        listener, method, route, status = key
+        method = method if method in _METHODS else "OTHER"
+        bounded = (
+            listener,
+            method,
+            route if len(self._request_children) < self._most_series else "other",
+            status,
+        )
+        if bounded not in self._request_children:
+            self._request_children[bounded] = (
+                self._requests.labels(*bounded[:3], str(status)).inc,
+                self._request_seconds.labels(*bounded[:3]).observe,
+            )
+        return self._request_children[bounded]
+
+
+_Count = Callable[[], None]
+_Observe = Callable[[float], None]

@@ -1,0 +1,67 @@
+"""What a repository needs: the digests that pushes under way and its manifests refer to."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from registry.errors import ManifestUnknown, RegistryError, Unsupported
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName
+from registry.removal.intents import Intents
+from registry.store.store import Store
+from storage.errors import NotFound
+
+# Above this many manifests a blob's delete would have to read too many of them.
+MANIFESTS_READ_MAX = 2000
+
+
+class Needs:
+    """What removers look at before they let go: intents and links, never what is derived from them."""
+
+    def __init__(self, store: Store, intents: Intents) -> None:
+        self._store = store
+        self._intents = intents
+
+    async def _references(self, name: RepositoryName, digest: Digest) -> frozenset[Digest] | None:
+        """What a manifest refers to; None when it cannot be read. Raises ManifestUnknown."""
+        try:
+            stored = await self._store.manifests.read(name, digest)
+            manifest = await self._store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+        except ManifestUnknown:
+            raise
+        except (RegistryError, NotFound):
+            return None
+        return frozenset(descriptor.digest for descriptor in manifest.references)
+
+    async def of(self, name: RepositoryName) -> set[Digest] | None:
+        """What pushes under way and the manifests of the repository need; None when one cannot be read.
+
+        Intents first, then links: whoever is not seen in the first has its link by the second.
+        """
+        needed = await self._intents.needed(name)
+        async for digest in self._store.links.manifests(name):
+            with suppress(ManifestUnknown):
+                references = await self._references(name, digest)
+                if references is None:
+                    return None
+                needed |= references
+        return needed
+
+    async def refuse(self, name: RepositoryName, digest: Digest) -> None:
+        """Raises Unsupported (405) when a manifest refers to the digest, or when that cannot be told."""
+        manifests = [one async for one in self._store.links.manifests(name)]
+        if len(manifests) > MANIFESTS_READ_MAX:
+            raise Unsupported(
+                f"the repository has more than {MANIFESTS_READ_MAX} manifests, too many to tell whether one "
+                "needs the blob; delete manifests, and let collection take what no longer is needed"
+            )
+        for one in manifests:
+            with suppress(ManifestUnknown):
+                references = await self._references(name, one)
+                if references is None:
+                    raise Unsupported(
+                        f"manifest {one} cannot be read, so what it needs is not known; the blob stays"
+                    )
+                if digest in references:
+                    raise Unsupported(f"manifest {one} refers to the blob; delete that first")

@@ -1,0 +1,44 @@
+"""The HTTP server: listeners, worker processes, shutdown, TLS; all of uvicorn, nothing of OCI.
+
+What the composition root writes against:
+
+    class Application(Protocol):
+        async def start(self) -> None               # on the serving loop, before the first connection
+        def asgi(self, listener: str) -> ASGIApp    # "registry" or "ops"; once each, after start
+        async def drain(self) -> None               # the end was asked for: /readyz fails from now on
+        async def stop(self) -> None                # every request has ended and cleaned up: close drivers
+
+    serve(
+        settings: ServerSettings,
+        log: LogSettings,
+        build: Callable[[], Application],
+        on_ready: Callable[[Mapping[str, str]], None],
+    ) -> int
+
+`build` is called once in each serving process. With several workers the parent must not import what it does
+not need: give `Deferred("registry.app:build", config)`, which imports `registry.app` when called, and there
+calls `build(config)`. `on_ready` gets the URL by listener, `{"registry": "http://127.0.0.1:5000", "ops": …}`,
+once, in the process that called `serve`, when the first connection can be answered. `serve` belongs on the
+main thread: it sets up the log, takes TERM and INT, blocks until one of them came, and returns the exit code.
+`ListenFailed` and `StartFailed` are its expected errors, worded for the person at the terminal.
+"""
+
+from __future__ import annotations
+
+from registry.server.address import Address
+from registry.server.application import Application, ASGIApp, Deferred, StartFailed
+from registry.server.listeners import ListenFailed
+from registry.server.settings import LogSettings, ServerSettings
+from registry.server.workers import serve
+
+__all__ = [
+    "ASGIApp",
+    "Address",
+    "Application",
+    "Deferred",
+    "ListenFailed",
+    "LogSettings",
+    "ServerSettings",
+    "StartFailed",
+    "serve",
+]

@@ -1,0 +1,105 @@
+"""One listener served by uvicorn's protocol on the running loop: the only module that configures uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import ssl
+from email.utils import formatdate
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from registry.logs import event
+from registry.server.application import ASGIApp
+from registry.server.listeners import BACKLOG, Listener
+
+# httptools' parser, or h11 where that is not built; a protocol class of our own goes here.
+PROTOCOL = "auto"
+_HEAD_BYTES = 256 * 1024
+_UNREADABLE = "Invalid HTTP request received."  # uvicorn's words
+
+logger = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """Accepts connections on a listener's sockets and hands their requests to the application.
+
+    Of uvicorn the protocol is used, not the server: starting, signals and the way to end are this room's own.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        app: ASGIApp,
+        *,
+        idle_seconds: float,
+        tls: ssl.SSLContext | None,
+        shared: bool,
+    ) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._shared = shared
+        self._state = ServerState()
+        self._servers: list[asyncio.Server] = []
+        self._config = uvicorn.Config(
+            cast(Any, app),
+            http=PROTOCOL,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=math.ceil(idle_seconds),
+        )
+        self._config.load()
+        logging.getLogger("uvicorn.error").addFilter(_without_unreadable)
+
+    async def open(self) -> None:
+        """Begin to accept connections."""
+        self.tell_time()
+        loop = asyncio.get_running_loop()
+        for sock in self._listener.sockets:
+            # asyncio accepts as many connections in one go as the backlog is long. Of processes that share
+            # the socket the first to wake would take them all; so one each, and a long queue again after.
+            server = await loop.create_server(
+                self._connection, sock=sock, ssl=self._tls, backlog=1 if self._shared else BACKLOG
+            )
+            if self._shared:
+                sock.listen(BACKLOG)
+            self._servers.append(server)
+
+    def tell_time(self) -> None:
+        """Renew the Date that answers carry; due once a second."""
+        self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+
+    def close(self) -> None:
+        """Accept no more, close idle connections, and the others after the answer that they wait for."""
+        for server in self._servers:
+            server.close()
+        self._listener.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request runs, or a finished answer still waits for its client to take it."""
+        return bool(self._state.tasks) or any(
+            one.transport.get_write_buffer_size() > 0 for one in self._state.connections
+        )
+
+    def _connection(self) -> asyncio.Protocol:
+        make = cast(Any, self._config.http_protocol_class)
+        return cast(asyncio.Protocol, make(config=self._config, server_state=self._state, app_state={}))
+
+
+def _without_unreadable(record: logging.LogRecord) -> bool:
+    """Whether uvicorn's message is a warning: docker tries TLS on every plain port first, which is none."""
+    if record.msg != _UNREADABLE:
+        return True
+    event(logger, logging.DEBUG, "request.unreadable")
+    return False

@@ -1,0 +1,131 @@
+"""Listening sockets, bound early, with errors that name who is in the way and what to change."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from registry.server.address import Address
+from registry.server.holder import holder_of
+from registry.server.settings import ServerSettings
+
+# How many connections the kernel may keep for us before we take them.
+BACKLOG = 2048
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+_ALL_FOUR, _ALL_SIX = "0.0.0.0", "::"  # noqa: S104 (only where the operator wrote so)
+
+
+class ListenFailed(Exception):
+    """An address cannot be listened at; the text says why, and what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Bound and listening sockets under one name: several when a host name has several addresses."""
+
+    name: str
+    sockets: tuple[socket.socket, ...]
+    url: str
+
+    def close(self) -> None:
+        """Stop listening in this process; others that inherited the sockets go on."""
+        for one in self.sockets:
+            one.close()
+
+
+def listen(settings: ServerSettings) -> tuple[Listener, ...]:
+    """Bind both listeners, or neither: `ListenFailed`."""
+    registry = _listen(
+        "registry", settings.registry.listen, "--listen", tls=settings.registry.tls is not None
+    )
+    try:
+        ops = _listen(
+            "ops",
+            settings.ops.listen,
+            "ops.listen in the configuration, or MOORAGE_OPS_LISTEN=127.0.0.1:0",
+            tls=False,
+        )
+    except ListenFailed:
+        registry.close()
+        raise
+    return registry, ops
+
+
+def _listen(name: str, text: str, change: str, *, tls: bool) -> Listener:
+    address = Address.parse(text)
+    sockets: list[socket.socket] = []
+    port = address.port
+    refused: OSError | None = None
+    for family, host in _resolve(address, name, change):
+        try:
+            sockets.append(_bind(family, host, port))
+            port = sockets[0].getsockname()[1]
+        except OSError as error:
+            refused = error
+            # `localhost` has an IPv6 address in many a hosts file of machines that have IPv6 switched off.
+            if error.errno not in _NOT_HERE:
+                break
+    if not sockets or (refused and refused.errno not in _NOT_HERE):
+        for one in sockets:
+            one.close()
+        assert refused is not None
+        raise ListenFailed(_explain(name, Address(address.host, port), refused, change)) from refused
+    scheme = "https" if tls else "http"
+    return Listener(name, tuple(sockets), f"{scheme}://{Address(_reachable(address.host), port)}")
+
+
+def _resolve(address: Address, name: str, change: str) -> Sequence[tuple[int, str]]:
+    if not address.host:
+        # One socket for both families; where IPv6 is switched off, one for IPv4.
+        both = socket.has_dualstack_ipv6()
+        return [(socket.AF_INET6, _ALL_SIX) if both else (socket.AF_INET, _ALL_FOUR)]
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise ListenFailed(
+            f"cannot listen on {address} ({name}): the name {address.host!r} has no address "
+            f"({error.strerror}); write an IP address: {change}"
+        ) from error
+    return list(dict.fromkeys((family, str(place[0])) for family, _, _, _, place in found))
+
+
+def _bind(family: int, host: str, port: int) -> socket.socket:
+    # With its protocol named: asyncio sends at once (TCP_NODELAY) only on sockets that say they are TCP.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        # A restart must not wait for connections of the process before to be forgotten.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != _ALL_SIX))
+        made.bind((host, port))
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reachable(host: str) -> str:
+    return "localhost" if host in ("", _ALL_FOUR, _ALL_SIX) else host
+
+
+def _explain(name: str, address: Address, error: OSError, change: str) -> str:
+    begin = f"cannot listen on {address} ({name}): "
+    if error.errno == errno.EADDRINUSE:
+        end = f"the port is in use by {holder_of(address.port)}; stop that, or choose another port: {change}"
+        if sys.platform == "darwin" and address.port in (5000, 7000):
+            end += " (on macOS that is often the AirPlay receiver, which System Settings can switch off)"
+        return begin + end
+    if error.errno == errno.EACCES:
+        return begin + (
+            f"this user (uid {os.getuid()}) may not take a port that low; choose one above 1023: {change}; "
+            "or give the service CAP_NET_BIND_SERVICE"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return begin + f"this machine has no such address; choose one that it has: {change}"
+    return begin + f"{os.strerror(error.errno or 0)}; choose another address: {change}"

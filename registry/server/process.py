@@ -1,0 +1,146 @@
+"""One serving process: an event loop, an application, both listeners, and the way to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from registry.logs import event
+from registry.server.application import Application, StartFailed
+from registry.server.endpoint import Endpoint
+from registry.server.listeners import Listener
+from registry.server.memory import keep_buffers
+from registry.server.requests import Requests
+from registry.server.settings import ServerSettings
+from registry.server.tls import Certificate
+
+logger = logging.getLogger(__name__)
+
+
+class Ending:
+    """How far the end has been asked for: `gently` once, then `hurried`; neither is ever taken back."""
+
+    def __init__(self) -> None:
+        self.gently = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def ask(self) -> None:
+        """End, with the drain and grace times that were set."""
+        self.gently.set()
+
+    def hurry(self) -> None:
+        """End without those times; what is cancelled still cleans up."""
+        self.gently.set()
+        self.hurried.set()
+
+    def insist(self) -> None:
+        """One more signal from a person: ask, then hurry, then leave at once."""
+        if self.hurried.is_set():
+            os._exit(1)
+        if self.gently.is_set():
+            self.hurried.set()
+        self.gently.set()
+
+
+async def run(
+    settings: ServerSettings,
+    listeners: Sequence[Listener],
+    build: Callable[[], Application],
+    ending: Ending,
+    on_ready: Callable[[], None],
+    *,
+    shared: bool,
+) -> None:
+    """Serve until the end is asked for, and end in order."""
+    keep_buffers()
+    tls = Certificate(settings.registry.tls) if settings.registry.tls else None
+    application = await _start(build)
+    requests = Requests()
+    background: list[asyncio.Task[None]] = []
+    try:
+        endpoints = [
+            Endpoint(
+                listener,
+                requests.around(application.asgi(listener.name)),
+                idle_seconds=settings.timeouts.idle_seconds,
+                tls=tls.context if tls and listener.name == "registry" else None,
+                shared=shared,
+            )
+            for listener in listeners
+        ]
+        background.append(asyncio.create_task(_tell_time(endpoints)))
+        if tls:
+            background.append(asyncio.create_task(tls.watch()))
+        for endpoint in endpoints:
+            await endpoint.open()
+        on_ready()
+        event(
+            logger,
+            logging.INFO,
+            "server.started",
+            pid=os.getpid(),
+            listening={one.name: one.url for one in listeners},
+        )
+        await ending.gently.wait()
+        await _end(settings, application, endpoints, requests, ending)
+    finally:
+        for task in background:
+            task.cancel()
+        await application.stop()
+    event(logger, logging.INFO, "server.ended")
+
+
+async def _start(build: Callable[[], Application]) -> Application:
+    try:
+        application = build()
+        await application.start()
+    except StartFailed:
+        raise
+    except Exception as error:
+        event(logger, logging.ERROR, "server.failed", exception=error)
+        raise StartFailed(
+            f"the server could not start: {str(error) or type(error).__name__} (the log has more)"
+        ) from error
+    return application
+
+
+async def _end(
+    settings: ServerSettings,
+    application: Application,
+    endpoints: Sequence[Endpoint],
+    requests: Requests,
+    ending: Ending,
+) -> None:
+    event(logger, logging.INFO, "server.draining", requests=len(requests))
+    requests.hang_up()
+    await application.drain()
+    await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds)
+    for endpoint in endpoints:
+        endpoint.close()
+    await _wait_for(
+        ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=settings.grace_seconds
+    )
+    await requests.cancel()
+
+
+async def _wait_for(*first_of: Coroutine[Any, Any, object], within_seconds: float) -> None:
+    tasks = [asyncio.create_task(one) for one in first_of]
+    await asyncio.wait(tasks, timeout=within_seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _all_sent(endpoints: Sequence[Endpoint], requests: Requests) -> None:
+    await requests.finished()
+    while any(endpoint.busy for endpoint in endpoints):  # noqa: ASYNC110 (no transport tells when it is empty)
+        await asyncio.sleep(0.02)
+
+
+async def _tell_time(endpoints: Sequence[Endpoint]) -> None:
+    while True:
+        await asyncio.sleep(1)
+        for endpoint in endpoints:
+            endpoint.tell_time()

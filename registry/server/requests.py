@@ -1,0 +1,140 @@
+"""The requests in flight of one process: counted, told to hang up, cancelled once, and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from registry.errors import RegistryError, SizeInvalid, Unavailable, document
+from registry.logs import event
+from registry.server.application import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+# A client that is still sending when it is refused gets to read the answer only if we read on for a while.
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1024 * 1024
+_CLOSE = (b"connection", b"close")
+
+
+class Requests:
+    """Stands around the applications of all listeners, in the very task in which uvicorn runs each request.
+
+    Uvicorn itself never gets to cancel those tasks: what it cancels it does not wait for.
+    """
+
+    def __init__(self, *, retry_after_seconds: int = 5) -> None:
+        self._running: set[asyncio.Task[object]] = set()
+        self._none_running = asyncio.Event()
+        self._none_running.set()
+        self._hanging_up = False
+        self._cancelled = False
+        self._unavailable = Unavailable(
+            "the registry is being restarted; try again shortly",
+            headers={"Retry-After": str(retry_after_seconds)},
+        )
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def hang_up(self) -> None:
+        """From now on every answer says `Connection: close`."""
+        self._hanging_up = True
+
+    async def finished(self) -> None:
+        """Return when no request is in flight."""
+        await self._none_running.wait()
+
+    async def cancel(self) -> None:
+        """Cancel each request once, and return when all have cleaned up; later ones are refused."""
+        self._cancelled = self._hanging_up = True
+        for task in self._running:
+            task.cancel()
+        await self.finished()
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """The application to hand to uvicorn in place of `app`."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            started = False
+            # The parser takes what follows such a head for the other protocol: after the answer the
+            # connection has to end, or the next bytes would be read as a request, whatever they are.
+            switching = _asks_for_another_protocol(scope)
+
+            async def send_on(message: Message) -> None:
+                nonlocal started
+                if message["type"] == "http.response.start":
+                    started = True
+                    if self._hanging_up or switching:
+                        message["headers"] = [*message.get("headers", ()), _CLOSE]
+                await send(message)
+
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.add(task)
+            self._none_running.clear()
+            try:
+                if self._cancelled:
+                    await _refuse(self._unavailable, receive, send)
+                elif switching and _has_body(scope):
+                    # Its body would be lost, or end early.
+                    await _refuse(
+                        SizeInvalid("a request that asks for another protocol (Upgrade) may have no body"),
+                        receive,
+                        send,
+                    )
+                else:
+                    await app(scope, receive, send_on)
+            except asyncio.CancelledError:
+                if not self._cancelled:
+                    raise
+                task.uncancel()
+                event(logger, logging.WARNING, "request.cancelled", path=scope.get("path"), answered=started)
+                # Of an answer that has begun nothing can be said any more; uvicorn closes the connection.
+                if not started:
+                    await _refuse(self._unavailable, receive, send)
+            except Exception as error:  # noqa: BLE001 (the last renderer: an answer in JSON, whatever happened)
+                event(logger, logging.ERROR, "request.failed", path=scope.get("path"), exception=error)
+                if not started:
+                    await _refuse(RegistryError(), receive, send)
+            finally:
+                self._running.discard(task)
+                if not self._running:
+                    self._none_running.set()
+
+        return answer
+
+
+def _asks_for_another_protocol(scope: Scope) -> bool:
+    return any(name == b"upgrade" for name, _ in scope.get("headers", ()))
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+        for name, value in scope["headers"]
+    )
+
+
+async def _refuse(error: RegistryError, receive: Receive, send: Send) -> None:
+    body = document(error)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
+        _CLOSE,
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    # Closing a socket that holds unread bytes resets the connection, and the answer is lost with it.
+    unread = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while unread > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    break
+                unread -= len(message.get("body", b""))
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

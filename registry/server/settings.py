@@ -1,0 +1,77 @@
+"""What an operator may set about the server and its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from registry.server.address import Address
+
+
+def _address(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+Listen = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Frozen, and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TLSSettings(Settings):
+    """A certificate chain and its key, PEM; both files are watched, and reloaded when they change."""
+
+    certificate: Path
+    key: Path
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+    check_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+
+class RegistryListenerSettings(Settings):
+    """Where clients come: `host:port`, `[ipv6]:port`, or `:port` for every address; port 0 is any free."""
+
+    listen: Listen = "127.0.0.1:5000"
+    tls: TLSSettings | None = None
+
+
+class OpsListenerSettings(Settings):
+    """Where operators read metrics and health, in plain HTTP: loopback unless written otherwise.
+
+    The default is the port on which Distribution has its own such listener.
+    """
+
+    listen: Listen = "127.0.0.1:5001"
+
+
+class TimeoutSettings(Settings):
+    """How long the server waits for a client."""
+
+    # Go clients keep idle connections up to 90 s, and do not repeat a POST on one that was closed meanwhile.
+    idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+
+
+class ServerSettings(Settings):
+    """Listeners, processes and the way to end."""
+
+    registry: RegistryListenerSettings = RegistryListenerSettings()
+    ops: OpsListenerSettings = OpsListenerSettings()
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    # After TERM: so long new connections are still taken (a proxy needs time to notice) …
+    drain_seconds: Seconds = 0.0
+    # … and then so long requests in flight may go on.
+    grace_seconds: Seconds = 25.0
+    timeouts: TimeoutSettings = TimeoutSettings()
+
+
+class LogSettings(Settings):
+    """How the log is written to standard output; `auto` means text on a terminal, JSON lines elsewhere."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"

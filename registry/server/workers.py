@@ -1,0 +1,61 @@
+"""From settings to serving: in this process, or as the parent of several workers.
+
+This module is what the parent of workers imports, so neither uvicorn nor the application is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+
+from registry import logs
+from registry.server.application import Application
+from registry.server.listeners import Listener, listen
+from registry.server.settings import LogSettings, ServerSettings
+
+Build = Callable[[], Application]
+OnReady = Callable[[Mapping[str, str]], None]
+
+
+def serve(settings: ServerSettings, log: LogSettings, build: Build, on_ready: OnReady) -> int:
+    """Listen, serve until told to end, and return the exit code: 0 when it ended as it was told.
+
+    To be called on the main thread. TERM or INT ends in order, a second one cuts the waiting short, a third
+    ends at once. Raises `ListenFailed` and `StartFailed`.
+    """
+    listeners = listen(settings)
+    try:
+        if settings.workers == 1:
+            return _serve_alone(settings, log, listeners, build, on_ready)
+        from registry.server.parent import Parent
+
+        return Parent(settings, log, listeners, build, on_ready).run()
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _serve_alone(
+    settings: ServerSettings,
+    log: LogSettings,
+    listeners: Sequence[Listener],
+    build: Build,
+    on_ready: OnReady,
+) -> int:
+    import asyncio
+
+    from registry.server.process import Ending, run
+
+    async def main() -> None:
+        ending = Ending()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ending.insist)
+        ready = {one.name: one.url for one in listeners}
+        await run(settings, listeners, build, ending, lambda: on_ready(ready), shared=False)
+
+    # A directory meant for another program's workers would make us count into files.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    with logs.writing(log.format, log.level):
+        asyncio.run(main())
+    return 0

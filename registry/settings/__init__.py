@@ -1,0 +1,25 @@
+"""What settings are made of: values with units, secrets, files read with their lines, problems told well."""
+
+from __future__ import annotations
+
+from registry.settings.document import MAXIMUM_BYTES, Document, Node, NotADocument, read_document
+from registry.settings.problems import Location, Problem, Source, in_order, nearest, problems_of
+from registry.settings.values import Duration, Secret, Settings, Size
+
+__all__ = [
+    "MAXIMUM_BYTES",
+    "Document",
+    "Duration",
+    "Location",
+    "Node",
+    "NotADocument",
+    "Problem",
+    "Secret",
+    "Settings",
+    "Size",
+    "Source",
+    "in_order",
+    "nearest",
+    "problems_of",
+    "read_document",
+]

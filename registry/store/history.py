@@ -1,0 +1,68 @@
+"""What each tag was set to, and by whom: one object an entry, whose times order the view and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from registry.errors import DigestInvalid
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.store import layout
+from registry.store.effects import Effects
+from storage.contract import Driver
+from storage.errors import NotFound
+
+_LIMIT = 4096  # bytes of an entry
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One entry: the tag went from `replaced` to `digest` (None: it had not been, or was deleted)."""
+
+    digest: Digest | None
+    replaced: Digest | None
+    by: str
+    at: datetime
+
+
+class History:
+    """The entries of one store."""
+
+    def __init__(self, driver: Driver, effects: Effects) -> None:
+        self._driver = driver
+        self._effects = effects
+
+    async def add(
+        self, name: RepositoryName, tag: Tag, digest: Digest | None, replaced: Digest | None, by: str
+    ) -> None:
+        """Enter that `by` lets the tag name `digest` (None: deletes it), durably and before it is so."""
+        now = self._effects.now()
+        entry = {
+            "digest": str(digest) if digest else None,
+            "replaced": str(replaced) if replaced else None,
+            "by": by,
+            "at": now.isoformat(),
+        }
+        nanoseconds = int(now.timestamp() * 1_000_000) * 1000
+        key = f"{layout.history(name, tag)}/{nanoseconds:020d}-{self._effects.unique()}"
+        await self._driver.put(key, json.dumps(entry).encode())
+
+    async def keys(self, name: RepositoryName, tag: Tag) -> list[str]:
+        """The keys of a tag's entries, oldest first; a remover decides by them what it has judged."""
+        prefix = layout.history(name, tag)
+        return [f"{prefix}/{entry}" for entry in await self._driver.children(prefix)]
+
+    async def read(self, key: str) -> Move | None:
+        """One entry; None when it has gone or is damaged."""
+        try:
+            entry = json.loads(await self._driver.get(key, limit=_LIMIT))
+            return Move(
+                Digest.parse(entry["digest"]) if entry["digest"] else None,
+                Digest.parse(entry["replaced"]) if entry["replaced"] else None,
+                str(entry["by"]),
+                datetime.fromisoformat(entry["at"]),
+            )
+        except (NotFound, DigestInvalid, ValueError, KeyError, TypeError):
+            return None

@@ -1,0 +1,229 @@
+"""Every key of a store, built and parsed here and nowhere else.
+
+    docker/registry/v2/                                         CNCF Distribution's own layout
+      blobs/<alg>/<hh>/<hex>/data                               bytes of a blob or manifest
+      repositories/<name>/
+        _layers/<alg>/<hex>/link                                this repository has the blob
+        _layers/_placeholder                                    Distribution's collector wants the directory
+        _manifests/revisions/<alg>/<hex>/link                   this repository has the manifest
+        _manifests/tags/<tag>/current/link                      what the tag names
+        _manifests/tags/<tag>/index/<alg>/<hex>/link            Distribution's: removed, never written
+    _moorage/v1/                                                what Distribution has no place for
+      format                                                    the oldest writer level allowed
+      read-only                                                 present: nobody writes
+      catalog-complete                                          present: every repository has a catalog entry
+      catalog/<name, escaped>                                   one a repository; whether it is indexed
+      manifests/<name>/_/<alg>/<hex>                            what Distribution would refuse, whole
+      referrers/<name>/_/<alg>/<hex>/<alg>-<hex>                subject, referrer: its descriptor
+      history/<name>/_/<tag>/<20-digit ns>-<uuid>               what a tag was set to
+      uploads/<uuid>/{session,renewed,commit,data/<random>,chunks/<20-digit offset>}
+      intents/<uuid>                                            what a writer is about to need
+      trash/data/<alg>/<hex>/<run>, trash/links/<name>/_/<kind>/…/<run>, trash/{open,runs}/<run>
+      quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
+
+A repository name has no component that begins with `_`, so names and our own words cannot meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from registry.errors import DigestInvalid, NameInvalid
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+
+DISTRIBUTION = "docker/registry/v2"
+REPOSITORIES = f"{DISTRIBUTION}/repositories"
+BLOBS = f"{DISTRIBUTION}/blobs"
+OURS = "_moorage/v1"
+
+FORMAT = f"{OURS}/format"
+READ_ONLY = f"{OURS}/read-only"
+CATALOG_COMPLETE = f"{OURS}/catalog-complete"
+CATALOG = f"{OURS}/catalog"
+WHOLE_MANIFESTS = f"{OURS}/manifests"
+UPLOADS = f"{OURS}/uploads"
+INTENTS = f"{OURS}/intents"
+TRASH_OPEN = f"{OURS}/trash/open"
+TRASH_RUNS = f"{OURS}/trash/runs"
+
+# The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
+_ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
+_UNESCAPE = str.maketrans("0ABCDEFGHIJ", "/0123456789")
+
+
+def blob_data(digest: Digest) -> str:
+    """Where the bytes of a blob or manifest lie."""
+    return f"{BLOBS}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}/data"
+
+
+def repository(name: RepositoryName) -> str:
+    """The prefix of what Distribution's layout holds for a repository."""
+    return f"{REPOSITORIES}/{name}"
+
+
+def layer_link(name: RepositoryName, digest: Digest) -> str:
+    """The link that makes a blob one of the repository."""
+    return f"{REPOSITORIES}/{name}/_layers/{digest.algorithm}/{digest.encoded}/link"
+
+
+def layers(name: RepositoryName) -> str:
+    """The prefix of a repository's blob links."""
+    return f"{REPOSITORIES}/{name}/_layers"
+
+
+def layers_placeholder(name: RepositoryName) -> str:
+    """Keeps `_layers` in being, without which Distribution's collector aborts."""
+    return f"{REPOSITORIES}/{name}/_layers/_placeholder"
+
+
+def manifests(name: RepositoryName) -> str:
+    """The prefix of a repository's manifests in Distribution's layout."""
+    return f"{REPOSITORIES}/{name}/_manifests"
+
+
+def revisions(name: RepositoryName) -> str:
+    """The prefix of a repository's manifest links."""
+    return f"{REPOSITORIES}/{name}/_manifests/revisions"
+
+
+def revision_link(name: RepositoryName, digest: Digest) -> str:
+    """The link that makes a manifest one of the repository."""
+    return f"{REPOSITORIES}/{name}/_manifests/revisions/{digest.algorithm}/{digest.encoded}/link"
+
+
+def tags(name: RepositoryName) -> str:
+    """The prefix whose children are the repository's tags."""
+    return f"{REPOSITORIES}/{name}/_manifests/tags"
+
+
+def tag_link(name: RepositoryName, tag: Tag) -> str:
+    """What the tag names now."""
+    return f"{REPOSITORIES}/{name}/_manifests/tags/{tag}/current/link"
+
+
+def tag_index(name: RepositoryName, tag: Tag) -> str:
+    """The prefix of Distribution's own record of what a tag has named."""
+    return f"{REPOSITORIES}/{name}/_manifests/tags/{tag}/index"
+
+
+def whole_manifests(name: RepositoryName) -> str:
+    """The prefix of a repository's manifests that Distribution would refuse."""
+    return f"{WHOLE_MANIFESTS}/{name}/_"
+
+
+def whole_manifest(name: RepositoryName, digest: Digest) -> str:
+    """A manifest that Distribution would refuse: type and bytes in one object."""
+    return f"{WHOLE_MANIFESTS}/{name}/_/{digest.algorithm}/{digest.encoded}"
+
+
+def catalog_entry(name: RepositoryName) -> str:
+    """The repository's place in the catalog."""
+    return f"{CATALOG}/{name.translate(_ESCAPE)}"
+
+
+def catalog_name(key: str) -> RepositoryName | None:
+    """The repository that a catalog key stands for; None for a stray object."""
+    try:
+        return RepositoryName(key.removeprefix(f"{CATALOG}/").translate(_UNESCAPE))
+    except NameInvalid:
+        return None
+
+
+def catalog_after(last: str) -> str:
+    """A catalog key behind which all names greater than `last` lie; `last` need not be a valid name."""
+    prefix = re.match(r"[a-z0-9._/-]*", last, re.ASCII)
+    return f"{CATALOG}/{(prefix[0] if prefix else '').translate(_ESCAPE)}"
+
+
+def subject(name: RepositoryName, digest: Digest) -> str:
+    """The prefix of the entries of what refers to `digest` in the repository."""
+    if digest.supported:
+        return f"{OURS}/referrers/{name}/_/{digest.algorithm}/{digest.encoded}"
+    # An algorithm that we cannot compute may still be named; its characters may not fit a key.
+    return f"{OURS}/referrers/{name}/_/other/{hashlib.sha256(str(digest).encode()).hexdigest()}"
+
+
+def referrer(name: RepositoryName, subject_digest: Digest, digest: Digest) -> str:
+    """One manifest that refers to `subject_digest`."""
+    return f"{subject(name, subject_digest)}/{digest.algorithm}-{digest.encoded}"
+
+
+def referrer_digest(entry: str) -> Digest | None:
+    """The digest in the last segment of a referrer's key; None for a stray object."""
+    try:
+        return Digest.parse(entry.rpartition("/")[2].replace("-", ":", 1))
+    except DigestInvalid:
+        return None
+
+
+def referrers(name: RepositoryName) -> str:
+    """The prefix of all referrer entries of a repository."""
+    return f"{OURS}/referrers/{name}/_"
+
+
+def history(name: RepositoryName, tag: Tag) -> str:
+    """The prefix of a tag's history."""
+    return f"{OURS}/history/{name}/_/{tag}"
+
+
+def upload(uuid: str) -> str:
+    """The prefix of an upload session."""
+    return f"{UPLOADS}/{uuid}"
+
+
+def upload_chunk(uuid: str, offset: int) -> str:
+    """The record that commits the chunk at `offset`."""
+    return f"{UPLOADS}/{uuid}/chunks/{offset:020d}"
+
+
+def intent(uuid: str) -> str:
+    """What one writer is about to need."""
+    return f"{INTENTS}/{uuid}"
+
+
+def trash_open(run: str) -> str:
+    """The record of a removal that is under way, or whose process died."""
+    return f"{TRASH_OPEN}/{run}"
+
+
+def trash_run(run: str) -> str:
+    """The record of what one removal took."""
+    return f"{TRASH_RUNS}/{run}"
+
+
+def layer_of(key: str) -> Digest | None:
+    """The digest of the blob whose link lies under `key`; None when it is no blob link."""
+    match = re.fullmatch(rf"{REPOSITORIES}/.+/_layers/([^/]+)/([^/]+)/link", key)
+    return Digest.parse(f"{match[1]}:{match[2]}") if match else None
+
+
+def trash_data(digest: Digest) -> str:
+    """The prefix of the trash copies of a blob's bytes."""
+    return f"{OURS}/trash/data/{digest.algorithm}/{digest.encoded}"
+
+
+def trash_layer(name: RepositoryName, digest: Digest) -> str:
+    """The prefix of the trash copies of a blob link."""
+    return f"{OURS}/trash/links/{name}/_/layers/{digest.algorithm}/{digest.encoded}"
+
+
+def trash_revision(name: RepositoryName, digest: Digest) -> str:
+    """The prefix of the trash copies of a manifest link."""
+    return f"{OURS}/trash/links/{name}/_/revisions/{digest.algorithm}/{digest.encoded}"
+
+
+def trash_whole_manifest(name: RepositoryName, digest: Digest) -> str:
+    """The prefix of the trash copies of a manifest that Distribution would refuse."""
+    return f"{OURS}/trash/links/{name}/_/manifests/{digest.algorithm}/{digest.encoded}"
+
+
+def trash_tag(name: RepositoryName, tag: Tag) -> str:
+    """The prefix of the trash copies of a tag."""
+    return f"{OURS}/trash/links/{name}/_/tags/{tag}"
+
+
+def quarantine(digest: Digest, uuid: str) -> str:
+    """Where damaged data is kept for a person to look at."""
+    return f"{OURS}/quarantine/{digest.algorithm}/{digest.encoded}/{uuid}"

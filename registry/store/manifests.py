@@ -1,0 +1,158 @@
+"""Manifests as they lie in the store: exact bytes with their media type, verified whenever they are read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from registry.errors import ManifestUnknown, StorageDamaged
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest, sniff_media_type
+from registry.model.names import RepositoryName
+from registry.store import layout
+from registry.store.content import Content
+from registry.store.effects import Effects
+from registry.store.links import Links
+from storage.contract import Driver
+from storage.errors import NotFound, TooLarge
+
+# An adopted tree may hold manifests over any limit for pushes; they are served all the same.
+READ_LIMIT = 64 << 20
+_INLINE = 64 << 10  # bytes; hashing and parsing more than that is done aside
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest under the digest that it was asked by; `content` has that digest."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+class ManifestCache:
+    """Verified manifests by digest, the least recently used going first once `budget_bytes` is passed."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget = budget_bytes
+        self._used = 0
+        self._entries: OrderedDict[Digest, StoredManifest] = OrderedDict()
+
+    def get(self, digest: Digest) -> StoredManifest | None:
+        """The manifest of that digest in Distribution's layout, if it is held."""
+        entry = self._entries.get(digest)
+        if entry is not None:
+            self._entries.move_to_end(digest)
+        return entry
+
+    def put(self, entry: StoredManifest) -> None:
+        """Hold a manifest that was verified."""
+        size = len(entry.content)
+        if entry.digest in self._entries or size > self._budget:
+            return
+        self._entries[entry.digest] = entry
+        self._used += size
+        while self._used > self._budget:
+            _, gone = self._entries.popitem(last=False)
+            self._used -= len(gone.content)
+
+
+class Manifests:
+    """Manifests of repositories, wherever they lie: Distribution's layout, or whole in one of our objects."""
+
+    def __init__(
+        self, driver: Driver, effects: Effects, links: Links, content: Content, cache: ManifestCache
+    ) -> None:
+        self._driver = driver
+        self._effects = effects
+        self._links = links
+        self._content = content
+        self._cache = cache
+
+    async def read(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+        """The manifest of a repository.
+
+        The link is read each time, so that a delete counts at once; the bytes are immutable.
+
+        Raises ManifestUnknown; storage NotFound (its key is the data's) when the link stands and the bytes
+        are gone; StorageDamaged when the bytes do not have the digest.
+        """
+        try:
+            target = await self._links.revision(name, digest)
+        except NotFound:
+            return await self._read_whole(name, digest)
+        cached = self._cache.get(digest)
+        if cached is not None:
+            return cached
+        try:
+            data = await self._content.read(target, limit=READ_LIMIT)
+        except TooLarge as error:
+            raise _no_manifest(error) from None
+        await self._verify(data, digest)
+        stored = StoredManifest(digest, await self._media_type(data), data)
+        self._cache.put(stored)
+        return stored
+
+    async def read_from(self, key: str, digest: Digest) -> StoredManifest:
+        """A manifest whose bytes lie under another key for now. Raises storage NotFound, StorageDamaged."""
+        try:
+            data = await self._driver.get(key, limit=READ_LIMIT)
+        except TooLarge as error:
+            raise _no_manifest(error) from None
+        await self._verify(data, digest)
+        return StoredManifest(digest, await self._media_type(data), data)
+
+    async def exists(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether the repository has the manifest, without reading its bytes."""
+        try:
+            await self._driver.stat(layout.revision_link(name, digest))
+        except NotFound:
+            try:
+                await self._driver.stat(layout.whole_manifest(name, digest))
+            except NotFound:
+                return False
+        return True
+
+    async def put_content(self, digest: Digest, manifest: Manifest) -> None:
+        """Put the bytes of a manifest that lies in Distribution's layout; they show first by their link."""
+        if manifest.served_by_distribution:
+            await self._content.put(digest, manifest.content)
+
+    async def put_link(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> None:
+        """Make the manifest one of the repository, durably: the step that pulls go by."""
+        if manifest.served_by_distribution:
+            await self._links.put_revision(name, digest)
+            self._cache.put(StoredManifest(digest, manifest.media_type, manifest.content))
+        else:
+            whole = manifest.media_type.encode() + b"\n" + manifest.content
+            await self._driver.put(layout.whole_manifest(name, digest), whole)
+
+    async def verify(self, digest: Digest, data: bytes) -> bool:
+        """Whether bytes have the digest, hashed where it holds nobody up."""
+        if len(data) <= _INLINE:
+            return Digest.of(data, digest.algorithm) == digest
+        return await self._effects.aside(Digest.of, data, digest.algorithm) == digest
+
+    async def _read_whole(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+        try:
+            data = await self._driver.get(layout.whole_manifest(name, digest), limit=READ_LIMIT)
+        except NotFound:
+            raise ManifestUnknown(detail={"name": name, "digest": str(digest)}) from None
+        except TooLarge as error:
+            raise _no_manifest(error) from None
+        media_type, _, content = data.partition(b"\n")
+        await self._verify(content, digest)
+        return StoredManifest(digest, media_type.decode("ascii"), content)
+
+    async def _media_type(self, data: bytes) -> str:
+        if len(data) <= _INLINE:
+            return sniff_media_type(data)
+        return await self._effects.aside(sniff_media_type, data)
+
+    async def _verify(self, data: bytes, digest: Digest) -> None:
+        if not await self.verify(digest, data):
+            raise StorageDamaged(detail={"manifest": str(digest)})
+
+
+def _no_manifest(error: TooLarge) -> StorageDamaged:
+    return StorageDamaged(f"what lies here for the manifest is none: {error.message}")

@@ -1,0 +1,47 @@
+"""The store: everything that lies under one driver, by what it is."""
+
+from __future__ import annotations
+
+from registry.model.names import RepositoryName, Tag
+from registry.store import layout
+from registry.store.catalog import Catalog
+from registry.store.content import Content
+from registry.store.effects import Effects
+from registry.store.history import History
+from registry.store.links import Links
+from registry.store.manifests import ManifestCache, Manifests
+from registry.store.marks import Marks
+from registry.store.referrers import Referrers
+from registry.store.sessions import Sessions
+from storage.contract import Driver
+from storage.errors import NotFound
+
+
+class Store:
+    """One registry's storage; its parts share the driver."""
+
+    def __init__(self, driver: Driver, effects: Effects, *, manifest_cache_bytes: int) -> None:
+        self.driver = driver
+        self.effects = effects
+        self.content = Content(driver, effects)
+        self.links = Links(driver)
+        self.manifests = Manifests(
+            driver, effects, self.links, self.content, ManifestCache(manifest_cache_bytes)
+        )
+        self.referrers = Referrers(driver)
+        self.catalog = Catalog(driver)
+        self.history = History(driver, effects)
+        self.sessions = Sessions(driver, effects)
+        self.marks = Marks(driver)
+
+    async def put_placeholder(self, name: RepositoryName) -> None:
+        """Make sure that `_layers` exists, without which Distribution's collector aborts."""
+        try:
+            await self.driver.stat(layout.layers_placeholder(name))
+        except NotFound:
+            await self.driver.put(layout.layers_placeholder(name), b"")
+
+    async def tag_keys(self, name: RepositoryName, tag: Tag) -> list[str]:
+        """All keys of a tag, the link that makes it one last."""
+        index = [key async for key in self.driver.walk(layout.tag_index(name, tag))]
+        return [*index, layout.tag_link(name, tag)]

@@ -1,0 +1,99 @@
+"""Looks whether the store holds what its links promise; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from registry.core.registry import Registry
+from registry.errors import RegistryError
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName
+from storage.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be: where, what, and whether a pull fails by it."""
+
+    repository: str
+    content: str
+    problem: str
+    damaged: bool
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was looked at so far, added to from repository to repository; no blob is hashed twice."""
+
+    tags: int = 0
+    manifests: int = 0
+    blobs: int = 0
+    hashed: dict[Digest, int] = field(default_factory=dict)  # with the size of each
+
+
+async def check_repository(
+    registry: Registry, name: RepositoryName, *, hash_blobs: bool, looked: Looked
+) -> AsyncIterator[Problem]:
+    """Check tags, manifests and blobs of a repository; with `hash_blobs` also the bytes of each blob."""
+    store = registry.store
+    for tag in await store.links.tags(name):
+        looked.tags += 1
+        try:
+            digest = await store.links.tag(name, tag)
+            if not await store.manifests.exists(name, digest):
+                yield Problem(name, f"tag {tag}", f"names {digest}, which is not here", True)
+        except RegistryError as error:
+            yield Problem(name, f"tag {tag}", error.message, True)
+    for digest in [digest async for digest in store.links.manifests(name)]:
+        looked.manifests += 1
+        try:
+            stored = await store.manifests.read(name, digest)
+        except NotFound:
+            yield Problem(name, str(digest), "the manifest's bytes are missing", True)
+            continue
+        except RegistryError as error:
+            yield Problem(name, str(digest), error.message, True)
+            continue
+        try:
+            manifest = await store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+        except RegistryError as error:
+            yield Problem(
+                name,
+                str(digest),
+                f"{error.message}; it is served, and nothing here is ever collected",
+                False,
+            )
+            continue
+        for descriptor in manifest.required_blobs:
+            if not await _has_blob(registry, name, descriptor.digest):
+                yield Problem(name, str(descriptor.digest), f"missing, and manifest {digest} needs it", True)
+    for digest in [digest async for digest in store.links.layers(name)]:
+        looked.blobs += 1
+        try:
+            target = await store.links.layer(name, digest)
+            if target in looked.hashed:
+                continue
+            found = await store.content.stat(target)
+            if hash_blobs:
+                looked.hashed[target] = found.size_bytes
+                if not await store.content.is_sound(target):
+                    yield Problem(name, str(digest), "the bytes do not have the digest", True)
+        except NotFound:
+            yield Problem(name, str(digest), "linked, and the bytes are missing", True)
+        except RegistryError as error:
+            yield Problem(name, str(digest), error.message, True)
+
+
+async def _has_blob(registry: Registry, name: RepositoryName, digest: Digest) -> bool:
+    """Whether a pull would have the blob, be it from the trash, from which nothing is taken here."""
+    try:
+        target = await registry.store.links.layer(name, digest)
+    except RegistryError:
+        return False
+    try:
+        await registry.store.content.stat(target)
+    except NotFound:
+        return await registry.trash.data_key(target) is not None
+    return True

@@ -1,0 +1,148 @@
+"""What upkeep offers to operators: the store as a whole, indexed, checked, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from registry.core.registry import Registry
+from registry.model.units import format_size
+from registry.upkeep.check import Looked, Problem, check_repository
+from registry.upkeep.reindex import reindex
+from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+
+Outcome = AsyncIterator[Progress | Result]
+
+
+class Switch(Enum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+    @classmethod
+    def parse(cls, text: str) -> Switch:
+        """Read on or off; ValueError for anything else."""
+        if text not in ("on", "off"):
+            raise ValueError("say on or off")
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Reindex:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """How many repositories were indexed, and how many manifests among them refer to others."""
+
+    repositories: int
+    referrers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How thoroughly to check."""
+
+    hash_blobs: bool = option("read and hash every blob, not only look that it is there", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was looked at, and what is not as it should be; `hashed_bytes` is None where none were to be."""
+
+    repositories: int
+    tags: int
+    manifests: int
+    blobs: int
+    hashed_bytes: int | None
+    problems: list[Problem]
+
+    def told(self) -> str | None:
+        """One line for a store that is whole; what is wrong is told in a table."""
+        if self.problems:
+            return None
+        counts = f"repositories: {self.repositories}, tags: {self.tags}, manifests: {self.manifests}"
+        hashed = "none (--hash-blobs)" if self.hashed_bytes is None else format_size(self.hashed_bytes)
+        return f"no problems; {counts}, blobs: {self.blobs}, bytes hashed: {hashed}"
+
+
+@dataclass(frozen=True, slots=True)
+class SetReadOnly:
+    """Whether the store takes writes."""
+
+    switch: Switch = argument("on: every process stops writing within ten seconds; off: they write again")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlySet:
+    """Whether the store is read-only now."""
+
+    read_only: bool
+
+    def told(self) -> str:
+        """What happens now."""
+        if self.read_only:
+            return "the store is read-only: every process stops writing within ten seconds"
+        return "the store takes writes again: every process within ten seconds"
+
+
+def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
+    """Upkeep's operations on the registry that is open when one of them runs."""
+
+    async def storage_reindex(_: Reindex, __: Context) -> Outcome:
+        registry().require_writable()
+        repositories = referrers = 0
+        async for name, count in reindex(registry()):
+            repositories += 1
+            referrers += count
+            yield Progress(repositories, None, "items", name)
+        yield Result(Reindexed(repositories, referrers))
+
+    async def storage_check(asked: Check, _: Context) -> Outcome:
+        problems: list[Problem] = []
+        repositories = 0
+        looked = Looked()
+        async for name in registry().store.catalog.tree():
+            repositories += 1
+            found = check_repository(registry(), name, hash_blobs=asked.hash_blobs, looked=looked)
+            problems += [problem async for problem in found]
+            yield Progress(repositories, None, "items", name)
+        damaged = any(problem.damaged for problem in problems)
+        hashed = sum(looked.hashed.values()) if asked.hash_blobs else None
+        checked = Checked(repositories, looked.tags, looked.manifests, looked.blobs, hashed, problems)
+        yield Result(checked, Status.DAMAGED if damaged else Status.DONE)
+
+    async def storage_read_only(asked: SetReadOnly, _: Context) -> Outcome:
+        await registry().store.marks.set_read_only(on=asked.switch is Switch.ON)
+        yield Result(ReadOnlySet(asked.switch is Switch.ON))
+
+    return (
+        Operation(
+            "storage.reindex",
+            "Rebuild catalog and referrers from the content; may run while serving",
+            "admin",
+            False,
+            Reindex,
+            storage_reindex,
+        ),
+        Operation(
+            "storage.check",
+            "Check that the store holds what its links promise; changes nothing",
+            "admin",
+            False,
+            Check,
+            storage_check,
+        ),
+        Operation(
+            "storage.read-only",
+            "Stop all writing to the store, or allow it again",
+            "admin",
+            False,
+            SetReadOnly,
+            storage_read_only,
+        ),
+    )

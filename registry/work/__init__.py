@@ -1,0 +1,1 @@
+"""Work besides answering requests: what serving processes do on their own, and operations."""

@@ -1,0 +1,1 @@
+"""Bytes under keys: the contract and its drivers. Knows no OCI and no HTTP, and never imports `registry`."""

@@ -1,0 +1,260 @@
+"""Objects as files of a directory tree, on a local disk or a network file system."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
+from contextlib import aclosing
+
+from storage.contract import Check, Driver, ObjectInfo
+from storage.directories import Directories
+from storage.errors import Forbidden, OutOfSpace, StorageError
+from storage.files import Files
+from storage.joining import Joining, KeyAndPath
+from storage.keys import validate, validate_prefix
+from storage.listing import Listing
+from storage.oserrors import read_error, write_error, writing
+from storage.reading import OpenFile, Pace, Reader
+from storage.suitability import make_root, try_out
+from storage.threads import Threads
+from storage.unfinished import Unfinished
+
+_GATHERED_BYTES = 1 << 20
+_GATHERED_PIECES = 512
+_NAMES_A_STEP = 1024
+_DELETES_A_STEP = 128
+_THREADS = 32
+
+
+class LocalDriver(Driver):
+    """Keeps each object in a file of its own below `root`; any number of processes may share the tree.
+
+    Small reads run on the event loop while the disk is quick (see `Pace`); `clock` times them. Everything
+    else runs in at most `threads` threads. `now` is the wall clock, for the age of what a crash left.
+    Call `start` before the first use and `aclose` after the last.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        threads: int = _THREADS,
+        files: Files | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        now: Callable[[], float] = time.time,
+        allow_case_folding: bool = False,
+    ) -> None:
+        self._root = os.path.realpath(root)
+        self._start_of_path = self._root.rstrip("/") + "/"
+        self._files = Files() if files is None else files
+        self._directories = Directories(self._root, self._files)
+        self._threads = Threads(threads)
+        self._reader = Reader(self._files)
+        self._pace = Pace(clock)
+        self._now = now
+        self._allow_case_folding = allow_case_folding
+        self._epoch = _boot_id()
+        self.read_only = False
+
+    @property
+    def root(self) -> str:
+        """The directory of the tree, symbolic links resolved."""
+        return self._root
+
+    @property
+    def epoch(self) -> str | None:
+        """The boot of the machine: what a write without sync survives."""
+        return self._epoch
+
+    @property
+    def slow_reads(self) -> int:
+        """How many reads on the event loop took over 5 ms so far."""
+        return self._pace.slow_reads
+
+    @property
+    def reading_aside(self) -> bool:
+        """Whether small reads go to threads now, since the disk has lately been slow."""
+        return self._pace.aside
+
+    async def start(self) -> None:
+        """Make the root and try out its file system.
+
+        A tree that may not be written is served for reading, and `read_only` says so. On a full disk nothing
+        can be tried out; it is served too, so that room can be made.
+
+        Raises UnsuitableStore, naming what the file system lacks; Unavailable.
+        """
+        try:
+            await self._threads.run(self._start)
+        except OSError as error:
+            refusal = write_error(error, "")
+            if isinstance(refusal, OutOfSpace) and os.path.isdir(self._root):
+                return
+            if isinstance(refusal, Forbidden) and os.path.isdir(self._root):
+                self.read_only = True
+                return
+            raise StorageError("", f"the store cannot be kept in {self._root}: {error.strerror}") from error
+
+    async def aclose(self) -> None:
+        """Wait for the work under way and end the threads."""
+        await self._threads.close()
+
+    async def get(self, key: str, *, limit: int) -> bytes:
+        """The whole of a small object."""
+        path = self._path(key)
+        if self._pace.aside:
+            return await self._threads.run(self._reader.get, path, key, limit)
+        began = self._pace.clock()
+        try:
+            return self._reader.get(path, key, limit)
+        finally:
+            self._pace.took(began)
+
+    async def stat(self, key: str) -> ObjectInfo:
+        """Size and modified time."""
+        path = self._path(key)
+        if self._pace.aside:
+            return await self._threads.run(self._reader.stat, path, key)
+        began = self._pace.clock()
+        try:
+            return self._reader.stat(path, key)
+        finally:
+            self._pace.took(began)
+
+    def open(self, key: str, start: int = 0, end: int | None = None) -> OpenFile:
+        """Open an object for reading a range; `file` is its descriptor."""
+        return OpenFile(
+            self._path(key), key, start, end, reader=self._reader, pace=self._pace, threads=self._threads
+        )
+
+    async def put(self, key: str, data: bytes, *, if_absent: bool = False, durable: bool = True) -> None:
+        """Put a small object, in one step."""
+        unfinished = self._unfinished(key, durable)
+        await self._threads.run(_put, unfinished, data, if_absent, abandon=unfinished.abandon)
+
+    async def write(
+        self,
+        key: str,
+        chunks: AsyncIterable[bytes],
+        *,
+        check: Check | None = None,
+        if_absent: bool = False,
+        durable: bool = True,
+    ) -> int:
+        """Stream an object to disk; see the contract."""
+        unfinished = self._unfinished(key, durable)
+        pieces: list[bytes] = []
+        gathered = 0
+        try:
+            async for piece in chunks:
+                pieces.append(piece)
+                gathered += len(piece)
+                if gathered >= _GATHERED_BYTES or len(pieces) >= _GATHERED_PIECES:
+                    await self._threads.run(unfinished.append, pieces, check)
+                    pieces = []
+                    gathered = 0
+            await self._threads.finish(
+                _finish(unfinished, pieces, check, if_absent), abandon=unfinished.abandon
+            )
+        except BaseException:
+            await self._threads.run_always(unfinished.discard)
+            raise
+        return unfinished.size_bytes
+
+    async def compose(self, key: str, sources: Sequence[str], *, size: int) -> None:
+        """Join objects: a single one gets another name, several are copied within the kernel where it can."""
+        paths = [(source, self._path(source)) for source in sources]
+        await self._join(key, lambda joining: joining.compose(paths, size))
+
+    async def copy(self, key: str, source: str) -> None:
+        """A second name of the same file, or a copy where it cannot have one."""
+        path = self._path(source)
+        await self._join(key, lambda joining: joining.copy((source, path)))
+
+    async def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
+        """The immediate names below `prefix`, in byte order."""
+        validate_prefix(prefix)
+        listing = Listing(self._root, self._files, self._now())
+        return [name async for name in self._listed(listing.children(prefix, after, limit), prefix)]
+
+    async def walk(self, prefix: str, *, after: str = "") -> AsyncGenerator[str, None]:
+        """Every key below `prefix` greater than `after`, in byte order."""
+        validate_prefix(prefix)
+        listing = Listing(self._root, self._files, self._now())
+        async with aclosing(self._listed(listing.walk(prefix, after), prefix)) as keys:
+            async for key in keys:
+                yield key
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove files, and the directories that they leave empty; each that changed is synced once."""
+        paths = [(key, self._path(key)) for key in keys]
+        await self._threads.finish(self._remove(paths))
+
+    def _path(self, key: str) -> str:
+        validate(key)
+        return self._start_of_path + key
+
+    def _unfinished(self, key: str, durable: bool) -> Unfinished:
+        return Unfinished(key, self._path(key), durable, self._files, self._directories)
+
+    def _start(self) -> None:
+        make_root(self._root, self._files)
+        try_out(self._root, self._files, allow_case_folding=self._allow_case_folding)
+
+    async def _join(self, key: str, work: Callable[[Joining], Generator[None, None, None]]) -> None:
+        target = self._unfinished(key, durable=True)
+        joining = Joining(target, key, self._path(key), self._files, self._directories)
+        await self._threads.finish(work(joining), target.abandon)
+
+    def _remove(self, paths: Sequence[KeyAndPath]) -> Generator[None, None, None]:
+        changed: dict[str, str] = {}
+        for count, (key, path) in enumerate(paths, start=1):
+            with writing(key):
+                directory = self._directories.remove(path)
+            if directory is not None:
+                changed[directory] = key
+            if count % _DELETES_A_STEP == 0:
+                yield
+        for count, (directory, key) in enumerate(changed.items()):
+            if count:
+                yield
+            with writing(key):
+                self._directories.sync(directory)
+
+    async def _listed(
+        self, names: Generator[str | None, None, None], prefix: str
+    ) -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(self._threads.items(names, _NAMES_A_STEP)) as listed:
+                async for name in listed:
+                    yield name
+        except OSError as error:
+            raise read_error(error, prefix) from error
+
+
+def _put(unfinished: Unfinished, data: bytes, if_absent: bool) -> None:
+    try:
+        unfinished.append([data])
+        for _ in unfinished.publish(if_absent):
+            pass
+    finally:
+        unfinished.discard()
+
+
+def _finish(
+    unfinished: Unfinished, pieces: Sequence[bytes], check: Check | None, if_absent: bool
+) -> Generator[None, None, None]:
+    unfinished.append(pieces, check)
+    if check is not None:
+        check.finish()
+    yield from unfinished.publish(if_absent)
+
+
+def _boot_id() -> str | None:
+    """What Linux calls this boot of the machine; None elsewhere."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip() or None
+    except OSError:
+        return None

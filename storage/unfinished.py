@@ -1,0 +1,213 @@
+"""An object that is being written: it lies under a temporary name until it appears whole under its key."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from uuid import uuid4
+
+from storage.contract import Check
+from storage.directories import Directories
+from storage.errors import AlreadyExists
+from storage.files import Files
+from storage.keys import TEMPORARY_PREFIX
+from storage.oserrors import writing
+
+_COPIED_A_TURN = 8 << 20
+_COMPARED_A_TURN = 4 << 20
+
+
+class Abandoned(Exception):
+    """The writer was cancelled before the object became visible."""
+
+
+class Unfinished:
+    """One new object for the key that lies at `path`; its methods block, and run one by one in threads.
+
+    The temporary name lies in the directory of the object itself, since another disk may be mounted or
+    linked anywhere in the tree, and names can be exchanged within one file system only. What is generated
+    comes in turns of bounded length.
+    """
+
+    def __init__(self, key: str, path: str, durable: bool, files: Files, directories: Directories) -> None:
+        self._key = key
+        self._path = path
+        self._durable = durable
+        self._files = files
+        self._directories = directories
+        self._directory = path.rpartition("/")[0]
+        self._temporary = f"{self._directory}/{TEMPORARY_PREFIX}{uuid4()}"
+        self._entered = False  # whether the directory may have been made for this
+        self._named = False  # whether the temporary name may be there
+        self._adopted = False
+        self._descriptor = -1
+        self._abandoned = False
+        self.size_bytes = 0
+
+    def abandon(self) -> None:
+        """Say, from any thread, that the object must not become visible any more if it has not yet."""
+        self._abandoned = True
+
+    def append(self, pieces: Sequence[bytes], check: Check | None = None) -> None:
+        """Show the pieces to `check` and write them."""
+        if check is not None:
+            for piece in pieces:
+                check.update(piece)
+        with writing(self._key):
+            self._create()
+            self._files.write(self._descriptor, pieces)
+        self.size_bytes += sum(map(len, pieces))
+
+    def append_file(self, path: str) -> Generator[None, None, None]:
+        """Append all of a file; FileNotFoundError if it is gone."""
+        source = self._files.open(path)
+        try:
+            with writing(self._key):
+                self._create()
+                offset = 0
+                while copied := self._files.append(self._descriptor, source, offset, _COPIED_A_TURN):
+                    offset += copied
+                    self.size_bytes += copied
+                    yield
+        finally:
+            self._files.close(source)
+
+    def adopt(self, path: str) -> None:
+        """Be a second name of a file instead of new bytes; OSError where it cannot have one."""
+        self._entered = True
+        self._directories.within(self._directory, lambda: self._link_from(path))
+        self._descriptor = self._files.open(self._temporary)
+        self.size_bytes = self._files.status_of(self._descriptor).st_size
+
+    def publish(self, if_absent: bool) -> Generator[None, None, None]:
+        """Appear under the key; with `if_absent`, equal bytes there are as good, others AlreadyExists."""
+        with writing(self._key):
+            if not if_absent:
+                self.replace()
+                return
+            while not self.appear():
+                same = yield from self._lies_there()
+                if same is not None:
+                    self.discard()
+                    if not same:
+                        raise AlreadyExists(self._key)
+                    return
+
+    def replace(self) -> None:
+        """Appear under the key, over what lies there."""
+        self._make_ready()
+        try:
+            self._files.rename(self._temporary, self._path)
+        except IsADirectoryError:
+            if not self._directories.clear(self._path):
+                raise
+            self._files.rename(self._temporary, self._path)
+        # Renaming does nothing where both names belong to one file, as they may after `adopt`.
+        self._named = self._adopted
+        self._appeared()
+
+    def appear(self) -> bool:
+        """Appear under the key if nothing lies there; whether it did."""
+        self._make_ready()
+        try:
+            self._files.link(self._temporary, self._path)
+        except FileExistsError:
+            if not self._cleared_the_way():
+                return False
+            try:
+                self._files.link(self._temporary, self._path)
+            except FileExistsError:
+                return False
+        self._appeared()
+        return True
+
+    def accept(self) -> None:
+        """Make durable what lies under the key already; FileNotFoundError if nothing does."""
+        descriptor = self._files.open(self._path)
+        try:
+            self._files.sync(descriptor)
+        finally:
+            self._files.close(descriptor)
+        self._sync_names()
+
+    def discard(self) -> None:
+        """Leave nothing of an object that did not appear, nor of the directories made for it."""
+        with writing(self._key):
+            self._drop_name()
+            if self._entered:
+                self._directories.prune(self._directory)
+
+    def _appeared(self) -> None:
+        self._entered = False
+        self._drop_name()
+        self._sync_names()
+
+    def _drop_name(self) -> None:
+        """Give up the descriptor and the temporary name."""
+        descriptor, self._descriptor = self._descriptor, -1
+        named, self._named = self._named, False
+        try:
+            if descriptor >= 0:
+                self._files.close(descriptor)
+        finally:
+            if named:
+                with suppress(FileNotFoundError):
+                    self._files.unlink(self._temporary)
+
+    def _create(self) -> None:
+        if self._descriptor < 0:
+            self._entered = True
+            self._descriptor = self._directories.within(
+                self._directory, lambda: self._files.create(self._temporary)
+            )
+            self._named = True
+
+    def _link_from(self, path: str) -> None:
+        self._files.status(self._directory)
+        self._files.link(path, self._temporary)
+        self._named = self._adopted = True
+
+    def _make_ready(self) -> None:
+        self._create()
+        if self._durable:
+            self._files.sync(self._descriptor)
+        if self._abandoned:
+            raise Abandoned
+
+    def _cleared_the_way(self) -> bool:
+        """Whether a directory lay under the key, and is gone, since only a crash can have left it: empty."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(self._files.status(self._path).st_mode):
+                return False
+            if not self._directories.clear(self._path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return True
+
+    def _lies_there(self) -> Generator[None, None, bool | None]:
+        """Whether the same bytes, synced then, lie under the key; None when nothing does any more."""
+        try:
+            other = self._files.open(self._path)
+        except FileNotFoundError:
+            return None
+        try:
+            if self._files.status_of(other).st_size != self.size_bytes:
+                return False
+            for offset in range(0, self.size_bytes, _COMPARED_A_TURN):
+                mine = self._files.read(self._descriptor, _COMPARED_A_TURN, offset)
+                if mine != self._files.read(other, _COMPARED_A_TURN, offset):
+                    return False
+                yield
+            if self._durable:
+                self._files.sync(other)
+        finally:
+            self._files.close(other)
+        self._sync_names()
+        return True
+
+    def _sync_names(self) -> None:
+        if self._durable:
+            self._directories.settle(self._directory)
+            self._directories.sync(self._directory)

@@ -1,0 +1,1 @@
+"""Moorage measured beside CNCF Distribution: `make bench`, or `python -m tests.bench`."""

@@ -1,0 +1,35 @@
+"""A whole run, as small as it can be, on the real servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import main
+from tests.bench.report import MARK
+from tests.bench.workloads import WORKLOADS
+from tests.equipment.absence import require
+
+pytestmark = pytest.mark.e2e
+
+
+def test_every_workload_is_measured_and_written_down(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    require("distribution")
+    page = tmp_path / "page.md"
+    page.write_text(f"# Ours\n\nA person wrote this.\n\n{MARK}\n\nold figures\n")
+    words = ["--rounds", "1", "--size", "4MiB", "--requests", "20", "--json", "--output", str(page)]
+    assert main(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [figure["name"] for figure in document["figures"]] == [one.name for one in WORKLOADS]
+    for figure in document["figures"]:
+        for rounds in (figure["processor"], figure["waited"]):
+            for server in ("moorage", "distribution", "control"):
+                assert len(rounds[server]) == 1 and rounds[server][0] > 0, figure
+            assert rounds["ratio"]["median"] == rounds["moorage"][0] / rounds["distribution"][0]
+    written = page.read_text()
+    assert "A person wrote this." in written and "old figures" not in written
+    assert all(f"| {one.name} |" in written for one in WORKLOADS)

@@ -1,0 +1,1 @@
+"""Tests that drive real programs: clients of other projects, other registries, and our own server process."""

@@ -1,0 +1,62 @@
+"""The official conformance program of distribution-spec; its totals tell, its exit code does not."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.client import bare
+from tests.e2e.processes import run
+from tests.equipment.absence import require
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many checks ended how, and the lines of those that did not pass."""
+
+    passed: int
+    failed: int
+    errors: int
+    skipped: int
+    disabled: int
+    unsuccessful: str
+
+
+def conform(host_port: str, folder: Path) -> Totals:
+    """Run the whole program, at the specification's main branch, on repositories that are new."""
+    name = f"conformance/{os.urandom(4).hex()}"
+    environ = {
+        "OCI_VERSION": "dev",
+        "OCI_DATA_SPARSE": "true",
+        "OCI_REGISTRY": host_port,
+        "OCI_TLS": "disabled",
+        "OCI_REPO1": f"{name}/one",
+        "OCI_REPO2": f"{name}/two",
+        "OCI_RESULTS_DIR": str(folder / "results"),
+    }
+    done = run(
+        [require("conformance")],
+        environ={**bare(folder), **environ},
+        folder=folder,
+        code=None,
+        deadline_seconds=240,
+    )
+    results = folder / "results" / "results.yaml"
+    assert results.is_file() and results.stat().st_size, f"it wrote no results\n{done.text[-4000:]}"
+    return Totals(
+        passed=total(done.out, "Pass"),
+        failed=total(done.out, "FAIL"),
+        errors=total(done.out, "Error"),
+        skipped=total(done.out, "Skip"),
+        disabled=total(done.out, "Disabled"),
+        unsuccessful="\n".join(re.findall(r"^.*: +(?:FAIL|Error|Skip|Disabled)$", done.out, re.MULTILINE)),
+    )
+
+
+def total(told: str, status: str) -> int:
+    """The number that the summary gives for one status."""
+    found = re.findall(rf"^  {status}\.+: +([0-9]+)$", told, re.MULTILINE)
+    assert len(found) == 1, f"no total for {status}\n{told[-4000:]}"
+    return int(found[0])

@@ -1,0 +1,38 @@
+"""Serves the toy in a process of its own: `python -m tests.server DIRECTORY SETTINGS`.
+
+The directory gets the toy's `journal`, and `ready`: the URLs, and what the process had imported by then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from registry.server import Deferred, ListenFailed, LogSettings, ServerSettings, StartFailed, serve
+
+
+def main(directory: str, settings: str) -> int:
+    def on_ready(urls: Mapping[str, str]) -> None:
+        loaded = sorted({name.partition(".")[0] for name in sys.modules})
+        told = json.dumps({"urls": dict(urls), "modules": loaded, "pid": os.getpid()})
+        made = Path(directory, "ready.new")
+        made.write_text(told)
+        made.rename(Path(directory, "ready"))
+
+    try:
+        return serve(
+            ServerSettings.model_validate_json(settings),
+            LogSettings(format="json", level="debug"),
+            Deferred("tests.server.toy:build", directory),
+            on_ready,
+        )
+    except (ListenFailed, StartFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""Small file systems of a test's own, where the machine lets it mount some."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+Mount = Callable[..., Path]
+
+
+def _run(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Mounts a tmpfs of so many bytes and returns its directory; skips the test where that is not allowed."""
+    with ExitStack() as mounted:
+
+        def mount(name: str, size_bytes: int) -> Path:
+            path = tmp_path / name
+            path.mkdir()
+            if not _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(path)):
+                pytest.skip("this machine lets a test mount nothing")
+            mounted.callback(_run, "umount", str(path))
+            return path
+
+        yield mount
+
+
+def remount_read_only(path: Path) -> None:
+    """Let nobody write below a mounted directory any more."""
+    assert _run("mount", "-o", "remount,ro", str(path))

@@ -1,0 +1,190 @@
+"""File calls on a disk whose power may be cut: what was not synced is lost, each piece alone or all of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.files import Files
+
+
+@dataclass
+class _File:
+    descriptor: int  # kept open, so that the number of the inode is not used again
+    durable: bytes = b""
+    synced: bool = False
+
+
+@dataclass
+class _Directory:
+    descriptor: int
+    durable: dict[str, int] = field(default_factory=dict)
+    pending: list[tuple[str, int | None]] = field(default_factory=list)  # a name, and its inode or None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the disk holds, and what it holds only perhaps: names of directories, and bytes of files."""
+
+    root: int
+    names: dict[int, dict[str, int]]
+    pending: dict[int, tuple[tuple[str, int | None], ...]]
+    durable: dict[int, bytes]
+    unsynced: dict[int, bytes]
+
+    def outcomes(self) -> Iterator[tuple[bool, ...]]:
+        """Which of the doubtful things survive: none, all, each alone, all but each."""
+        count = sum(map(len, self.pending.values())) + len(self.unsynced)
+        yield from {
+            tuple(kept != (number == alone) for number in range(count))
+            for kept in (False, True)
+            for alone in range(-1, count)
+        }
+
+    def restore(self, target: Path, outcome: tuple[bool, ...]) -> None:
+        """Make the tree as it is found after the cut."""
+        kept = iter(outcome)
+        names = {inode: dict(entries) for inode, entries in self.names.items()}
+        for inode, changes in self.pending.items():
+            for name, entry in changes:
+                if not next(kept):
+                    continue
+                if entry is None:
+                    names[inode].pop(name, None)
+                else:
+                    names[inode][name] = entry
+        data = self.durable | {inode: current for inode, current in self.unsynced.items() if next(kept)}
+
+        def make(path: Path, inode: int) -> None:
+            if inode in data:
+                path.write_bytes(data[inode])
+                return
+            path.mkdir()
+            for name, entry in names[inode].items():
+                make(path / name, entry)
+
+        make(target, self.root)
+
+
+class PowerCutFiles(Files):
+    """The real calls on a tree that is empty at first, and a model of what of it would survive.
+
+    The model is the harshest that POSIX allows: a name is durable when its directory was synced, and bytes
+    when their file was; a rename is a removal and an addition that need not survive together.
+    `moments` holds the state before each change; `moment` is the present one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._directories: dict[int, _Directory] = {}
+        self._files: dict[int, _File] = {}
+        self.moments: list[Moment] = []
+        self._root = self._add_directory(str(root))
+
+    def moment(self) -> Moment:
+        """The present state."""
+        return Moment(
+            self._root,
+            {inode: dict(directory.durable) for inode, directory in self._directories.items()},
+            {inode: tuple(directory.pending) for inode, directory in self._directories.items()},
+            {inode: file.durable for inode, file in self._files.items()},
+            {
+                inode: os.pread(file.descriptor, 1 << 24, 0)
+                for inode, file in self._files.items()
+                if not file.synced
+            },
+        )
+
+    def settle(self) -> None:
+        """Make everything durable, as time does."""
+        for descriptor in self._descriptors():
+            self._settle(descriptor)
+        self.moments.clear()
+
+    def close_all(self) -> None:
+        """Give back what the model holds open."""
+        for descriptor in self._descriptors():
+            os.close(descriptor)
+
+    def create(self, path: str) -> int:
+        self.moments.append(self.moment())
+        descriptor = super().create(path)
+        inode = os.fstat(descriptor).st_ino
+        self._files[inode] = _File(os.open(path, os.O_RDONLY))
+        self._change(path, inode)
+        return descriptor
+
+    def write(self, descriptor: int, pieces: Sequence[bytes | memoryview]) -> None:
+        self._touch(descriptor)
+        super().write(descriptor, pieces)
+
+    def append(self, descriptor: int, source: int, offset: int, count: int) -> int:
+        self._touch(descriptor)
+        return super().append(descriptor, source, offset, count)
+
+    def sync(self, descriptor: int) -> None:
+        self.moments.append(self.moment())
+        self._settle(descriptor)
+
+    def link(self, source: str, path: str) -> None:
+        self.moments.append(self.moment())
+        super().link(source, path)
+        self._change(path, os.stat(path).st_ino)
+
+    def rename(self, source: str, path: str) -> None:
+        self.moments.append(self.moment())
+        inode = os.stat(source).st_ino
+        super().rename(source, path)
+        self._change(path, inode)
+        if not os.path.exists(source):
+            self._change(source, None)
+
+    def unlink(self, path: str) -> None:
+        self.moments.append(self.moment())
+        super().unlink(path)
+        self._change(path, None)
+
+    def make_directory(self, path: str) -> None:
+        self.moments.append(self.moment())
+        super().make_directory(path)
+        self._change(path, self._add_directory(path))
+
+    def remove_directory(self, path: str) -> None:
+        self.moments.append(self.moment())
+        super().remove_directory(path)
+        self._change(path, None)
+
+    def _descriptors(self) -> list[int]:
+        files = [file.descriptor for file in self._files.values()]
+        return files + [directory.descriptor for directory in self._directories.values()]
+
+    def _add_directory(self, path: str) -> int:
+        descriptor = os.open(path, os.O_RDONLY)
+        inode = os.fstat(descriptor).st_ino
+        self._directories[inode] = _Directory(descriptor)
+        return inode
+
+    def _change(self, path: str, entry: int | None) -> None:
+        directory, name = os.path.split(path)
+        self._directories[os.stat(directory).st_ino].pending.append((name, entry))
+
+    def _touch(self, descriptor: int) -> None:
+        self.moments.append(self.moment())
+        self._files[os.fstat(descriptor).st_ino].synced = False
+
+    def _settle(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            directory = self._directories[status.st_ino]
+            for name, entry in directory.pending:
+                if entry is None:
+                    directory.durable.pop(name, None)
+                else:
+                    directory.durable[name] = entry
+            directory.pending.clear()
+        else:
+            file = self._files[status.st_ino]
+            file.durable = os.pread(file.descriptor, 1 << 24, 0)
+            file.synced = True

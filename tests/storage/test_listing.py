@@ -1,0 +1,121 @@
+"""What a listing of a real directory shows, hides and tidies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from storage.errors import Forbidden
+from storage.local import LocalDriver
+from tests.storage.probing import walked
+from tests.storage.watched import WatchedFiles, failing
+
+DAY = 24 * 3600.0
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def files() -> WatchedFiles:
+    return WatchedFiles()
+
+
+@pytest.fixture
+async def driver(tmp_path: Path, files: WatchedFiles) -> AsyncIterator[LocalDriver]:
+    driver = LocalDriver(tmp_path, files=files, now=lambda: NOW)
+    yield driver
+    await driver.aclose()
+
+
+def make(path: Path, modified_at: float = NOW) -> None:
+    """A file of a certain age."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    os.utime(path, (modified_at, modified_at))
+
+
+async def test_unfinished_objects_are_hidden_and_the_old_ones_removed(
+    tmp_path: Path, driver: LocalDriver
+) -> None:
+    make(tmp_path / "a/.tmp-new", NOW - DAY + 1)
+    make(tmp_path / "a/.tmp-old", NOW - DAY - 1)
+    make(tmp_path / "a/key", NOW - 9 * DAY)
+    assert await walked(driver, "") == ["a/key"]
+    assert sorted(os.listdir(tmp_path / "a")) == [".tmp-new", "key"]
+    make(tmp_path / "a/.tmp-old", NOW - DAY - 1)
+    assert await driver.children("a") == ["key"]
+    assert sorted(os.listdir(tmp_path / "a")) == [".tmp-new", "key"]
+
+
+async def test_a_listing_does_not_fail_for_an_old_one_that_stays(
+    tmp_path: Path, driver: LocalDriver, files: WatchedFiles
+) -> None:
+    make(tmp_path / ".tmp-old", NOW - 2 * DAY)
+    make(tmp_path / "key")
+    (tmp_path / ".tmp-directory").mkdir()
+    os.utime(tmp_path / ".tmp-directory", (0, 0))
+    files.before = failing(30, "unlink")
+    assert await walked(driver, "") == ["key"]
+    assert (tmp_path / ".tmp-old").exists()
+
+
+async def test_a_directory_with_unfinished_objects_alone_is_no_child(
+    tmp_path: Path, driver: LocalDriver
+) -> None:
+    make(tmp_path / "a/.tmp-new")
+    (tmp_path / "b").mkdir()
+    make(tmp_path / "c/d/e")
+    assert await driver.children("") == ["c"]
+    assert await driver.children("", limit=1) == ["c"]
+
+
+async def test_names_that_no_key_can_have_are_hidden(tmp_path: Path, driver: LocalDriver) -> None:
+    for name in ("lost+found/x", "with space", "ümlaut/x", "key", "...", "~"):
+        make(tmp_path / name)
+    make(Path(os.fsdecode(os.fsencode(tmp_path) + b"/not-utf8-\xff")))
+    assert await walked(driver, "") == ["...", "key"]
+    assert await driver.children("") == ["...", "key"]
+
+
+async def test_links_of_the_operator_are_followed_and_broken_ones_hidden(
+    tmp_path: Path, driver: LocalDriver
+) -> None:
+    root = tmp_path
+    make(root / "real/x")
+    (root / "linked").symlink_to(root / "real")
+    (root / "file").symlink_to(root / "real/x")
+    (root / "broken").symlink_to(root / "missing")
+    (root / "loop").symlink_to(root / "loop")
+    assert await walked(driver, "") == ["file", "linked/x", "real/x"]
+    assert await driver.children("") == ["file", "linked", "real"]
+
+
+async def test_a_walk_does_not_list_what_lies_before(
+    tmp_path: Path, driver: LocalDriver, files: WatchedFiles
+) -> None:
+    for name in ("a/a/x", "a/b/x", "b/a/x", "b/b/x", "c/x"):
+        make(tmp_path / name)
+    assert await walked(driver, "", "b/a/x") == ["b/b/x", "c/x"]
+    assert files.given("scan") == [str(tmp_path / part) for part in ("", "b", "b/a", "b/b", "c")]
+
+
+async def test_a_walk_lists_only_as_far_as_it_is_followed(
+    tmp_path: Path, driver: LocalDriver, files: WatchedFiles
+) -> None:
+    for number in range(3000):
+        make(tmp_path / f"d{number // 1000}/{number:05}")
+    walk = driver.walk("")
+    assert await anext(walk) == "d0/00000"
+    assert str(tmp_path / "d0") in files.given("scan")
+    assert str(tmp_path / "d2") not in files.given("scan")
+    await walk.aclose()
+
+
+async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver, files: WatchedFiles) -> None:
+    files.before = failing(13, "scan")
+    with pytest.raises(Forbidden):
+        await driver.children("")
+    with pytest.raises(Forbidden):
+        await walked(driver, "")

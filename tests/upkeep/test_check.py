@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.store import layout
+from registry.upkeep.check import Looked, Problem, check_repository
+from tests.inmemory import NAME, TAG, World, image
+
+LAYER = Digest.of(b"layer")
+IMAGE = Digest.of(image("one"))
+
+
+@pytest.fixture
+async def world() -> World:
+    made = World()
+    await made.push(image("one"))
+    return made
+
+
+async def problems(world: World, *, hash_blobs: bool = False) -> list[Problem]:
+    return [
+        one async for one in check_repository(world.registry, NAME, hash_blobs=hash_blobs, looked=Looked())
+    ]
+
+
+def named(found: list[Problem], content: object) -> Problem:
+    """The only problem with some content."""
+    (problem,) = [one for one in found if one.content == str(content)]
+    return problem
+
+
+async def test_a_sound_repository_has_none_and_nothing_is_changed(world: World) -> None:
+    before = await world.keys()
+    assert await problems(world, hash_blobs=True) == []
+    assert await world.keys() == before
+
+
+async def test_a_tag_that_names_nothing(world: World) -> None:
+    await world.store.links.put_tag(NAME, Tag("dangling"), Digest.of(b"nothing"))
+    await world.driver.put(layout.tag_link(NAME, Tag("broken")), b"nonsense")
+    found = await problems(world)
+    assert named(found, "tag dangling").damaged
+    assert named(found, "tag broken").damaged
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", image("two")])
+async def test_a_manifest_without_its_bytes(world: World, content: bytes | None) -> None:
+    if content is None:
+        await world.driver.delete([layout.blob_data(IMAGE)])
+    else:
+        await world.driver.put(layout.blob_data(IMAGE), content)
+    assert named(await problems(world), IMAGE).damaged
+
+
+async def test_a_manifest_that_is_read_differently_is_reported_and_served(world: World) -> None:
+    content = b'{"schemaVersion":2,"config":{},"config":{}}'
+    odd = Digest.of(content)
+    await world.driver.put(layout.blob_data(odd), content)
+    await world.driver.put(layout.revision_link(NAME, odd), str(odd).encode())
+    (problem,) = await problems(world)
+    assert (problem.repository, problem.content, problem.damaged) == (NAME, str(odd), False)
+    assert "nothing here is ever collected" in problem.problem
+    assert (await world.repository().manifest(odd)).content == content
+
+
+async def test_a_blob_that_a_manifest_needs(world: World) -> None:
+    await world.driver.delete([layout.layer_link(NAME, LAYER)])
+    problem = named(await problems(world), LAYER)
+    assert problem.damaged
+    assert str(IMAGE) in problem.problem
+
+
+async def test_a_link_without_bytes(world: World) -> None:
+    extra = await world.blob(b"extra")
+    await world.driver.delete([layout.blob_data(extra)])
+    assert named(await problems(world), extra).damaged
+
+
+async def test_a_broken_link(world: World) -> None:
+    extra = await world.blob(b"extra")
+    await world.driver.put(layout.layer_link(NAME, extra), str(extra).encode() + b"\n")
+    assert named(await problems(world), extra).damaged
+
+
+async def test_wrong_bytes_of_a_blob_are_found_by_hashing_each_once(world: World) -> None:
+    await world.driver.put(layout.blob_data(LAYER), b"LAYER")
+    assert await problems(world) == []
+    looked = Looked()
+    other = RepositoryName("team/other")
+    await world.registry.repository(other, "tester").mount(LAYER, NAME, lambda _: True)
+    found = [
+        one
+        for name in (NAME, other)
+        async for one in check_repository(world.registry, name, hash_blobs=True, looked=looked)
+    ]
+    assert [(one.repository, one.content, one.damaged) for one in found] == [(NAME, str(LAYER), True)]
+    assert looked.hashed[LAYER] == 5
+    assert (looked.tags, looked.manifests, looked.blobs) == (1, 1, 3)
+
+
+async def test_what_lies_in_the_trash_is_looked_for_and_nothing_is_changed(world: World) -> None:
+    await world.driver.copy(f"{layout.trash_data(LAYER)}/c-1", layout.blob_data(LAYER))
+    await world.driver.delete([layout.blob_data(LAYER)])
+    before = await world.keys()
+    world.registry.read_only = True
+    await problems(world)
+    assert await world.keys() == before
+
+
+async def test_an_alias_is_sound(world: World) -> None:
+    alias = Digest.of(b"layer", "sha512")
+    await world.store.links.put_alias(NAME, alias, LAYER)
+    assert await problems(world, hash_blobs=True) == []
+    assert (await world.repository().manifest(TAG)).digest == IMAGE
