@@ -39,12 +39,18 @@ class Certificate:
         found = self._look()
         if found == self._seen:
             return False
-        self._seen = found
         try:
-            self._newest = load_pair(self._settings)
+            pair, problem = load_pair(self._settings), ""
         except CertificateUnusable as error:
-            event(logger, logging.ERROR, "certificate.refused", reason=str(error))
+            pair, problem = None, str(error)
+        if self._look() != found:
+            # Replaced while being read: what was read may be of either state, so the next check judges it.
             return False
+        self._seen = found
+        if pair is None:
+            event(logger, logging.ERROR, "certificate.refused", reason=problem)
+            return False
+        self._newest = pair
         event(logger, logging.INFO, "certificate.replaced", file=str(self._settings.certificate))
         return True
 

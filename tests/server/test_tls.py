@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from registry.server import StartFailed
+from registry.server.pair import load_pair
 from registry.server.settings import TLSSettings
 from registry.server.tls import Certificate
 from tests.server.conftest import Server, Start, ask, until
@@ -139,6 +140,28 @@ def test_a_bad_pair_is_kept_out_and_a_good_one_let_in_after_it(
     os.replace(second / "tls.key", first / "tls.key")
     assert live.check()
     assert shown(live) == after
+
+
+@pytest.mark.parametrize("name", ["tls.key", "tls.crt"])
+def test_a_pair_that_changes_while_it_is_read_is_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    first, second = make(tmp_path / "first"), make(tmp_path / "second")
+    expected = der(second)
+    live = certificate(first)
+    os.replace(second / name, first / name)
+
+    def finish_and_load(settings: TLSSettings) -> ssl.SSLContext:
+        monkeypatch.undo()
+        (other,) = second.iterdir()
+        os.replace(other, first / other.name)
+        return load_pair(settings)
+
+    monkeypatch.setattr("registry.server.tls.load_pair", finish_and_load)
+    caplog.set_level("INFO")
+    assert [live.check() for _ in range(3)] == [False, True, False]
+    assert shown(live) == expected
+    assert [record.message for record in caplog.records] == ["certificate.replaced"]
 
 
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_the_pass_phrase(tmp_path: Path) -> None:
