@@ -10,6 +10,8 @@ from typing import Any
 
 from registry.logs import event
 from registry.server.application import Application, StartFailed
+from registry.server.connections import Connections, Exhaustion
+from registry.server.descriptors import most_connections, raise_limit
 from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
 from registry.server.memory import keep_buffers
@@ -56,6 +58,9 @@ async def run(
 ) -> None:
     """Serve until the end is asked for, and end in order."""
     keep_buffers()
+    descriptors = raise_limit()
+    asyncio.get_running_loop().set_exception_handler(Exhaustion(descriptors))
+    connections = Connections(settings.registry.max_connections or most_connections(descriptors))
     tls = Certificate(settings.registry.tls) if settings.registry.tls else None
     application = await _start(build)
     requests = Requests()
@@ -83,6 +88,8 @@ async def run(
             "server.started",
             pid=os.getpid(),
             listening={one.name: one.url for one in listeners},
+            descriptors=descriptors,
+            max_connections=connections.most,
         )
         await ending.gently.wait()
         await _end(settings, application, endpoints, requests, ending)

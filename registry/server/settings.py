@@ -38,6 +38,8 @@ class RegistryListenerSettings(Settings):
     """Where clients come: `host:port`, `[ipv6]:port`, or `:port` for every address; port 0 is any free."""
 
     listen: Listen = "127.0.0.1:5000"
+    # Of each worker; None: as many as the limit of open files lets it have.
+    max_connections: Annotated[int, Field(ge=1)] | None = None
     tls: TLSSettings | None = None
 
 

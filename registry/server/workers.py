@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from registry import logs
 from registry.server.application import Application
+from registry.server.descriptors import raise_limit
 from registry.server.listeners import Listener, listen
 from registry.server.settings import LogSettings, ServerSettings
 
@@ -24,6 +25,7 @@ def serve(settings: ServerSettings, log: LogSettings, build: Build, on_ready: On
     To be called on the main thread. TERM or INT ends in order, a second one cuts the waiting short, a third
     ends at once. Raises `ListenFailed` and `StartFailed`.
     """
+    raise_limit()
     listeners = listen(settings)
     try:
         if settings.workers == 1:

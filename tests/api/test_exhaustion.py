@@ -1,0 +1,64 @@
+"""What happens when a process has no file descriptor left."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import Any
+
+from tests.api.client import Connection
+from tests.api.conftest import Serve
+from tests.api.server import Server
+from tests.server.conftest import until
+
+BLOB = bytes(range(256)) * 1024
+
+
+def with_limit(soft: int, hard: int) -> list[str]:
+    """What a command is put behind to have these limits of open files."""
+    return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
+
+
+def events(server: Server, name: str) -> list[dict[str, Any]]:
+    """The lines of the log with this event."""
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == name]
+
+
+def test_the_limit_of_open_files_is_raised_and_connections_follow_it(serve: Serve) -> None:
+    server = serve(wrapper=with_limit(300, 1000), settings={"workers": 2})
+    until(lambda: len(events(server, "server.started")) == 2, "the log to say so")
+    for started in events(server, "server.started"):
+        assert (started["descriptors"], started["max_connections"]) == (1000, 744)
+
+
+def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: Serve) -> None:
+    server = serve(wrapper=with_limit(72, 72), settings={"registry": {"max_connections": 1000}})
+    repository = server.repository("a/b")
+    digest = repository.push_blob(BLOB)
+    with ExitStack() as open_ones:
+        before = open_ones.enter_context(server.registry.connect())
+        before.begin("GET", "/v2/")
+        assert before.answer().status == 200
+        for _ in range(100):
+            open_ones.enter_context(server.registry.connect())
+        until(lambda: bool(events(server, "connections.delayed")), "the log to say so")
+
+        # Who is connected is served; what takes a file is to be tried again, and is no defect.
+        before.begin("GET", "/v2/")
+        assert before.answer().status == 200
+        before.begin("GET", repository.path(f"blobs/{digest}"))
+        refused = before.answer()
+        assert refused.refuses(503, "UNAVAILABLE") and int(refused["Retry-After"]) > 0
+        before.begin("POST", repository.path("blobs/uploads/"), {"Content-Length": "0"})
+        refused = before.answer()
+        assert refused.refuses(503, "UNAVAILABLE") and int(refused["Retry-After"]) > 0
+
+        # One that waits is served as soon as there is room.
+        waiting = Connection(server.registry.host_port)
+        waiting.begin("GET", repository.path(f"blobs/{digest}"), {"Connection": "close"})
+    with waiting:
+        assert waiting.answer().body == BLOB
+    assert repository.push_blob(BLOB + b"more")
+    assert len(events(server, "connections.delayed")) == 1
+    assert "Traceback" not in server.log and not events(server, "library.logged"), server.log
