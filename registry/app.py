@@ -13,7 +13,7 @@ from registry.api.calls import Limits, Services
 from registry.api.health import Health, Readiness
 from registry.api.observed import Observed
 from registry.api.v2 import V2
-from registry.config import Config, host_guard, load_policy
+from registry.config import Config, ConfigError, host_guard, load_policy
 from registry.core.operations import operations as core_operations
 from registry.core.registry import Registry
 from registry.core.uploads import UploadLimits
@@ -170,8 +170,11 @@ class RegistryApplication:
 
 
 def build(config: Config) -> RegistryApplication:
-    """The application of one serving process."""
-    return RegistryApplication(config)
+    """The application of one serving process. Raises StartFailed for a rules file gone bad."""
+    try:
+        return RegistryApplication(config)
+    except ConfigError as error:
+        raise StartFailed("; ".join(str(problem) for problem in error.problems)) from error
 
 
 def operations(config: Config) -> Operations:

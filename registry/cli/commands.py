@@ -12,7 +12,7 @@ from registry.cli.serving import add_serve
 from registry.cli.verbs import add_operations
 from registry.cli.versions import add_version
 
-_OWN = frozenset({"serve", "config", "version"})
+_OWN = frozenset({"serve", "config", "version", "--version"})
 
 
 def build(words: Sequence[str], composition: Composition) -> Callable[..., object]:
@@ -28,8 +28,6 @@ def build(words: Sequence[str], composition: Composition) -> Callable[..., objec
         rich_markup_mode=None,
         context_settings={"max_content_width": 110, "help_option_names": ["-h", "--help"]},
     )
-    # A callback makes even a lone command a sub-command.
-    app.callback()(lambda: None)
     add_serve(app, composition, words)
     add_config(app)
     add_version(app)

@@ -30,6 +30,12 @@ _LISTENED_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _LIVED_SECONDS = 0.1, 30.0, 60.0
 
 
+def delay_after(deaths: int) -> float:
+    """How many seconds to wait before a worker is started that has died so often; it is never given up."""
+    # Doubled for as long as it matters: after a thousand deaths the number would be too large for a float.
+    return min(_FIRST_DELAY_SECONDS * (1 << min(deaths, 16)), _LONGEST_DELAY_SECONDS)
+
+
 @dataclass(eq=False, slots=True)
 class _Worker:
     """A place among the workers, and who fills it: nobody while `pid` is None."""
@@ -170,7 +176,7 @@ class Parent:
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
         worker.deaths = 0 if self._clock() - worker.started_at > _LIVED_SECONDS else worker.deaths
-        delay = min(_FIRST_DELAY_SECONDS * 2**worker.deaths, _LONGEST_DELAY_SECONDS)
+        delay = delay_after(worker.deaths)
         worker.due_at = self._clock() + delay
         worker.deaths += 1
         reason = worker.heard.removeprefix(READY).decode("utf-8", "replace")

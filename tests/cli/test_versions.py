@@ -4,19 +4,23 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from registry import __version__
 from tests.cli.conftest import Run
 
 
 def test_the_version_as_text_and_as_json(run: Run) -> None:
     assert run("version").out.startswith(f"moorage {__version__} ")
+    assert run("--version").out == run("version").out
     assert json.loads(run("version", "--json").out)["version"] == __version__
 
 
-def test_a_small_command_imports_neither_rich_nor_the_server() -> None:
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_a_small_command_imports_neither_rich_nor_the_server(word: str) -> None:
     script = (
         "import sys; from registry.cli import main\n"
-        "try: main(['version'])\n"
+        f"try: main(['{word}'])\n"
         "except SystemExit: pass\n"
         "found = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(found & {'rich', 'uvicorn', 'starlette', 'aiofiles', 'prometheus_client'}))"

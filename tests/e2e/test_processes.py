@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -199,6 +200,39 @@ def test_a_worker_killed_in_the_middle_of_a_body(serve: Serve, scratch: Path, me
     assert new.ask("PUT", closing(location, digest)).status == 201
     for line in (new, other):
         assert line.ask("GET", f"/v2/a/blobs/{digest}").body == data
+
+
+def test_a_worker_that_finds_its_files_bad_says_so_in_a_line_and_is_tried_until_they_are_good(
+    serve: Serve, scratch: Path
+) -> None:
+    rules = scratch / "access.yaml"
+    rules.write_text(GOOD_RULES)
+    server = serve(scratch / "root", access={"rules_file": str(rules)})
+    rules.write_text("- {who: nobody}\n")
+    os.kill(workers(server)[0], signal.SIGKILL)
+    while len(refused := [line for line in events(server, "worker.died") if line["code"] == 1]) < 2:
+        pass
+    assert str(rules) in refused[0]["reason"] and "\n" not in refused[0]["reason"]
+    assert refused[1]["restart_seconds"] > refused[0]["restart_seconds"]
+    assert not events(server, "server.failed"), "what is expected has no traceback"
+    assert server.registry.ask("GET", "/v2/").status == 200
+    rules.write_text(GOOD_RULES)
+    while len(serving(server)) < 2:
+        pass
+
+
+GOOD_RULES = "- {who: anonymous, repositories: ['**'], may: [pull]}\n"
+
+
+def serving(server: Server) -> set[int]:
+    """Those of its processes that have said that they serve."""
+    return {line["pid"] for line in events(server, "server.started")} & set(workers(server))
+
+
+def events(server: Server, name: str) -> list[dict[str, Any]]:
+    """What the log of a server says under that name."""
+    lines = [line for line in server.log.splitlines() if f'"{name}"' in line and line.endswith("}")]
+    return [json.loads(line) for line in lines]
 
 
 def written(server: Server) -> None:

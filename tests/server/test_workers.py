@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from registry.server.parent import delay_after
 from tests.server.conftest import Server, Start, ask, read, running, until
 
 # Each starts real processes.
@@ -96,6 +97,10 @@ def test_a_worker_that_keeps_dying_is_restarted_ever_later(start: Start) -> None
     for deaths in range(3):
         kill_the_first(deaths)
     assert [line["restart_seconds"] for line in server.events("worker.died")] == [0.1, 0.2, 0.4]
+
+
+def test_a_worker_is_never_given_up() -> None:
+    assert [delay_after(deaths) for deaths in (8, 9, 10, 100_000)] == [25.6, 30.0, 30.0, 30.0]
 
 
 def test_workers_end_when_their_parent_is_killed(start: Start) -> None:
