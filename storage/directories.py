@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import stat
-import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from storage.files import Files
 
 T = TypeVar("T")
 
-_UNSYNCED_AT_MOST = 10_000
 _TRIES = 100
 # Why a directory is not removed: something lies in it, or it is a mount point, a link, or another's.
 _STAYS = frozenset(
@@ -25,16 +23,14 @@ class Directories:
     """Makes and removes the directories below `root`, never the root itself.
 
     A directory's own name is durable once its parent is synced. That costs a disk's round trip, so it is left
-    to the first durable write below (`settle`); until then the directory is remembered here. Between
-    processes the file system's journal stands in: it never keeps what was made in a directory without
-    the directory.
+    to the first durable write below (`settle`), by whichever process: until then the directory bears a mark
+    (see `Files`), under which nobody relies on its name. The mark goes from the top down, so a directory
+    without one has none above it. A mark that a crash has left costs the next writer one sync.
     """
 
     def __init__(self, root: str, files: Files) -> None:
         self._root = root
         self._files = files
-        self._lock = threading.Lock()
-        self._unsynced: dict[str, object] = {}
 
     def make(self, path: str) -> None:
         """Make the directory `path` and what is missing above it."""
@@ -43,9 +39,8 @@ class Directories:
             missing.append(path)
             path = path.rpartition("/")[0]
         for directory in reversed(missing):
-            self._remember(directory)
             with suppress(FileExistsError):
-                self._files.make_directory(directory)
+                self._files.make_marked_directory(directory)
 
     def within(self, path: str, action: Callable[[], T]) -> T:
         """Do what needs the directory `path`, which is made if `action` raises FileNotFoundError."""
@@ -59,11 +54,22 @@ class Directories:
         return action()
 
     def settle(self, path: str) -> None:
-        """Make durable the names of the existing directory `path` and of all above it."""
-        while self._unsynced and path != self._root:
-            if path in self._unsynced:
-                self._sync_name(path)
-            path = path.rpartition("/")[0]
+        """Make durable the names of the directory `path` and of all above it."""
+        with (
+            ExitStack() as opened,
+            suppress(FileNotFoundError),
+        ):  # gone, with whatever was to be durable in it
+            unsettled = []
+            while path != self._root and self._files.is_marked(path):
+                descriptor = self._files.open_directory(path)
+                opened.callback(self._files.close, descriptor)
+                path = path.rpartition("/")[0]
+                unsettled.append((path, descriptor))
+            # Opened before its name is synced: if it is removed and made anew, the new one keeps its mark.
+            for parent, descriptor in reversed(unsettled):
+                self._files.sync_directory(parent)
+                with suppress(PermissionError):  # another user's, who alone may take the mark off
+                    self._files.unmark(descriptor)
 
     def sync(self, path: str) -> None:
         """Make durable the names in the directory `path`; when it is gone, so are they."""
@@ -93,7 +99,6 @@ class Directories:
     def prune(self, path: str) -> str:
         """Remove the directory `path` and those above it while they are empty; the first that stays."""
         while path != self._root:
-            mark = self._unsynced.get(path)
             try:
                 self._files.remove_directory(path)
             except FileNotFoundError:
@@ -102,7 +107,6 @@ class Directories:
                 if error.errno in _STAYS:
                     break
                 raise
-            self._forget(path, mark)
             path = path.rpartition("/")[0]
         return path
 
@@ -134,22 +138,3 @@ class Directories:
             return not stat.S_ISDIR(self._files.status(path).st_mode)
         except FileNotFoundError:
             return False
-
-    def _remember(self, path: str) -> None:
-        # Before the directory is made, so that whoever finds it there finds the mark, too.
-        with self._lock:
-            self._unsynced[path] = object()
-            oldest = next(iter(self._unsynced)) if len(self._unsynced) > _UNSYNCED_AT_MOST else None
-        if oldest is not None:
-            self._sync_name(oldest)
-
-    def _sync_name(self, path: str) -> None:
-        mark = self._unsynced.get(path)
-        if self._exists(path):
-            self.sync(path.rpartition("/")[0])
-        self._forget(path, mark)
-
-    def _forget(self, path: str, mark: object) -> None:
-        with self._lock:
-            if self._unsynced.get(path) is mark:  # otherwise it was made anew meanwhile
-                self._unsynced.pop(path, None)

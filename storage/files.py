@@ -8,12 +8,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
+import sys
 from collections.abc import Sequence
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking, so that a FIFO in the tree cannot stop us
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone stops at the drive's cache
+_MARK = stat.S_ISVTX  # on a directory it only says who may remove what, and here all belongs to one user
+_MARKS_AT_ONCE = sys.platform == "linux"  # elsewhere `mkdir` leaves that bit out
 _PIECES_A_CALL = 512
 _COPY_BYTES = 1 << 20
 _NO_COPY_IN_KERNEL = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
@@ -99,6 +103,24 @@ class Files:
     def make_directory(self, path: str) -> None:
         """Make one directory in an existing one."""
         os.mkdir(path)
+
+    def make_marked_directory(self, path: str) -> None:
+        """Make one directory that bears the mark from the moment at which it can be seen."""
+        os.mkdir(path, 0o777 | _MARK)
+        if not _MARKS_AT_ONCE:
+            os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | _MARK)
+
+    def open_directory(self, path: str) -> int:
+        """A descriptor of an existing directory."""
+        return os.open(path, _DIRECTORY)
+
+    def is_marked(self, path: str) -> bool:
+        """Whether the directory bears the mark."""
+        return bool(os.stat(path).st_mode & _MARK)
+
+    def unmark(self, descriptor: int) -> None:
+        """Take the mark off an open directory."""
+        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~_MARK)
 
     def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""

@@ -32,6 +32,13 @@ def make_root(root: str, files: Files) -> None:
             files.make_directory(directory)
         with suppress(PermissionError):  # a parent that others own, and let us pass through only
             files.sync_directory(os.path.dirname(directory))
+    if _is_empty(files, root):
+        # Another process may have made it a moment ago, and not have come to its name.
+        path = root
+        while path != "/":
+            path = os.path.dirname(path)
+            with suppress(OSError):
+                files.sync_directory(path)
 
 
 def try_out(root: str, files: Files, *, allow_case_folding: bool) -> None:
@@ -69,6 +76,11 @@ def try_out(root: str, files: Files, *, allow_case_folding: bool) -> None:
         for path in (link, name):
             if _exists(files, path):
                 files.unlink(path)
+
+
+def _is_empty(files: Files, directory: str) -> bool:
+    with files.scan(directory) as entries:
+        return next(entries, None) is None
 
 
 def _exists(files: Files, path: str) -> bool:

@@ -151,6 +151,11 @@ class PowerCutFiles(Files):
         super().make_directory(path)
         self._change(path, self._add_directory(path))
 
+    def make_marked_directory(self, path: str) -> None:
+        self.moments.append(self.moment())
+        super().make_marked_directory(path)
+        self._change(path, self._add_directory(path))
+
     def remove_directory(self, path: str) -> None:
         self.moments.append(self.moment())
         super().remove_directory(path)

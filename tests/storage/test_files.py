@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,3 +112,25 @@ def test_descriptors_are_not_passed_to_programs(tmp_path: Path, files: Files, de
     assert not os.get_inheritable(descriptor)
     assert not os.get_inheritable(reading)
     files.close(reading)
+
+
+def test_a_directory_bears_its_mark_until_it_is_taken_off(tmp_path: Path, files: Files) -> None:
+    path = str(tmp_path / "marked")
+    files.make_marked_directory(path)
+    assert files.is_marked(path)
+    before = os.stat(path).st_mode
+    descriptor = files.open_directory(path)
+    files.unmark(descriptor)
+    files.close(descriptor)
+    assert not files.is_marked(path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == stat.S_IMODE(before) & ~stat.S_ISVTX
+
+
+def test_a_directory_is_marked_also_where_making_it_does_not(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.mkdir
+    monkeypatch.setattr(module, "_MARKS_AT_ONCE", False)
+    monkeypatch.setattr(os, "mkdir", lambda path, mode: real(path, mode & 0o777))
+    files.make_marked_directory(str(tmp_path / "marked"))
+    assert files.is_marked(str(tmp_path / "marked"))

@@ -26,7 +26,11 @@ class Disk:
         self._cuts = itertools.count()
         (path / "root").mkdir()
         self.files = PowerCutFiles(path / "root")
-        self.driver = LocalDriver(path / "root", files=self.files)
+        self.driver = self.process()
+
+    def process(self) -> LocalDriver:
+        """A driver that knows nothing of what another one has made."""
+        return LocalDriver(self._path / "root", files=self.files)
 
     async def before(self, work: Work) -> None:
         """Do what happened long ago."""
@@ -132,6 +136,45 @@ async def test_directories_made_for_what_is_not_durable_become_so_with_what_is(d
     await disk.driver.put("a/b/key", NEW)
     for found in disk.after():
         assert found["a/b/key"] == NEW
+
+
+@pytest.mark.parametrize("name", ["put", "write", "copy", "put-if-absent"])
+async def test_directories_that_another_process_made_become_durable_too(disk: Disk, name: str) -> None:
+    await disk.before(lambda driver: lay_sources(driver, durable=True))
+    other = disk.process()
+    await other.put("a/b/c/fleeting", NEW, durable=False)
+    await WRITES[name](disk.driver)
+    for found in disk.after():
+        assert found["a/b/key"] == NEW
+    await disk.driver.put("a/b/c/key", NEW)
+    for found in disk.after():
+        assert found["a/b/c/key"] == NEW
+    await other.aclose()
+
+
+async def test_a_directory_that_another_process_made_anew_is_not_taken_for_the_old_one(disk: Disk) -> None:
+    await disk.driver.put("a/b/key", OLD)
+    other = disk.process()
+    await other.delete(["a/b/key"])
+    await other.put("a/b/c/fleeting", OLD, durable=False)
+    await disk.driver.put("a/b/key", NEW)
+    for found in disk.after():
+        assert found["a/b/key"] == NEW
+    await other.aclose()
+
+
+async def test_a_directory_is_synced_once_whichever_process_made_it(tmp_path: Path) -> None:
+    files = [WatchedFiles(), WatchedFiles()]
+    drivers = [LocalDriver(tmp_path, files=one) for one in files]
+    await drivers[0].put("a/b/fleeting", NEW, durable=False)
+    counts: list[int] = []
+    for number in (1, 0, 1, 0):
+        files[number].calls.clear()
+        await drivers[number].put(f"a/b/key{len(counts)}", NEW)
+        counts.append(files[number].names().count("sync"))
+    assert counts == [4, 2, 2, 2]  # the file and its directory; at first the names of `a` and `b`, too
+    for driver in drivers:
+        await driver.aclose()
 
 
 async def test_directories_made_anew_after_a_delete_are_durable_again(disk: Disk) -> None:

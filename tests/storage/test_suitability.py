@@ -40,6 +40,17 @@ async def test_a_root_is_made_with_what_is_missing_above_it(tmp_path: Path) -> N
     assert synced[:2] == [str(tmp_path), str(tmp_path / "a")]
 
 
+async def test_the_name_of_an_empty_root_is_made_durable_whoever_made_it(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    files = WatchedFiles()
+    await start(tmp_path / "a/b", files)
+    assert {str(tmp_path), str(tmp_path / "a")} <= set(files.given("sync_directory"))
+    (tmp_path / "a/b/key").write_bytes(b"")
+    files = WatchedFiles()
+    await start(tmp_path / "a/b", files)
+    assert files.given("sync_directory") == [str(tmp_path / "a/b")]
+
+
 async def test_the_root_of_the_machine_is_refused() -> None:
     with pytest.raises(UnsuitableStore, match="directory of its own"):
         await start(Path("/"), Files())
@@ -102,7 +113,8 @@ async def test_a_read_only_disk_is_served_for_reading(mount: Mount) -> None:
 
 def not_writing(number: int) -> Callable[[Call], None]:
     """Refuses all that would change something."""
-    return failing(number, "create", "link", "rename", "unlink", "make_directory", "remove_directory")
+    made = ("create", "link", "make_directory", "make_marked_directory")
+    return failing(number, *made, "rename", "unlink", "remove_directory")
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])

@@ -114,7 +114,7 @@ async def test_cancelled_at_any_file_call(tmp_path: Path, work: Work, there: byt
             await running
         unharmed(probe, there)
         assert gate.call is not None
-        if gate.call.name in ("create", "write", "append", "make_directory"):
+        if gate.call.name in ("create", "write", "append", "make_marked_directory"):
             assert probe.get("a/b/key") == there
         await driver.aclose()
     pytest.fail("it never ends")
