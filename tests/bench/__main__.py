@@ -1,4 +1,4 @@
-"""Measure: `python -m tests.bench [--rounds N] [--size 64MiB] [--only NAME ...] [--json]`."""
+"""Measure: `python -m tests.bench [--quick] [--only NAME ...] [--place memory|disk] [--json]`."""
 
 from __future__ import annotations
 
@@ -7,80 +7,81 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from registry.model.units import format_size, parse_size
-from tests.bench.contestants import Contestant, Distribution, Moorage, file_system, versions
-from tests.bench.figures import Figure
+from registry.model.units import format_size
+from tests.bench.contestants import versions
+from tests.bench.places import PLACES, NoPlace, place
 from tests.bench.race import Race
-from tests.bench.report import Report
-from tests.bench.workloads import WORKLOADS, Workload
+from tests.bench.report import Report, Section
+from tests.bench.scale import FULL, QUICK, TINY, Scale
+from tests.bench.workloads import WORKLOADS
 from tests.equipment.catalogue import Missing
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
-SIZE_BYTES = 64 << 20
-KINDS: Mapping[str, Callable[[Path], Contestant]] = {
-    "distribution": Distribution,
-    "moorage": Moorage,
-    "control": Distribution,
-}
+NAMES = [workload.name for workload in WORKLOADS]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, and write the page; 1 if a server could not be had."""
+    """Measure, and write the page; 1 if a server or a place could not be had."""
     given = parser().parse_args(words)
-    names = given.only or [workload.name for workload in WORKLOADS]
-    workloads = [workload for workload in WORKLOADS if workload.name in names]
+    scale = replace(given.scale, rounds=given.rounds) if given.rounds else given.scale
     load_before = os.getloadavg()[0]
     try:
-        figures = measure(workloads, given)
-    except Missing as problem:
+        sections = [race(name, given.only or NAMES, scale) for name in given.place or PLACES]
+    except (Missing, NoPlace) as problem:
         print(problem, file=sys.stderr)
         return 1
     circumstances = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "command": shlex.join(["python", "-m", "tests.bench", *(sys.argv[1:] if words is None else words)]),
-        "rounds": str(len(figures[0].processor.moorage)),
-        "large blob": format_size(given.size),
-        "requests a round": str(given.requests),
-        "file system": file_system(Path(tempfile.gettempdir())),
+        "large blob": format_size(scale.large_bytes),
+        "requests a round": str(scale.requests),
         "load of the machine before and after": f"{load_before:.1f}, {os.getloadavg()[0]:.1f}",
         **versions(),
     }
-    report = Report(figures, {workload.name: workload.meaning for workload in workloads}, circumstances)
+    report = Report(sections, circumstances)
     print(report.json() if given.json else report.markdown())
-    if given.output or not given.only:
+    if given.output or (scale == FULL and not given.only and not given.place):
         report.write(given.output or PAGE)
     return 0
 
 
-def measure(workloads: Sequence[Workload], given: argparse.Namespace) -> list[Figure]:
-    """Start the servers, let them race, and stop them."""
+def race(where: str, names: Sequence[str], scale: Scale) -> Section:
+    """Start the servers in a place, let them race, and stop them."""
+    found = place(where, scale.room_bytes)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
-        race = Race(KINDS, folder, given.size, given.requests, stack, tell)
-        return race.run(workloads, given.rounds, given.minutes * 60)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=found.folder))
+        workloads = [workload for workload in WORKLOADS if workload.name in names]
+        figures = Race(workloads, Path(folder), scale, stack, tell).run()
+    rounds = len(figures[0].rounds.moorage)
+    return Section(f"Processor time, storage on {found.kind} ({rounds} rounds)", figures)
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     found = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    found.add_argument("--rounds", type=positive, default=7, help="how often all is measured, at most (7)")
-    found.add_argument("--size", type=parse_size, default=SIZE_BYTES, help="of a large blob (64MiB)")
-    found.add_argument("--requests", type=positive, default=500, help="small ones in each round (500)")
-    found.add_argument("--minutes", type=positive, default=5, help="begin no round that would end later (5)")
-    found.add_argument(
-        "--only",
-        nargs="+",
-        metavar="NAME",
-        choices=[workload.name for workload in WORKLOADS],
-        help="measure these; leaves BENCHMARKS.md alone",
+    amount = found.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--quick", dest="scale", action="store_const", const=QUICK, help="less of everything: a first look"
     )
+    amount.add_argument(
+        "--tiny", dest="scale", action="store_const", const=TINY, help="only shows that everything runs"
+    )
+    found.set_defaults(scale=FULL)
+    found.add_argument("--rounds", type=positive, help=f"how often all is measured, at most ({FULL.rounds})")
+    found.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)}")
+    found.add_argument("--place", nargs="+", choices=PLACES, help="where the storage lies (both in turn)")
     found.add_argument("--json", action="store_true", help="print JSON, not a table")
-    found.add_argument("--output", type=Path, help="the page to write the table into (BENCHMARKS.md)")
+    found.add_argument(
+        "--output",
+        type=Path,
+        help="the page to write the figures into; BENCHMARKS.md, if all of them are measured in full",
+    )
     return found
 
 

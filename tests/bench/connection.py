@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from tests.bench.content import Body
 
 # What Go's client writes for each buffer that it copies from a body of unknown length.
 CHUNK_BYTES = 32 << 10
@@ -31,9 +34,10 @@ class Answer:
 class Connection:
     """One connection to host:port, one request at a time; without `keep`, one connection a request."""
 
-    def __init__(self, host_port: str, *, keep: bool = True) -> None:
+    def __init__(self, host_port: str, *, keep: bool = True, tls: bool = False) -> None:
         self._host_port = host_port
         self._keep = keep
+        self._tls = trusting_all() if tls else None
         self._socket: socket.socket | None = None
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
 
@@ -43,30 +47,29 @@ class Connection:
         path: str,
         wanted: int,
         headers: str = "",
-        body: bytes | memoryview = b"",
+        body: Body = (),
         *,
         chunked: bool = False,
     ) -> Answer:
         """Send a request, read the answer; `Refused` unless its status is the one that is wanted."""
         if self._socket is None:
-            host, _, port = self._host_port.rpartition(":")
-            self._socket = socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = self._connect()
+        size = sum(map(len, body))
         if chunked:
             headers += "Transfer-Encoding: chunked\r\n"
         elif body or method not in ("GET", "HEAD"):
-            headers += f"Content-Length: {len(body)}\r\n"
+            headers += f"Content-Length: {size}\r\n"
         if not self._keep:
             headers += "Connection: close\r\n"
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host_port}\r\nUser-Agent: bench/1\r\n{headers}\r\n"
         if chunked:
             self._socket.sendall(head.encode())
-            self._send_chunks(self._socket, memoryview(body))
-        elif len(body) < CHUNK_BYTES:
-            self._socket.sendall(head.encode() + bytes(body))
+            _send_chunks(self._socket, body)
+        elif size < CHUNK_BYTES:
+            self._socket.sendall(b"".join((head.encode(), *body)))
         else:
-            self._socket.sendall(head.encode())
-            self._socket.sendall(body)
+            for piece in (head.encode(), *body):
+                self._socket.sendall(piece)
         answer = self._answer(self._socket, method)
         if not self._keep:
             self.close()
@@ -88,12 +91,11 @@ class Connection:
     ) -> None:
         self.close()
 
-    @staticmethod
-    def _send_chunks(connection: socket.socket, body: memoryview) -> None:
-        step = CHUNK_BYTES * CHUNKS_A_CALL
-        for start in range(0, len(body), step):
-            _send_all(connection, list(_chunks(body[start : start + step])))
-        connection.sendall(b"0\r\n\r\n")
+    def _connect(self) -> socket.socket:
+        host, _, port = self._host_port.rpartition(":")
+        connection = socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._tls.wrap_socket(connection) if self._tls else connection
 
     def _answer(self, connection: socket.socket, method: str) -> Answer:
         """Read one answer; of a large body only the length is looked at, and none of it is kept."""
@@ -101,7 +103,7 @@ class Connection:
         while (end := seen.find(b"\r\n\r\n")) < 0:
             received = connection.recv(65536)
             if not received:
-                raise Refused(f"{self._host_port} closed the connection before it answered")
+                raise Refused(f"{self._host_port} closed the connection before it answered a {method}")
             seen += received
         first, *lines = seen[:end].decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -113,11 +115,26 @@ class Connection:
         while left > 0:
             received_bytes = connection.recv_into(self._buffer)
             if not received_bytes:
-                raise Refused(f"{self._host_port} closed the connection {left} bytes early")
+                raise Refused(f"{self._host_port} closed the connection {left} bytes early in a {method}")
             if small:
                 body += self._buffer[:received_bytes]
             left -= received_bytes
         return Answer(status, headers, body)
+
+
+def trusting_all() -> ssl.SSLContext:
+    """TLS with whoever listens there: what is measured is the work, not the trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _send_chunks(connection: socket.socket, body: Body) -> None:
+    for piece in (memoryview(one) for one in body):
+        for start in range(0, len(piece), CHUNK_BYTES * CHUNKS_A_CALL):
+            _send_all(connection, list(_chunks(piece[start : start + CHUNK_BYTES * CHUNKS_A_CALL])))
+    connection.sendall(b"0\r\n\r\n")
 
 
 def _chunks(body: memoryview) -> Iterator[bytes | memoryview]:

@@ -8,16 +8,33 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LAYERS = 5
 SMALL_BYTES = 1024
+END_BYTES = 16
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
+Body = tuple[bytes | memoryview, ...]
+"""The bytes of a request, in pieces that are sent one after the other."""
 
-def digest_of(data: bytes | bytearray | memoryview) -> str:
+
+def digest_of(data: bytes) -> str:
     """The sha256 digest, as the protocol writes it."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob, hashed before anything is measured; large ones share all their bytes but the last."""
+
+    body: Body
+    digest: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Blob:
+        """A small one."""
+        return cls((data,), digest_of(data), len(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,48 +42,50 @@ class Image:
     """A manifest and its small blobs, the config first."""
 
     manifest: bytes
-    blobs: tuple[bytes, ...]
-
-    @property
-    def digest(self) -> str:
-        """The digest of the manifest."""
-        return digest_of(self.manifest)
+    digest: str
+    blobs: tuple[Blob, ...]
 
     @property
     def tag(self) -> str:
         """A tag that no other image has."""
         return self.digest[7:19]
 
+    @classmethod
+    def new(cls, layers: int) -> Image:
+        """One of which nothing exists yet."""
+        blobs = (config(), *small_blobs(layers))
+        content = manifest(blobs)
+        return cls(content, digest_of(content), blobs)
 
-class Content:
-    """Makes blobs and images that are new."""
+
+class Bulk:
+    """Makes large blobs that are new, as many as are wanted at once."""
 
     def __init__(self, size_bytes: int) -> None:
-        self._bulk = bytearray(os.urandom(size_bytes))
+        self._shared = os.urandom(max(0, size_bytes - END_BYTES))
+        self._hash = hashlib.sha256(self._shared)
+        self._size_bytes = len(self._shared) + END_BYTES
 
-    def blob(self) -> tuple[memoryview, str]:
-        """A large blob and its digest, valid until the next one is asked for: only its beginning is new."""
-        self._bulk[:16] = os.urandom(16)
-        return memoryview(self._bulk), digest_of(self._bulk)
-
-    def image(self) -> Image:
-        """A small image of which nothing exists yet."""
-        blobs = (config(), *small_blobs(LAYERS))
-        return Image(manifest(blobs), blobs)
+    def blob(self) -> Blob:
+        """Only its end is new, so that it costs neither memory nor time."""
+        end = os.urandom(END_BYTES)
+        hashed = self._hash.copy()
+        hashed.update(end)
+        return Blob((memoryview(self._shared), end), f"sha256:{hashed.hexdigest()}", self._size_bytes)
 
 
-def config() -> bytes:
+def config() -> Blob:
     """An image's config."""
     nonce = os.urandom(8).hex()
-    return json.dumps({"architecture": "amd64", "os": "linux", "author": nonce}).encode()
+    return Blob.of(json.dumps({"architecture": "amd64", "os": "linux", "author": nonce}).encode())
 
 
-def small_blobs(number: int) -> list[bytes]:
+def small_blobs(number: int) -> list[Blob]:
     """Small layers."""
-    return [os.urandom(SMALL_BYTES) for _ in range(number)]
+    return [Blob.of(os.urandom(SMALL_BYTES)) for _ in range(number)]
 
 
-def manifest(blobs: tuple[bytes, ...]) -> bytes:
+def manifest(blobs: tuple[Blob, ...]) -> bytes:
     """A manifest of a config and layers, unlike any other of the same blobs."""
     return json.dumps(
         {
@@ -79,12 +98,12 @@ def manifest(blobs: tuple[bytes, ...]) -> bytes:
     ).encode()
 
 
-def descriptor(media_type: str, blob: bytes) -> dict[str, str | int]:
+def descriptor(media_type: str, blob: Blob) -> dict[str, str | int]:
     """What a manifest says of a blob."""
-    return {"mediaType": media_type, "digest": digest_of(blob), "size": len(blob)}
+    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size_bytes}
 
 
-def shuffled(blobs: list[bytes], number: int, turns: int) -> Iterator[list[bytes]]:
+def shuffled(blobs: list[Blob], number: int, turns: int) -> Iterator[list[Blob]]:
     """That many of the blobs, others each turn."""
     for turn in range(turns):
         yield [blobs[(turn + step) % len(blobs)] for step in range(number)]

@@ -1,4 +1,4 @@
-"""The servers that are measured, each on a directory of its own, quiet or logging as it does by default."""
+"""The servers that are measured, each on a directory of its own; each logs one line a request."""
 
 from __future__ import annotations
 
@@ -9,78 +9,117 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from registry import __version__
-from tests.api.server import CHECKOUT
+from tests.api.server import CHECKOUT, merged
 from tests.api.server import configuration as moorage_configuration
 from tests.api.server import environment as moorage_environment
+from tests.bench.certificate import pair
 from tests.bench.processor import family
 from tests.e2e.distribution import configuration as distribution_configuration
 from tests.e2e.distribution import environment as distribution_environment
 from tests.e2e.processes import Daemon, accepts
 from tests.equipment import catalogue
 
-ANNOUNCED = re.compile(r"http://(127\.0\.0\.1:[0-9]+)")
+ANNOUNCED = re.compile(r"https?://(127\.0\.0\.1:[0-9]+)")
 LISTENING_STATE = "0A"
+NOWHERE = Path(os.devnull)
+BARE = ("tests.bench.bare:app", "--port", "0", "--http", "httptools", "--loop", "asyncio", "--no-access-log")
 
 
 class Contestant:
-    """A server that runs, and where it listens."""
+    """A server that runs, and where it listens; `root` is its storage."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[object],
+        environ: Mapping[str, str],
+        *,
+        log: Path = NOWHERE,
+        tls: bool = False,
+    ) -> None:
+        self.root = folder / "data"
+        self.tls = tls
         self.host_port = ""
-        daemon.wait_until(self._listens)
+        # Standard output has a line for each request; what else there is to say goes to the errors.
+        quiet = ["sh", "-c", 'log=$1; shift; exec "$@" >"$log"', "sh", log, *command]
+        self._daemon = Daemon(quiet, folder / "log", environ)
+        self._daemon.wait_until(self._listens)
 
     @property
     def pid(self) -> int:
         """The process whose time counts, with all below it."""
         return self._daemon.pid
 
+    @property
+    def errors(self) -> str:
+        """The end of what it wrote beside its log."""
+        return self._daemon.tail()
+
     def stop(self) -> None:
         """End it."""
         self._daemon.stop()
 
     def _listens(self) -> bool:
-        raise NotImplementedError
-
-
-class Distribution(Contestant):
-    """CNCF Distribution v3 with its cache of descriptors; no access log, errors only, no tracing."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        settings = json.loads(distribution_configuration(folder / "data", delete=True))
-        settings["log"]["level"] = "error"
-        # As its own container image has it: HEAD of a blob costs it less than half with it.
-        settings["storage"]["cache"] = {"blobdescriptor": "inmemory"}
-        config = folder / "config.yml"
-        config.write_text(json.dumps(settings))
-        program = catalogue.program(catalogue.load()["distribution"])
-        super().__init__(Daemon([program, "serve", config], folder / "log", distribution_environment()))
-
-    def _listens(self) -> bool:
-        # At this level it does not say which port the kernel gave it.
+        # Distribution, logging errors only, does not say which port the kernel gave it, nor does uvicorn.
         ports = listening_ports(self.pid)
         self.host_port = f"127.0.0.1:{ports[0]}" if ports else ""
         return bool(ports) and accepts("127.0.0.1", ports[0])
 
 
-class Moorage(Contestant):
-    """`moorage serve` as it comes, its log (one line a request) going to /dev/null."""
+class Distribution(Contestant):
+    """CNCF Distribution v3 with its cache of descriptors and its access log, without tracing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, log: Path = NOWHERE, tls: bool = False) -> None:
+        folder.mkdir()
+        settings = json.loads(distribution_configuration(folder / "data", delete=True))
+        # At any other level it writes a second line for each request, beside that of the access log.
+        settings["log"] = {"level": "error", "accesslog": {"disabled": False}}
+        # As its own container image has it: HEAD of a blob costs it less than half with it.
+        settings["storage"]["cache"] = {"blobdescriptor": "inmemory"}
+        if tls:
+            settings["http"]["tls"] = pair(folder)
+        config = folder / "config.yml"
+        config.write_text(json.dumps(settings))
+        program = catalogue.program(catalogue.load()["distribution"])
+        super().__init__(folder, [program, "serve", config], distribution_environment(), log=log, tls=tls)
+
+
+class Moorage(Contestant):
+    """`moorage serve` as it comes, but for what `settings` say."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        log: Path = NOWHERE,
+        tls: bool = False,
+    ) -> None:
         folder.mkdir()
         config = folder / "config.yaml"
-        config.write_text(json.dumps(moorage_configuration(folder / "data", {})))
-        serve = f'exec "{sys.executable}" -m registry.cli serve --config "{config}" >/dev/null'
-        super().__init__(Daemon(["sh", "-c", serve], folder / "log", moorage_environment()))
+        safe = {"registry": {"tls": pair(folder)}} if tls else {}
+        config.write_text(json.dumps(moorage_configuration(folder / "data", merged(safe, settings or {}))))
+        command = [sys.executable, "-m", "registry.cli", "serve", "--config", config]
+        super().__init__(folder, command, moorage_environment(), log=log, tls=tls)
 
     def _listens(self) -> bool:
         found = ANNOUNCED.search(self._daemon.tail())
         self.host_port = found[1] if found else ""
         return found is not None
+
+
+class Uvicorn(Contestant):
+    """Our HTTP server alone, with an application that does nothing and writes no line."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        command = [sys.executable, "-m", "uvicorn", *BARE, "--log-level", "error"]
+        super().__init__(folder, command, moorage_environment())
 
 
 def listening_ports(pid: int) -> list[int]:
@@ -93,13 +132,6 @@ def listening_ports(pid: int) -> list[int]:
     return [
         int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTENING_STATE and row[9] in inodes
     ]
-
-
-def file_system(folder: Path) -> str:
-    """The kind of file system that a folder lies on."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    within = [mount for mount in mounts if folder.resolve().is_relative_to(mount[1])]
-    return max(within, key=lambda mount: len(mount[1]))[2]
 
 
 def versions() -> dict[str, str]:

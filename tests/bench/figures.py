@@ -1,10 +1,12 @@
-"""The arithmetic: from what was measured in each round to ratios with their spread."""
+"""The arithmetic: from what was measured in each round to ratios with their spread, and their goals."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +27,77 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What each round gave for each server, per unit of work; the three run in parallel."""
+    """What each round gave for each server; they run in parallel, but there may be no control."""
 
     moorage: tuple[float, ...]
     distribution: tuple[float, ...]
-    control: tuple[float, ...]
+    control: tuple[float, ...] = ()
 
     @property
-    def ratio(self) -> Spread:
-        """Moorage ÷ Distribution."""
-        return Spread.of(ratios(self.moorage, self.distribution))
+    def ratio(self) -> Spread | None:
+        """Moorage ÷ Distribution; None where Distribution's is nothing."""
+        return Spread.of(ratios(self.moorage, self.distribution)) if all(self.distribution) else None
 
     @property
-    def noise(self) -> Spread:
+    def noise(self) -> Spread | None:
         """A second Distribution ÷ the first: what 1.00 looks like on this machine."""
-        return Spread.of(ratios(self.control, self.distribution))
+        return Spread.of(ratios(self.control, self.distribution)) if self.control else None
+
+    def inverse(self) -> Rounds:
+        """The units that went through in a second, of the seconds that each took."""
+        return Rounds(
+            *(tuple(1 / value for value in of) for of in (self.moorage, self.distribution, self.control))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a figure is measured in: `s / request`, `MiB`, `image / s` and the like."""
+
+    name: str
+
+    def text(self, value: float) -> str:
+        """The amount as people read it; seconds in the unit in which they are easily read."""
+        first, _, rest = self.name.partition(" ")
+        if first != "s":
+            return f"{value:.{0 if value >= 100 else 1}f} {self.name}".strip()
+        for unit, factor in (("s", 1.0), ("ms", 1e3)):
+            if value * factor >= 0.995:
+                return f"{value * factor:.2f} {unit} {rest}".strip()
+        return f"{value * 1e6:.0f} µs {rest}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the middle of a figure should be: at most, or at least, `bound`."""
+
+    bound: float
+    of_ratio: bool = True
+    at_least: bool = False
+
+    def met(self, rounds: Rounds) -> bool:
+        """Whether the ratio, or our own amount, is as it should be."""
+        found = rounds.ratio if self.of_ratio else Spread.of(rounds.moorage)
+        if found is None:
+            return False
+        return found.median >= self.bound if self.at_least else found.median <= self.bound
+
+    def text(self, unit: Unit) -> str:
+        """The goal for people."""
+        bound = f"{self.bound:.2f}" if self.of_ratio else unit.text(self.bound)
+        return f"{'≥' if self.at_least else '≤'} {bound}"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One workload: the server's processor seconds per unit, and those that the client waited."""
+    """What was measured, its goal if it has one, and the seconds that the client waited for each unit."""
 
     name: str
-    unit: str
-    processor: Rounds
-    waited: Rounds
+    meaning: str
+    unit: Unit
+    rounds: Rounds
+    goal: Goal | None = None
+    waited: Rounds | None = None
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

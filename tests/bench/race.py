@@ -6,81 +6,105 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from tests.bench.connection import Connection
-from tests.bench.content import Content
-from tests.bench.contestants import Contestant
-from tests.bench.figures import Figure, Rounds, enough, per_unit
+from tests.bench.content import Bulk
+from tests.bench.contestants import Contestant, Distribution, Moorage, Uvicorn
+from tests.bench.figures import Figure, Rounds, Unit, enough, per_unit
 from tests.bench.processor import settled_nanoseconds
+from tests.bench.scale import Scale
 from tests.bench.shelf import Shelf
 from tests.bench.workloads import Workload
+
+KINDS: Mapping[str, Callable[[Path], Contestant]] = {
+    "distribution": Distribution,
+    "control": Distribution,
+    "moorage": Moorage,
+    "uncached": partial(Moorage, settings={"cache": {"manifests": "0B"}}),
+    "uvicorn": Uvicorn,
+    "distribution-tls": partial(Distribution, tls=True),
+    "control-tls": partial(Distribution, tls=True),
+    "moorage-tls": partial(Moorage, tls=True),
+}
 
 Tell = Callable[[str], None]
 
 
 class Race:
-    """Servers that run, each with its shelf full, and what has been measured of them so far."""
+    """Servers that run, one of each kind that a workload needs, and what was measured of them so far."""
 
     def __init__(
-        self,
-        kinds: Mapping[str, Callable[[Path], Contestant]],
-        folder: Path,
-        size_bytes: int,
-        requests: int,
-        stack: ExitStack,
-        tell: Tell,
+        self, workloads: Sequence[Workload], folder: Path, scale: Scale, stack: ExitStack, tell: Tell
     ) -> None:
         self._began = time.monotonic()
-        self._requests = requests
+        self._workloads = workloads
+        self._scale = scale
         self._tell = tell
-        self._pids: dict[str, int] = {}
         self._shelves: dict[str, Shelf] = {}
         self._seconds: defaultdict[tuple[Workload, str, str], list[float]] = defaultdict(list)
-        content = Content(size_bytes)
-        for name, kind in kinds.items():
-            server = kind(folder / name)
+        bulk = Bulk(scale.large_bytes)
+        for name in dict.fromkeys(name for workload in workloads for name in entrants(workload)):
+            server = KINDS[name](folder / name)
             stack.callback(server.stop)
-            connection = stack.enter_context(Connection(server.host_port))
-            tell(f"{name} listens on {server.host_port}, {requests} manifests are pushed")
-            self._pids[name] = server.pid
-            self._shelves[name] = Shelf(server.host_port, connection, content)
-            self._shelves[name].fill(requests)
+            tell(f"{name} listens on {server.host_port}")
+            self._shelves[name] = Shelf(server, bulk, scale.requests)
+            stack.callback(self._shelves[name].connection.close)
 
-    def run(self, workloads: Sequence[Workload], rounds: int, budget_seconds: float) -> list[Figure]:
-        """At most that many rounds, at least one, after one that only warms up."""
-        self._round(workloads, 0, self._requests // 4 + 1)
+    def run(self) -> list[Figure]:
+        """As many rounds as the scale says, fewer if the time is up, after one that only warms up."""
+        self._round(0, self._scale.warm())
         self._seconds.clear()
         self._tell("warm")
         longest = 0.0
-        for number in range(1, rounds + 1):
+        for number in range(1, self._scale.rounds + 1):
             began = time.monotonic()
-            if number > 1 and enough(began - self._began, longest, budget_seconds):
+            if number > 1 and enough(began - self._began, longest, self._scale.minutes * 60):
                 self._tell("the time is up")
                 break
-            self._round(workloads, number, self._requests)
-            self._tell(f"round {number} of {rounds}")
+            self._round(number, self._scale)
+            self._tell(f"round {number} of {self._scale.rounds}")
             longest = max(longest, time.monotonic() - began)
-        return [
-            Figure(one.name, one.unit, self._rounds(one, "processor"), self._rounds(one, "waited"))
-            for one in workloads
-        ]
+        return [figure for workload in self._workloads for figure in self._figures(workload)]
 
-    def _round(self, workloads: Sequence[Workload], number: int, requests: int) -> None:
-        for place, workload in enumerate(workloads):
-            for name in rotated(list(self._shelves), number + place):
-                self._measure(workload, name, requests)
+    def _round(self, number: int, scale: Scale) -> None:
+        for place, workload in enumerate(self._workloads):
+            for name in rotated(entrants(workload), number + place):
+                self._measure(workload, name, scale)
 
-    def _measure(self, workload: Workload, name: str, requests: int) -> None:
-        run = workload.prepare(self._shelves[name], requests)
-        used, waited = settled_nanoseconds(self._pids[name]), time.perf_counter_ns()
+    def _measure(self, workload: Workload, name: str, scale: Scale) -> None:
+        shelf = self._shelves[name]
+        shelf.reconnect()
+        run = workload.prepare(shelf, scale)
+        used, waited = settled_nanoseconds(shelf.server.pid), time.perf_counter_ns()
         units = run()
-        waited, used = time.perf_counter_ns() - waited, settled_nanoseconds(self._pids[name]) - used
+        waited, used = time.perf_counter_ns() - waited, settled_nanoseconds(shelf.server.pid) - used
         self._seconds[workload, "processor", name].append(per_unit(used, units))
         self._seconds[workload, "waited", name].append(per_unit(waited, units))
+        shelf.clear()
+
+    def _figures(self, workload: Workload) -> list[Figure]:
+        waited = self._rounds(workload, "waited")
+        figure = Figure(
+            *(workload.name, workload.meaning, Unit(f"s / {workload.unit}")),
+            *(self._rounds(workload, "processor"), workload.goal, waited),
+        )
+        if workload.rate_goal is None:
+            return [figure]
+        unit = Unit(f"{workload.unit}s / s")
+        rate = Figure(
+            f"{workload.name}-rate", f"{workload.unit}s a second", unit, waited.inverse(), workload.rate_goal
+        )
+        return [figure, rate]
 
     def _rounds(self, workload: Workload, what: str) -> Rounds:
-        return Rounds(**{name: tuple(self._seconds[workload, what, name]) for name in self._shelves})
+        return Rounds(*(tuple(self._seconds[workload, what, name]) for name in entrants(workload)))
+
+
+def entrants(workload: Workload) -> list[str]:
+    """The names of its servers, Moorage's, Distribution's and the control's."""
+    names = workload.entrants
+    return [names.moorage, names.distribution, names.control]
 
 
 def rotated(names: list[str], by: int) -> list[str]:

@@ -11,28 +11,34 @@ from typing import Any
 from tests.bench.figures import Figure, Rounds, Spread
 
 MARK = "<!-- Everything below this line is written by `make bench`. -->"
+HEADINGS = (
+    *("figure", "what", "Moorage ÷ Distribution", "goal", "met"),
+    *("control", "Moorage", "Distribution", "waited"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Figures that came about in one place."""
+
+    title: str
+    figures: Sequence[Figure]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """All figures of a run, and under which circumstances they came about."""
 
-    figures: Sequence[Figure]
-    meanings: Mapping[str, str]
+    sections: Sequence[Section]
     circumstances: Mapping[str, str]
 
     def document(self) -> dict[str, Any]:
-        """For programs: seconds per unit of each round, and the ratios."""
+        """For programs: what each round gave, the ratios, and whether the goals are met."""
         return {
             "circumstances": dict(self.circumstances),
-            "figures": [
-                {
-                    "name": figure.name,
-                    "unit": figure.unit,
-                    "processor": rounds_document(figure.processor),
-                    "waited": rounds_document(figure.waited),
-                }
-                for figure in self.figures
+            "sections": [
+                {"title": section.title, "figures": [figure_document(figure) for figure in section.figures]}
+                for section in self.sections
             ],
         }
 
@@ -42,22 +48,17 @@ class Report:
 
     def markdown(self) -> str:
         """For people."""
-        lines = [
-            "## Figures",
-            "",
-            "| workload | what | Moorage ÷ Distribution | control | Moorage | Distribution | waited |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for figure in self.figures:
-            used = figure.processor
-            ours, theirs = Spread.of(used.moorage), Spread.of(used.distribution)
-            lines.append(
-                f"| {figure.name} | {self.meanings[figure.name]} "
-                f"| {spread(used.ratio)} | {spread(used.noise)} "
-                f"| {amount(ours.median)} / {figure.unit} | {amount(theirs.median)} / {figure.unit} "
-                f"| {figure.waited.ratio.median:.2f} |"
-            )
-        lines += ["", "## Circumstances", ""]
+        lines = []
+        for section in self.sections:
+            lines += [
+                f"## {section.title}",
+                "",
+                f"| {' | '.join(HEADINGS)} |",
+                f"|{' --- |' * len(HEADINGS)}",
+                *map(row, section.figures),
+                "",
+            ]
+        lines += ["## Circumstances", ""]
         lines += [f"- {name}: {value}" for name, value in self.circumstances.items()]
         return "\n".join(lines) + "\n"
 
@@ -67,13 +68,48 @@ class Report:
         path.write_text(f"{above.rstrip()}\n\n{MARK}\n\n{self.markdown()}")
 
 
-def spread(values: Spread) -> str:
+def row(figure: Figure) -> str:
+    """A figure's line of the table."""
+    rounds, unit = figure.rounds, figure.unit
+    waited = figure.waited.ratio if figure.waited else None
+    cells = [
+        figure.name,
+        figure.meaning,
+        spread(rounds.ratio, mark="**"),
+        figure.goal.text(unit) if figure.goal else "",
+        ("yes" if figure.goal.met(rounds) else "**no**") if figure.goal else "",
+        spread(rounds.noise),
+        unit.text(Spread.of(rounds.moorage).median),
+        unit.text(Spread.of(rounds.distribution).median),
+        f"{waited.median:.2f}" if waited else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values: Spread | None, mark: str = "") -> str:
     """Median, and from where to where."""
-    return f"**{values.median:.2f}** ({values.low:.2f} to {values.high:.2f})"
+    if values is None:
+        return ""
+    return f"{mark}{values.median:.2f}{mark} ({values.low:.2f} to {values.high:.2f})"
+
+
+def figure_document(figure: Figure) -> dict[str, Any]:
+    """A figure for programs."""
+    found: dict[str, Any] = {
+        "name": figure.name,
+        "unit": figure.unit.name,
+        "rounds": rounds_document(figure.rounds),
+    }
+    if figure.goal:
+        found["goal"] = figure.goal.text(figure.unit)
+        found["met"] = figure.goal.met(figure.rounds)
+    if figure.waited:
+        found["waited"] = rounds_document(figure.waited)
+    return found
 
 
 def rounds_document(rounds: Rounds) -> dict[str, Any]:
-    """Seconds per unit of each round, and the ratios, for programs."""
+    """What each round gave, and the ratios, for programs."""
     return {
         "moorage": rounds.moorage,
         "distribution": rounds.distribution,
@@ -83,14 +119,6 @@ def rounds_document(rounds: Rounds) -> dict[str, Any]:
     }
 
 
-def spread_document(values: Spread) -> dict[str, float]:
+def spread_document(values: Spread | None) -> dict[str, float] | None:
     """A spread for programs."""
-    return {"median": values.median, "min": values.low, "max": values.high}
-
-
-def amount(seconds: float) -> str:
-    """Seconds in the unit in which they are easily read."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 0.995:
-            return f"{seconds * factor:.2f} {unit}"
-    return f"{seconds * 1e6:.0f} µs"
+    return {"median": values.median, "min": values.low, "max": values.high} if values else None

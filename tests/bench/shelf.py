@@ -1,38 +1,77 @@
-"""What one server holds for the workloads that read, and how to reach it."""
+"""What one server holds for the workloads, pushed when it is first asked for, and how to reach the server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import shutil
+from functools import cached_property
 
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName
+from registry.store import layout
 from tests.bench.connection import Connection
-from tests.bench.content import Content, config, digest_of, manifest, shuffled, small_blobs
+from tests.bench.content import Blob, Bulk, config, digest_of, manifest, shuffled, small_blobs
+from tests.bench.contestants import Contestant
 from tests.bench.pushing import push_containerd, push_docker, push_manifest
 
 REPOSITORY = "bench/shelf"
 LAYERS = 2
 
 
-@dataclass(slots=True)
 class Shelf:
-    """One server's content; `manifests` are pairs of tag and digest, `large` the blob pushed last."""
+    """One server's content: `tags` manifests, and a small blob for every ten of them."""
 
-    host_port: str
-    connection: Connection
-    content: Content
-    manifests: list[tuple[str, str]] = field(default_factory=list)
-    small: list[str] = field(default_factory=list)
-    large: str = ""
+    def __init__(self, server: Contestant, bulk: Bulk, tags: int) -> None:
+        self.server = server
+        self.bulk = bulk
+        self.connection = self.connect()
+        self._tags = tags
+        self._passing: list[Blob] = []
 
-    def fill(self, tags: int) -> None:
-        """Push a large blob, that many manifests, each with a tag, and a small blob for every ten of them."""
-        blob, self.large = self.content.blob()
-        push_containerd(self.connection, REPOSITORY, blob, self.large)
-        layers = small_blobs(max(LAYERS, tags // 10))
+    def connect(self, *, keep: bool = True) -> Connection:
+        """Another connection to the server."""
+        return Connection(self.server.host_port, keep=keep, tls=self.server.tls)
+
+    def reconnect(self) -> None:
+        """Open the connection anew: since the last work it may have been idle for too long."""
+        self.connection.close()
+        self.connection.ask("GET", "/v2/", 200)
+
+    @cached_property
+    def large(self) -> Blob:
+        """A large blob that stays."""
+        blob = self.bulk.blob()
+        push_containerd(self.connection, REPOSITORY, blob)
+        return blob
+
+    @cached_property
+    def small(self) -> list[Blob]:
+        """Small blobs."""
+        found = small_blobs(max(LAYERS, self._tags // 10))
+        for blob in found:
+            push_docker(self.connection, REPOSITORY, blob)
+        return found
+
+    @cached_property
+    def manifests(self) -> list[tuple[str, str]]:
+        """Tag and digest of each manifest."""
         shared = config()
-        for one in (shared, *layers):
-            push_docker(self.connection, REPOSITORY, one, digest_of(one))
-        self.small = [digest_of(layer) for layer in layers]
-        for number, chosen in enumerate(shuffled(layers, LAYERS, tags)):
-            tag = f"t{number}"
-            digest = push_manifest(self.connection, REPOSITORY, manifest((shared, *chosen)), tag)
-            self.manifests.append((tag, digest))
+        push_docker(self.connection, REPOSITORY, shared)
+        found = []
+        for number, chosen in enumerate(shuffled(self.small, LAYERS, self._tags)):
+            content = manifest((shared, *chosen))
+            push_manifest(self.connection, REPOSITORY, content, f"t{number}")
+            found.append((f"t{number}", digest_of(content)))
+        return found
+
+    def passing(self) -> Blob:
+        """A large blob to be pushed, which `clear` takes away."""
+        self._passing.append(self.bulk.blob())
+        return self._passing[-1]
+
+    def clear(self) -> None:
+        """Remove what was pushed to be measured only, behind the server's back, so that no place fills up."""
+        name = RepositoryName(REPOSITORY)
+        for digest in (Digest.parse(blob.digest) for blob in self._passing):
+            for key in (layout.blob_data(digest), layout.layer_link(name, digest)):
+                shutil.rmtree((self.server.root / key).parent)
+        self._passing.clear()

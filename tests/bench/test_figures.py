@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.figures import Rounds, Spread, enough, per_unit, ratios
+from tests.bench.figures import Goal, Rounds, Spread, Unit, enough, per_unit, ratios
 
 
 def test_a_spread_is_the_middle_and_the_ends() -> None:
@@ -38,3 +38,36 @@ def test_seconds_for_each_unit() -> None:
 def test_no_round_begins_that_would_end_after_the_time_is_up() -> None:
     assert not enough(spent=80, longest=20, budget=100)
     assert enough(spent=81, longest=20, budget=100)
+
+
+def test_a_goal_is_for_the_middle_of_the_ratio_or_of_our_own_amount() -> None:
+    rounds = Rounds(moorage=(8.0, 9.0, 99.0), distribution=(10.0, 10.0, 10.0))
+    assert Goal(0.9).met(rounds) and not Goal(0.89).met(rounds)
+    assert Goal(0.9, at_least=True).met(rounds) and not Goal(0.91, at_least=True).met(rounds)
+    assert Goal(9.0, of_ratio=False).met(rounds) and not Goal(8.9, of_ratio=False).met(rounds)
+
+
+def test_where_distribution_has_nothing_there_is_no_ratio_to_reach() -> None:
+    rounds = Rounds(moorage=(1.0,), distribution=(0.0,))
+    assert rounds.ratio is None and rounds.noise is None
+    assert not Goal(9.0).met(rounds) and Goal(1.0, of_ratio=False).met(rounds)
+
+
+def test_what_took_half_a_second_goes_twice_a_second() -> None:
+    rounds = Rounds(moorage=(0.5,), distribution=(0.25,), control=(1.0,)).inverse()
+    assert rounds == Rounds(moorage=(2.0,), distribution=(4.0,), control=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "text"),
+    [
+        ("s / GiB", 2.345, "2.35 s / GiB"),
+        ("s / request", 0.0123, "12.30 ms / request"),
+        ("s / request", 0.0003, "300 µs / request"),
+        ("s", 0.5, "500.00 ms"),
+        ("MiB", 139.6, "140 MiB"),
+        ("images / s", 12.34, "12.3 images / s"),
+    ],
+)
+def test_amounts_as_people_read_them(unit: str, value: float, text: str) -> None:
+    assert Unit(unit).text(value) == text

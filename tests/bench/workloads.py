@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
 from tests.bench.connection import Connection
-from tests.bench.content import MANIFEST, Image, digest_of
-from tests.bench.pushing import Body, push_containerd, push_docker, push_manifest
-from tests.bench.shelf import REPOSITORY, Shelf
+from tests.bench.content import MANIFEST, Blob, Image
+from tests.bench.crowd import Work, dealt, together
+from tests.bench.figures import Goal
+from tests.bench.pushing import push_containerd, push_docker, push_image, push_manifest
+from tests.bench.scale import Scale
+from tests.bench.shelf import LAYERS, REPOSITORY, Shelf
 
 GIB = 1 << 30
 PULLS = 4
 IMAGES = "bench/images"
-REQUESTS_AN_IMAGE = 50
+IMAGES_A_PULL = 10
 ACCEPT = "".join(
     f"Accept: {kind}\r\n"
     for kind in (
@@ -27,44 +32,67 @@ ACCEPT = "".join(
 Run = Callable[[], float]
 """Does the work, and says how many units it was."""
 
-Prepare = Callable[[Shelf, int], Run]
-"""Makes ready, outside what is measured, for work worth about that many requests."""
+Prepare = Callable[[Shelf, Scale], Run]
+"""Makes ready, outside what is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrants:
+    """Which servers are compared: names of `tests.bench.race.KINDS`."""
+
+    moorage: str = "moorage"
+    distribution: str = "distribution"
+    control: str = "control"
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Work of one kind, and what one of it is called."""
+    """Work of one kind, what one of it is called, and its goals: processor time, and units a second."""
 
     name: str
     unit: str
     meaning: str
     prepare: Prepare
+    goal: Goal | None = None
+    rate_goal: Goal | None = None
+    entrants: Entrants = Entrants()
 
 
-def pushing(push: Callable[[Connection, str, Body, str], None]) -> Prepare:
+def pushing(push: Callable[[Connection, str, Blob], None]) -> Prepare:
     """One new large blob, in one of the ways to push."""
 
-    def prepare(shelf: Shelf, _: int) -> Run:
-        blob, shelf.large = shelf.content.blob()
+    def prepare(shelf: Shelf, _: Scale) -> Run:
+        blob = shelf.passing()
 
         def run() -> float:
-            push(shelf.connection, REPOSITORY, blob, shelf.large)
-            return len(blob) / GIB
+            push(shelf.connection, REPOSITORY, blob)
+            return blob.size_bytes / GIB
 
         return run
 
     return prepare
 
 
-def pulling(shelf: Shelf, _: int) -> Run:
-    """The last large blob, several times."""
+def pushing_many(shelf: Shelf, scale: Scale) -> Run:
+    """Many large blobs, all at the same time."""
+    blobs = [shelf.passing() for _ in range(scale.pushes)]
+    works: list[Work] = [partial(push_docker, repository=REPOSITORY, blob=blob) for blob in blobs]
 
     def run() -> float:
-        pulled = 0
+        together(shelf.connect, works)
+        return sum(blob.size_bytes for blob in blobs) / GIB
+
+    return run
+
+
+def pulling(shelf: Shelf, _: Scale) -> Run:
+    """A large blob, several times."""
+    path, size = f"/v2/{REPOSITORY}/blobs/{shelf.large.digest}", shelf.large.size_bytes
+
+    def run() -> float:
         for _ in range(PULLS):
-            answer = shelf.connection.ask("GET", f"/v2/{REPOSITORY}/blobs/{shelf.large}", 200)
-            pulled += int(answer.headers["content-length"])
-        return pulled / GIB
+            shelf.connection.ask("GET", path, 200)
+        return PULLS * size / GIB
 
     return run
 
@@ -72,9 +100,9 @@ def pulling(shelf: Shelf, _: int) -> Run:
 def asking(method: str, paths: Callable[[Shelf], list[str]], headers: str = "") -> Prepare:
     """Requests on one connection, going round the paths."""
 
-    def prepare(shelf: Shelf, requests: int) -> Run:
+    def prepare(shelf: Shelf, scale: Scale) -> Run:
         found = paths(shelf)
-        turns = [found[number % len(found)] for number in range(requests)]
+        turns = [found[number % len(found)] for number in range(scale.requests)]
 
         def run() -> float:
             for path in turns:
@@ -98,38 +126,39 @@ def by_digest(shelf: Shelf) -> list[str]:
 
 def small_blobs(shelf: Shelf) -> list[str]:
     """The paths of all small blobs."""
-    return [f"/v2/{REPOSITORY}/blobs/{digest}" for digest in shelf.small]
+    return [f"/v2/{REPOSITORY}/blobs/{blob.digest}" for blob in shelf.small]
 
 
-def pushing_images(shelf: Shelf, requests: int) -> Run:
-    """Small new images as docker pushes them, with a connection for each request."""
-    images = [shelf.content.image() for _ in range(max(1, requests // REQUESTS_AN_IMAGE))]
+def pushing_images(*, spread: bool) -> Prepare:
+    """Small new images from several clients at once, over many repositories or all into one."""
+    numbers = count()
 
-    def run() -> float:
-        connection = Connection(shelf.host_port, keep=False)
-        for image in images:
-            connection.ask("GET", "/v2/", 200)
-            for blob in image.blobs:
-                digest = digest_of(blob)
-                connection.ask("HEAD", f"/v2/{IMAGES}/blobs/{digest}", 404)
-                push_docker(connection, IMAGES, blob, digest)
-                connection.ask("HEAD", f"/v2/{IMAGES}/blobs/{digest}", 200)
-            push_manifest(connection, IMAGES, image.manifest, image.tag)
-        return len(images)
+    def prepare(shelf: Shelf, scale: Scale) -> Run:
+        def repository() -> str:
+            return f"{IMAGES}-{next(numbers) % scale.repositories}" if spread else IMAGES
 
-    return run
+        images = [Image.new(LAYERS) for _ in range(scale.images)]
+        works = [partial(push_image, repository=repository(), image=image) for image in images]
+
+        def run() -> float:
+            together(shelf.connect, dealt(works, scale.image_clients))
+            return len(images)
+
+        return run
+
+    return prepare
 
 
-def pulling_images(shelf: Shelf, requests: int) -> Run:
+def pulling_images(shelf: Shelf, _: Scale) -> Run:
     """Small images as docker pulls them, with a connection for each request."""
-    images = [shelf.content.image() for _ in range(max(1, requests // REQUESTS_AN_IMAGE))]
+    images = [Image.new(LAYERS) for _ in range(IMAGES_A_PULL)]
     for image in images:
         for blob in image.blobs:
-            push_containerd(shelf.connection, IMAGES, blob, digest_of(blob))
+            push_containerd(shelf.connection, IMAGES, blob)
         push_manifest(shelf.connection, IMAGES, image.manifest, image.tag)
 
     def run() -> float:
-        connection = Connection(shelf.host_port, keep=False)
+        connection = shelf.connect(keep=False)
         for image in images:
             for method, path in pull_of(image):
                 connection.ask(method, path, 200, ACCEPT if "/manifests/" in path else "")
@@ -144,12 +173,12 @@ def pull_of(image: Image) -> Iterator[tuple[str, str]]:
     yield "HEAD", f"/v2/{IMAGES}/manifests/{image.tag}"
     yield "GET", f"/v2/{IMAGES}/manifests/{image.digest}"
     for blob in image.blobs:
-        yield "GET", f"/v2/{IMAGES}/blobs/{digest_of(blob)}"
+        yield "GET", f"/v2/{IMAGES}/blobs/{blob.digest}"
 
 
-def some_tags(_: Shelf) -> list[str]:
-    """The path of a list of tags."""
-    return [f"/v2/{REPOSITORY}/tags/list?n=100"]
+def some_tags(shelf: Shelf) -> list[str]:
+    """The path of a list of some of the tags."""
+    return [f"/v2/{REPOSITORY}/tags/list?n={min(100, len(shelf.manifests))}"]
 
 
 def support(_: Shelf) -> list[str]:
@@ -157,17 +186,57 @@ def support(_: Shelf) -> list[str]:
     return ["/v2/"]
 
 
+UNCACHED = Entrants(moorage="uncached")
+TLS = Entrants("moorage-tls", "distribution-tls", "control-tls")
+BARE = Entrants(moorage="uvicorn")
 WORKLOADS = (
-    Workload("push-docker", "GiB", "POST, streamed PATCH, PUT", pushing(push_docker)),
-    Workload("push-containerd", "GiB", "POST, PUT with the body", pushing(push_containerd)),
-    Workload("pull", "GiB", "GET of a large blob", pulling),
-    Workload("manifest-by-tag", "request", "GET, many tags in turn", asking("GET", by_tag, ACCEPT)),
-    Workload("manifest-by-digest", "request", "GET, many digests in turn", asking("GET", by_digest, ACCEPT)),
+    Workload("push-docker", "GiB", "POST, streamed PATCH, PUT", pushing(push_docker), Goal(1.1)),
+    Workload("push-containerd", "GiB", "POST, PUT with the body", pushing(push_containerd), Goal(1.1)),
+    Workload("push-many", "GiB", "the first of these, 50 at once", pushing_many, Goal(0.9)),
+    Workload("pull", "GiB", "GET of a large blob", pulling, Goal(0.5)),
+    Workload("pull-tls", "GiB", "the same over TLS", pulling, entrants=TLS),
+    Workload(
+        *(
+            "manifest-by-tag",
+            "request",
+            "GET, many tags in turn, no body cached",
+            asking("GET", by_tag, ACCEPT),
+        ),
+        goal=Goal(0.9),
+        entrants=UNCACHED,
+    ),
+    Workload(
+        *("manifest-by-digest", "request", "GET, the same by digest", asking("GET", by_digest, ACCEPT)),
+        goal=Goal(0.9),
+        entrants=UNCACHED,
+    ),
+    Workload(
+        *("cached-by-tag", "request", "GET by tag, bodies cached", asking("GET", by_tag, ACCEPT)), Goal(0.8)
+    ),
+    Workload(
+        *("cached-by-digest", "request", "GET by digest, bodies cached", asking("GET", by_digest, ACCEPT)),
+        goal=Goal(0.8),
+    ),
     Workload("manifest-head", "request", "HEAD by tag", asking("HEAD", by_tag, ACCEPT)),
-    Workload("blob-head", "request", "HEAD of a blob", asking("HEAD", small_blobs)),
-    Workload("blob-small", "request", "GET of a blob of 1 KiB", asking("GET", small_blobs)),
-    Workload("tags", "request", "the first 100 tags", asking("GET", some_tags)),
+    Workload("blob-head", "request", "HEAD of a blob", asking("HEAD", small_blobs), Goal(1.0)),
+    Workload("blob-small", "request", "GET of a blob of 1 KiB", asking("GET", small_blobs), Goal(0.25)),
+    Workload("tags", "request", "the first 100 tags", asking("GET", some_tags), Goal(0.4)),
     Workload("base", "request", "GET /v2/", asking("GET", support)),
-    Workload("push-image", "image", "config and 5 layers of 1 KiB, as docker", pushing_images),
-    Workload("pull-image", "image", "the same, as docker", pulling_images),
+    Workload(
+        *("uvicorn", "request", "the same of uvicorn with an empty application", asking("GET", support)),
+        entrants=BARE,
+    ),
+    Workload(
+        *("images-spread", "image", "config and 2 layers of 1 KiB, 8 clients, 50 repositories"),
+        pushing_images(spread=True),
+        Goal(0.6),
+        Goal(1.3, at_least=True),
+    ),
+    Workload(
+        *("images-in-one", "image", "the same into one repository"),
+        pushing_images(spread=False),
+        Goal(0.6),
+        Goal(1.3, at_least=True),
+    ),
+    Workload("pull-image", "image", "such an image, a connection a request", pulling_images),
 )

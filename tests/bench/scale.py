@@ -1,0 +1,37 @@
+"""How much of everything is done: to measure, to look quickly, or to see that it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Amounts of work; `minutes` are for one place, and no round begins that would end later."""
+
+    rounds: int = 5
+    minutes: float = 4.5
+    large_bytes: int = 64 * MIB
+    requests: int = 1000
+    images: int = 96
+    image_clients: int = 8
+    repositories: int = 50
+    pushes: int = 50
+
+    def warm(self) -> Scale:
+        """What the round does that does not count; it touches every repository and shelf all the same."""
+        return replace(self, requests=self.requests // 4 + 1, pushes=min(self.pushes, 4))
+
+    @property
+    def room_bytes(self) -> int:
+        """What has to be free where the servers keep their storage."""
+        return 2 * (self.pushes + 8) * self.large_bytes
+
+
+FULL = Scale()
+QUICK = Scale(rounds=2, minutes=1, large_bytes=16 * MIB, requests=300, images=50, pushes=16)
+TINY = Scale(
+    rounds=1, minutes=1, large_bytes=2 * MIB, requests=12, images=4, image_clients=2, repositories=2, pushes=3
+)
