@@ -55,7 +55,9 @@ async def open_registry(
             await store.marks.check_format()
         yield Registry(
             store,
-            uploads=UploadLimits(config.uploads.max_chunks, config.uploads.max_in_flight),
+            uploads=UploadLimits(
+                config.uploads.max_open, config.uploads.max_chunks, config.uploads.max_in_flight
+            ),
             max_references=config.manifests.max_references,
             allow_missing_layers=config.manifests.allow_missing_layers,
             deletes=config.delete.enabled,

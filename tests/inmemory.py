@@ -79,11 +79,11 @@ class World:
         self._chunks, self._deletes = chunks, deletes
         self.registry = self.process()
 
-    def process(self) -> Registry:
+    def process(self, *, sessions: int = 10_000) -> Registry:
         """Another process on the same store."""
         return Registry(
             self.store,
-            uploads=UploadLimits(chunks=self._chunks, in_flight=100),
+            uploads=UploadLimits(open=sessions, chunks=self._chunks, in_flight=100),
             max_references=10_000,
             allow_missing_layers=False,
             deletes=self._deletes,

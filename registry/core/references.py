@@ -39,7 +39,9 @@ class References:
         found = await self._store.effects.together(
             self._blob(name, descriptor) for descriptor in needed.values()
         )
-        await self._store.effects.together(self._child(name, child.digest) for child in manifest.children)
+        # An index may name one child thousands of times.
+        children = dict.fromkeys(child.digest for child in manifest.children)
+        await self._store.effects.together(self._child(name, digest) for digest in children)
         missing = [error for error in found if error is not None]
         if missing:
             first, *rest = missing

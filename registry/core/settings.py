@@ -17,8 +17,9 @@ class UploadSettings(Settings):
 
     expire_after: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=7)
     expire_interval: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(hours=1)
+    max_open: Count = 10_000
     max_chunks: Count = 10_000
-    max_in_flight: Count = 256
+    max_in_flight: Count = 2000
 
 
 class ManifestSettings(Settings):

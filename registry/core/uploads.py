@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from registry.core.blobs import Blobs
 from registry.core.bodies import Body, Renewed, exactly
+from registry.core.census import Census
 from registry.errors import (
     BlobUnknown,
     BlobUploadInvalid,
@@ -37,8 +38,9 @@ class ChunkOutOfOrder(RangeInvalid):
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Bounds: pieces of one session, and bodies received at once by this process."""
+    """Bounds: sessions, pieces of one session, and bodies received at once by this process."""
 
+    open: int
     chunks: int
     in_flight: int
 
@@ -54,11 +56,16 @@ class Uploads:
         self._blobs = blobs
         self._limits = limits
         self._require_writable = require_writable
+        self.census = Census(store.sessions, store.effects, limits.open)
         self._in_flight = 0
 
     async def begin(self, name: RepositoryName, algorithm: str) -> Session:
-        """Begin a session; `algorithm` is what the client says its digest will be of."""
+        """Begin a session; `algorithm` is what the client says its digest will be of.
+
+        Raises DigestInvalid, TooManyRequests.
+        """
         Digest.of(b"", algorithm).require_supported()
+        await self.census.enter()
         return await self._sessions.create(name, algorithm)
 
     async def size(self, name: RepositoryName, uuid: str) -> int:
@@ -102,7 +109,7 @@ class Uploads:
     async def cancel(self, name: RepositoryName, uuid: str) -> None:
         """End a session and forget its bytes. Raises BlobUploadUnknown."""
         await self._sessions.get(name, uuid)
-        await self._sessions.drop(uuid)
+        await self._drop(uuid)
 
     async def _finish(self, session: Session, digest: Digest, body: Body, piece: ByteRange | None) -> None:
         if await self._went_on(session, digest):
@@ -111,7 +118,7 @@ class Uploads:
             count, _ = await self._end(session)
             if count == 0 and body.length != 0 and (piece is None or piece.start == 0):
                 await self._receive(session.repository, digest, self._renewing(session, body), piece)
-                await self._sessions.drop(session.uuid)
+                await self._drop(session.uuid)
                 return
             try:
                 await self._append(session, body, piece, closing=digest)
@@ -269,7 +276,11 @@ class Uploads:
     async def _linked(self, session: Session, commit: Commit) -> None:
         self._require_writable()
         await self._blobs.link(session.repository, commit.digest)
-        await self._sessions.drop(session.uuid)
+        await self._drop(session.uuid)
+
+    async def _drop(self, uuid: str) -> None:
+        await self._sessions.drop(uuid)
+        self.census.leave()
 
     async def _finished_before(self, name: RepositoryName, uuid: str, digest: Digest) -> bool:
         """Whether the session has ended and the repository has the blob."""

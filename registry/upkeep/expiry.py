@@ -9,12 +9,14 @@ from registry.store import layout
 from registry.store.store import Store
 
 _BATCH = 1000
+_HURRY = timedelta(hours=1)
 
 
 async def expire(registry: Registry, *, after: timedelta) -> int:
     """Remove upload sessions idle for longer than `after` and dead intents, and finish removals that died.
 
-    How many there were of them all.
+    How many there were of them all. When the sessions are almost as many as there may be, those go that were
+    idle for an hour: what somebody left lying must not keep everybody else from pushing.
 
     Ages are read off the store's own clock. Two at once do no harm: what one has removed the other does not
     find, and a piece that arrives meanwhile finds its session gone and is answered so.
@@ -25,6 +27,8 @@ async def expire(registry: Registry, *, after: timedelta) -> int:
         return 0
     now = await _now(store)
     expired = await registry.intents.sweep(now) + await registry.door.finish_open(now)
+    if await registry.uploads.census.crowded():
+        after = min(after, _HURRY)
     while uuids:
         for uuid in uuids:
             if not registry.may_write():

@@ -96,7 +96,7 @@ class World:
     def _registry(store: Store) -> Registry:
         return Registry(
             store,
-            uploads=UploadLimits(chunks=100, in_flight=100),
+            uploads=UploadLimits(open=100, chunks=100, in_flight=100),
             max_references=100,
             allow_missing_layers=False,
             deletes=True,

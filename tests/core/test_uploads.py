@@ -441,7 +441,7 @@ async def test_a_finished_blob_of_another_repository_finishes_nothing(world: Wor
 
 
 async def test_bodies_received_at_once_are_bounded(world: World) -> None:
-    world.registry.uploads._limits = UploadLimits(chunks=10, in_flight=1)
+    world.registry.uploads._limits = UploadLimits(open=10, chunks=10, in_flight=1)
     repository = world.repository()
 
     class Slow(Bytes):

@@ -125,3 +125,15 @@ def paused_process(made: World) -> Registry:
         return made.process()
     finally:
         made.store = plain
+
+
+async def test_where_there_are_too_many_those_go_that_were_idle_for_an_hour(world: World) -> None:
+    world.registry = world.process(sessions=10)
+    left = [await begin(world) for _ in range(8)]
+    world.clock.advance(minutes=61)
+    assert await expire(world.registry, after=WEEK) == 0
+    young = await begin(world)
+    assert await expire(world.registry, after=WEEK) == 8
+    assert await world.repository().upload_size(young) == 5
+    with pytest.raises(BlobUploadUnknown):
+        await world.repository().upload_size(left[0])
