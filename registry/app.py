@@ -11,6 +11,7 @@ from registry import __version__
 from registry.api.application import Guard, Guarded, RegistryListener
 from registry.api.calls import Limits, Services
 from registry.api.health import Health, Readiness
+from registry.api.memory import ManifestMemory
 from registry.api.observed import Observed
 from registry.api.v2 import V2
 from registry.config import Config, ConfigError, host_guard, load_policy
@@ -115,6 +116,7 @@ class RegistryApplication:
                     self._config.manifests.max_tags_per_push,
                     self._config.catalog.max_entries,
                 ),
+                ManifestMemory(self._config.manifests.max_in_flight),
                 urlsplit(self._config.url or "").path.rstrip("/"),
             )
             inner = RegistryListener(Guarded(V2(services), self._guard), Health(self._readiness, None))

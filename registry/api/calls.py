@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from registry.access.rules import Action, Policy
 from registry.api.bodies import RequestBody
+from registry.api.memory import ManifestMemory
 from registry.core.registry import Registry, Repository
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
@@ -40,6 +41,7 @@ class Services:
     registry: Registry
     policy: Policy
     limits: Limits
+    manifest_memory: ManifestMemory
     prefix: str
 
 

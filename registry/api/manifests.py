@@ -41,9 +41,10 @@ async def put(call: Call) -> Response:
                 "(manifests.max_tags_per_push); nothing was stored"
             )
         tags = [Tag(tag) for tag in asked]
-    content = await call.body.read(limits.manifest_bytes)
     content_type = call.request.headers.get("content-type")
-    pushed = await call.repository.push_manifest(reference, content, content_type, tags)
+    with call.services.manifest_memory.lease() as lease:
+        content = await call.body.read(limits.manifest_bytes, lease)
+        pushed = await call.repository.push_manifest(reference, content, content_type, tags)
     headers = {
         "Location": call.manifest_path(pushed.digest),
         "Docker-Content-Digest": str(pushed.digest),

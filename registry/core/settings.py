@@ -28,6 +28,7 @@ class ManifestSettings(Settings):
     # The specification asks for at least 4 MiB and 10 tags (dist-spec: Pushing manifests).
     # The store reads back no more than twice the upper bound.
     max_size: Annotated[Size, Field(ge=4 << 20, le=32 << 20)] = 4 << 20
+    max_in_flight: Annotated[Size, Field(ge=32 << 20)] = 64 << 20
     max_references: Count = 10_000
     max_tags_per_push: Annotated[int, Field(ge=10)] = 100
     allow_missing_layers: bool = False
