@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, RegistryError
+from collections import OrderedDict
+
+from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, RegistryError, TooManyRequests
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
 from registry.model.names import RepositoryName
 from registry.removal.trash import Trash
 from registry.store.store import Store
+from storage.contract import ObjectInfo
 from storage.errors import NotFound
+
+_REMEMBERED = 10_000
 
 
 class References:
@@ -18,6 +23,9 @@ class References:
         self._store = store
         self._trash = trash
         self._allow_missing = allow_missing
+        # What was found sound, as it lay there then: a wrong size would have the blob hashed at each push.
+        self._sound: OrderedDict[Digest, ObjectInfo] = OrderedDict()
+        self._being_hashed: set[Digest] = set()
 
     async def check(self, name: RepositoryName, manifest: Manifest) -> None:
         """Make sure that the repository has what `manifest` needs.
@@ -26,7 +34,7 @@ class References:
         absent; but what a policy took comes back, with all that it needs itself.
 
         Raises ManifestBlobUnknown for all that is missing together; ManifestInvalid when a descriptor's size
-        is not that of sound data.
+        is not that of sound data; TooManyRequests while another push has that data looked through.
         """
         needed: dict[Digest, Descriptor] = {}
         for descriptor in manifest.required_blobs:
@@ -53,13 +61,13 @@ class References:
             if not digest.supported:
                 raise NotFound(str(digest))
             target = await self._layer(name, digest)
-            size = await self._size(target)
+            lies = await self._stat(target)
         except (BlobUnknown, NotFound):
             return None if self._allow_missing else ManifestBlobUnknown(detail={"digest": str(digest)})
-        if size == descriptor.size_bytes:
+        if lies.size_bytes == descriptor.size_bytes:
             return None
         try:
-            if await self._store.content.quarantine(target):
+            if await self._quarantine(target, lies):
                 return ManifestBlobUnknown(
                     "the stored data of this blob was damaged and has been set aside;"
                     " the same push again heals it",
@@ -86,7 +94,7 @@ class References:
                 await self._trash.put_back_data(digest)
             return
         try:
-            await self._size(await self._store.links.revision(name, digest))
+            await self._stat(await self._store.links.revision(name, digest))
             stored = await self._store.manifests.read(name, digest)
             manifest = Manifest.parse(stored.content, stored.media_type)
         except (RegistryError, NotFound):
@@ -104,10 +112,34 @@ class References:
                 raise
             return await self._store.links.layer(name, digest)
 
-    async def _size(self, target: Digest) -> int:
+    async def _stat(self, target: Digest) -> ObjectInfo:
         try:
-            return (await self._store.content.stat(target)).size_bytes
+            return await self._store.content.stat(target)
         except NotFound:
             if not await self._trash.put_back_data(target):
                 raise
-            return (await self._store.content.stat(target)).size_bytes
+            return await self._store.content.stat(target)
+
+    async def _quarantine(self, target: Digest, lies: ObjectInfo) -> bool:
+        """Set damaged data aside, of which `lies` was seen; whether it was damaged.
+
+        All of it is read once; after that nobody can have it read again by repeating a push that is refused.
+        """
+        if self._sound.get(target) == lies:
+            return False
+        if target in self._being_hashed:
+            raise TooManyRequests(
+                f"the stored data of {target} is just being verified, since a manifest gives it another size",
+                headers={"Retry-After": "10"},
+            )
+        self._being_hashed.add(target)
+        try:
+            if await self._store.content.quarantine(target):
+                return True
+            if await self._store.content.stat(target) == lies:
+                self._sound[target] = lies
+                if len(self._sound) > _REMEMBERED:
+                    self._sound.popitem(last=False)
+            return False
+        finally:
+            self._being_hashed.discard(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from registry.model.ranges import ByteRange
 from registry.store.sessions import Chunk, Commit, Session
 from registry.store.store import Store
 from storage.errors import NotFound
+
+_REMEMBERED = 10_000
 
 
 class ChunkOutOfOrder(RangeInvalid):
@@ -58,6 +61,7 @@ class Uploads:
         self._require_writable = require_writable
         self.census = Census(store.sessions, store.effects, limits.open)
         self._in_flight = 0
+        self._hashed: OrderedDict[tuple[str, str], Digest] = OrderedDict()
 
     async def begin(self, name: RepositoryName, algorithm: str) -> Session:
         """Begin a session; `algorithm` is what the client says its digest will be of.
@@ -217,11 +221,19 @@ class Uploads:
             for digest in chunks[0].digests:
                 if digest.algorithm == algorithm:
                     return digest
-        try:
-            return await self._store.content.hash([chunk.key for chunk in chunks], algorithm)
-        except NotFound:
-            # Somebody else has moved or dropped the chunks meanwhile.
-            return None
+        # Committed chunks never change, and each stands on those before it: a closing PUT with a wrong
+        # digest, repeated for ever, is not to read them each time.
+        content = (chunks[-1].key, algorithm)
+        if content not in self._hashed:
+            try:
+                found = await self._store.content.hash([chunk.key for chunk in chunks], algorithm)
+            except NotFound:
+                # Somebody else has moved or dropped the chunks meanwhile.
+                return None
+            self._hashed[content] = found
+            if len(self._hashed) > _REMEMBERED:
+                self._hashed.popitem(last=False)
+        return self._hashed[content]
 
     async def _is_repeated(self, session: Session, piece: tuple[Digest, ...], digest: Digest) -> bool:
         """Whether the upload ends with this piece already and has the digest that it is to be closed with."""

@@ -453,3 +453,21 @@ async def test_bodies_received_at_once_are_bounded(world: World) -> None:
 
     await repository.push_blob(Digest.of(b"content"), Slow(b"content"))
     await world.blob(b"afterwards")
+
+
+async def test_a_wrong_digest_has_the_pieces_read_once(world: World) -> None:
+    repository = world.repository()
+    uuid = (await repository.begin_upload("sha256")).uuid
+    for piece in (b"one", b"two"):
+        await repository.append(uuid, Bytes(piece), None)
+
+    async def reads(content: bytes) -> int:
+        before = world.counted.calls["open"]
+        with pytest.raises(DigestInvalid):
+            await repository.finish_upload(uuid, Digest.of(content), Bytes(), None)
+        return world.counted.calls["open"] - before
+
+    assert [await reads(wrong) for wrong in (b"wrong", b"wrong", b"other")] == [2, 0, 0]
+    await repository.append(uuid, Bytes(b"three"), None)
+    assert [await reads(b"wrong") for _ in range(2)] == [3, 0]
+    await repository.finish_upload(uuid, Digest.of(b"onetwothree"), Bytes(), None)
