@@ -101,7 +101,7 @@ class Metrics:
             "Always 1; the label names the running version",
             ("version",),
             registry=self._registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",
         )
         built.labels(version).set(1)
         # What is counted per request is bound once: looking children up by label costs more than counting.

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from registry.config import Config
+from registry.server.renewal import Renewal
 from registry.work.operations import Operations
 
 OnReady = Callable[[Mapping[str, str]], None]
@@ -15,7 +16,7 @@ OnReady = Callable[[Mapping[str, str]], None]
 class Composition(Protocol):
     """The composition root as the command line sees it."""
 
-    def serve(self, config: Config, on_ready: OnReady) -> int:
+    def serve(self, config: Config, on_ready: OnReady, renewal: Renewal | None = None) -> int:
         """Serve until told to end; `on_ready` gets the URL by listener. The exit code."""
         ...
 
@@ -27,12 +28,12 @@ class Composition(Protocol):
 class Imported:
     """The real one."""
 
-    def serve(self, config: Config, on_ready: OnReady) -> int:
+    def serve(self, config: Config, on_ready: OnReady, renewal: Renewal | None = None) -> int:
         """Serve until told to end."""
         from registry.server import Deferred, serve
 
         # By name: a parent of workers must not import what only they need.
-        return serve(config, config.log, Deferred("registry.app:build", config), on_ready)
+        return serve(config, config.log, Deferred("registry.app:build", config), on_ready, renewal)
 
     def operations(self, config: Config) -> Operations:
         """The table of operations."""

@@ -15,6 +15,7 @@ from registry.cli.exits import Refused, told
 from registry.cli.options import ConfigOption, RootOption
 from registry.cli.ownership import require_owner
 from registry.config import Config, check
+from registry.server.renewal import Renewal
 
 
 def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) -> None:
@@ -44,7 +45,8 @@ def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) 
     ) -> None:
         """Serve the registry until SIGTERM or Ctrl-C.
 
-        Pushes in flight may finish before it ends, and what is cut off resumes after the next start.
+        Pushes in flight may finish before it ends, and what is cut off resumes after the next start. With
+        several workers SIGHUP starts it anew, as it is installed and configured by then, without a pause.
         """
         with told():
             flags = {"--listen": listen, "--root": root, "--workers": workers}
@@ -57,8 +59,21 @@ def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) 
                 # Standard output is the log's.
                 print(announcement(settings, sound.policy, urls), file=sys.stderr, flush=True)
 
-            code = composition.serve(settings, on_ready)
+            code = composition.serve(
+                settings, on_ready, _renewal(words, {"--config": config, "--root": root})
+            )
         raise typer.Exit(code)
+
+
+def _renewal(words: Sequence[str], checked: Mapping[str, object]) -> Renewal | None:
+    """How this very command is started again, and how the configuration that it would find is checked."""
+    program = sys.orig_argv[: len(sys.orig_argv) - len(words)]
+    if not sys.executable or [*program, *words] != sys.orig_argv:
+        # Another program has called us.
+        return None
+    start = [sys.executable, *program[1:]]
+    named = [f"{option}={value}" for option, value in checked.items() if value is not None]
+    return Renewal(check=(*start, "config", "check", *named), serve=(*start, *words))
 
 
 def _warn_root(config: Config, words: Sequence[str]) -> None:

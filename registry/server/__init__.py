@@ -13,6 +13,7 @@ What the composition root writes against:
         log: LogSettings,
         build: Callable[[], Application],
         on_ready: Callable[[Mapping[str, str]], None],
+        renewal: Renewal | None = None,
     ) -> int
 
 `build` is called once in each serving process. With several workers the parent must not import what it does
@@ -20,6 +21,8 @@ not need: give `Deferred("registry.app:build", config)`, which imports `registry
 calls `build(config)`. `on_ready` gets the URL by listener, `{"registry": "http://127.0.0.1:5000", "ops": …}`,
 once, in the process that called `serve`, when the first connection can be answered. `serve` belongs on the
 main thread: it sets up the log, takes TERM and INT, blocks until one of them came, and returns the exit code.
+On HUP a parent of workers starts the commands of `renewal`, and what `serve` is called by then goes on with
+its sockets.
 `ListenFailed` and `StartFailed` are its expected errors, worded for the person at the terminal.
 """
 
@@ -28,6 +31,7 @@ from __future__ import annotations
 from registry.server.address import Address
 from registry.server.application import Application, ASGIApp, Deferred, StartFailed
 from registry.server.listeners import ListenFailed
+from registry.server.renewal import Renewal
 from registry.server.settings import LogSettings, ServerSettings
 from registry.server.workers import serve
 
@@ -38,6 +42,7 @@ __all__ = [
     "Deferred",
     "ListenFailed",
     "LogSettings",
+    "Renewal",
     "ServerSettings",
     "StartFailed",
     "serve",

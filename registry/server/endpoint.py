@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import ssl
@@ -44,6 +45,7 @@ class Endpoint:
         self._shared = shared
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
+        self._taken: list[asyncio.Task[object]] = []
         self._config = uvicorn.Config(
             cast(Any, app),
             http=PROTOCOL,
@@ -77,11 +79,25 @@ class Endpoint:
         """Renew the Date that answers carry; due once a second."""
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
-    def close(self) -> None:
-        """Accept no more, close idle connections, and the others after the answer that they wait for."""
+    def stop_listening(self) -> None:
+        """Take no more connections than those that the kernel has accepted for us; more than once is once."""
+        loop = asyncio.get_running_loop()
+        for sock in self._listener.sockets if self._servers else ():
+            # Closing the socket would reset them, and their requests, which may be lost that way.
+            with contextlib.suppress(OSError):
+                while True:
+                    taken = sock.accept()[0]
+                    self._taken.append(
+                        loop.create_task(loop.connect_accepted_socket(self._connection, taken, ssl=self._tls))
+                    )
         for server in self._servers:
             server.close()
+        self._servers.clear()
         self._listener.close()
+
+    def close(self) -> None:
+        """Accept no more, close idle connections, and the others after the answer that they wait for."""
+        self.stop_listening()
         for connection in list(self._state.connections):
             connection.shutdown()
 

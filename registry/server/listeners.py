@@ -6,11 +6,12 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.server.address import Address
 from registry.server.holder import holder_of
+from registry.server.renewal import Sockets
 from registry.server.settings import ServerSettings
 
 # How many connections the kernel may keep for us before we take them.
@@ -28,6 +29,7 @@ class Listener:
     """Bound and listening sockets under one name: several when a host name has several addresses."""
 
     name: str
+    address: str
     sockets: tuple[socket.socket, ...]
     url: str
 
@@ -37,22 +39,34 @@ class Listener:
             one.close()
 
 
-def listen(settings: ServerSettings) -> tuple[Listener, ...]:
-    """Bind both listeners, or neither: `ListenFailed`."""
-    registry = _listen(
-        "registry", settings.registry.listen, "--listen", tls=settings.registry.tls is not None
-    )
-    try:
-        ops = _listen(
+def listen(settings: ServerSettings, inherited: Mapping[str, Sockets] | None = None) -> tuple[Listener, ...]:
+    """Bind both listeners, or neither: `ListenFailed`; where sockets were inherited, those are taken."""
+    made: list[Listener] = []
+    for name, address, change, tls in (
+        ("registry", settings.registry.listen, "--listen", settings.registry.tls is not None),
+        (
             "ops",
             settings.ops.listen,
             "ops.listen in the configuration, or MOORAGE_OPS_LISTEN=127.0.0.1:0",
-            tls=False,
-        )
-    except ListenFailed:
-        registry.close()
-        raise
-    return registry, ops
+            False,
+        ),
+    ):
+        try:
+            left = (inherited or {}).get(name)
+            made.append(_take(name, left, tls=tls) if left else _listen(name, address, change, tls=tls))
+        except ListenFailed:
+            for listener in made:
+                listener.close()
+            raise
+    return tuple(made)
+
+
+def _take(name: str, left: Sockets, *, tls: bool) -> Listener:
+    sockets = tuple(socket.socket(fileno=number) for number in left.descriptors)
+    for one in sockets:
+        one.setblocking(False)
+    place = Address(_reachable(Address.parse(left.address).host), sockets[0].getsockname()[1])
+    return Listener(name, left.address, sockets, f"{'https' if tls else 'http'}://{place}")
 
 
 def _listen(name: str, text: str, change: str, *, tls: bool) -> Listener:
@@ -75,7 +89,7 @@ def _listen(name: str, text: str, change: str, *, tls: bool) -> Listener:
         assert refused is not None
         raise ListenFailed(_explain(name, Address(address.host, port), refused, change)) from refused
     scheme = "https" if tls else "http"
-    return Listener(name, tuple(sockets), f"{scheme}://{Address(_reachable(address.host), port)}")
+    return Listener(name, text, tuple(sockets), f"{scheme}://{Address(_reachable(address.host), port)}")
 
 
 def _resolve(address: Address, name: str, change: str) -> Sequence[tuple[int, str]]:

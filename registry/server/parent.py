@@ -13,40 +13,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NoReturn
 
 from registry import logs
 from registry.logs import event
 from registry.server.application import Application, StartFailed
 from registry.server.listeners import Listener
+from registry.server.place import Place
+from registry.server.renewal import Estate, Renewal, Sockets, Trial, Veteran
 from registry.server.settings import LogSettings, ServerSettings
-from registry.server.worker import HURRY, READY, STOP, work
+from registry.server.worker import HURRY, RETIRE, STOP, work
 
 logger = logging.getLogger(__name__)
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
-_LISTENED_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-# A worker that dies again and again is started after 0.1, 0.2, 0.4 … 30 seconds; one that lived, after 0.1.
-_FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _LIVED_SECONDS = 0.1, 30.0, 60.0
-
-
-def delay_after(deaths: int) -> float:
-    """How many seconds to wait before a worker is started that has died so often; it is never given up."""
-    # Doubled for as long as it matters: after a thousand deaths the number would be too large for a float.
-    return min(_FIRST_DELAY_SECONDS * (1 << min(deaths, 16)), _LONGEST_DELAY_SECONDS)
-
-
-@dataclass(eq=False, slots=True)
-class _Worker:
-    """A place among the workers, and who fills it: nobody while `pid` is None."""
-
-    number: int
-    pid: int | None = None
-    channel: socket.socket | None = None
-    heard: bytes = b""
-    started_at: float = 0.0
-    due_at: float = 0.0
-    deaths: int = 0
+_LISTENED_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 class Parent:
@@ -55,6 +36,9 @@ class Parent:
     Between parent and worker lies a socket pair. The worker says on it that it is ready, or why it could not
     start; the parent that it shall stop; and when either end closes, the other side is gone. Nothing here
     waits for anything but the selector.
+
+    HUP has the parent become the program anew, once a trial has found that it would start (`renewal`). Then
+    each worker that gets ready relieves one of the program before, whose parent this process still is.
     """
 
     def __init__(
@@ -64,6 +48,8 @@ class Parent:
         listeners: Sequence[Listener],
         build: Callable[[], Application],
         on_ready: Callable[[Mapping[str, str]], None],
+        renewal: Renewal | None = None,
+        estate: Estate | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,24 +59,60 @@ class Parent:
         self._build = build
         self._on_ready = on_ready
         self._clock = clock
-        self._workers = [_Worker(number) for number in range(settings.workers)]
+        self._renewal = renewal
+        self._estate = estate
+        self._trial: Trial | None = None
+        self._workers = [Place(number) for number in range(settings.workers)]
+        self._veterans: list[Place] = []
         self._selector = selectors.DefaultSelector()
         self._ready = False
         self._signals = 0
         self._failure: str | None = None
+        # There it means that the person has gone.
+        self._at_terminal = os.isatty(0)
 
     def run(self) -> int:
         """Keep the workers running until told to end; `StartFailed` when the first ones could not start."""
         with logs.writing(self._log.format, self._log.level, threaded=False), self._metrics(), self._awake():
-            while self._signals == 0 or any(worker.pid for worker in self._workers):
+            self._adopt()
+            while self._signals == 0 or any(place.pid for place in self._everybody):
                 if self._signals == 0:
                     self._fill_places()
                 for key, _ in self._selector.select(self._until_due()):
                     key.data(key.fileobj)
                 self._bury_dead()
+                self._judge_trial()
         if self._failure is not None:
             raise StartFailed(self._failure)
         return 0 if self._signals <= 2 else 1
+
+    @property
+    def _everybody(self) -> list[Place]:
+        return [*self._workers, *self._veterans]
+
+    def _adopt(self) -> None:
+        if self._estate is None:
+            return
+        for worker in self._estate.workers:
+            place = Place(len(self._workers) + len(self._veterans))
+            place.fill(worker.pid, socket.socket(fileno=worker.channel), self._clock())
+            self._veterans.append(place)
+            self._listen_to(place)
+        for listener, wanted in zip(self._listeners, self._addresses(), strict=True):
+            if listener.address != wanted:
+                event(
+                    logger,
+                    logging.WARNING,
+                    "address.kept",
+                    listener=listener.name,
+                    address=listener.address,
+                    reason=f"changing it to {wanted} takes a restart",
+                )
+        # Of those that have ended meanwhile no signal is left.
+        self._bury_dead()
+
+    def _addresses(self) -> tuple[str, str]:
+        return self._settings.registry.listen, self._settings.ops.listen
 
     def _until_due(self) -> float | None:
         if self._signals:
@@ -103,7 +125,7 @@ class Parent:
             if worker.pid is None and worker.due_at <= self._clock():
                 self._fork(worker)
 
-    def _fork(self, worker: _Worker) -> None:
+    def _fork(self, worker: Place) -> None:
         ours, theirs = socket.socketpair()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -116,104 +138,151 @@ class Parent:
             work(self._settings, self._log, self._listeners, self._build, theirs, os.environ[_METRICS])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _LISTENED_TO)
         theirs.close()
-        ours.setblocking(False)
-        worker.pid, worker.channel, worker.heard, worker.started_at = pid, ours, b"", self._clock()
-        self._selector.register(ours, selectors.EVENT_READ, lambda _: self._hear(worker))
+        worker.fill(pid, ours, self._clock())
+        self._listen_to(worker)
         event(logger, logging.INFO, "worker.started", worker=worker.number, pid=pid)
+
+    def _listen_to(self, place: Place) -> None:
+        assert place.channel is not None
+        self._selector.register(place.channel, selectors.EVENT_READ, lambda _: self._hear(place))
 
     def _forget(self) -> None:
         """In the child: let go of what is the parent's, or the other workers would not see the parent die."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C at a terminal goes to all processes; that it came is the parent's to say.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for worker in self._workers:
+        # Ctrl-C at a terminal, and its end, go to all processes; that they came is the parent's to say.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for worker in self._everybody:
             if worker.channel is not None:
                 worker.channel.close()
         self._selector.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _LISTENED_TO)
 
-    def _hear(self, worker: _Worker) -> None:
-        assert worker.channel is not None
-        try:
-            said = worker.channel.recv(65536)
-        except BlockingIOError:
+    def _hear(self, place: Place) -> None:
+        said = place.hear()
+        if said is None:
             return
-        except ConnectionError:
-            said = b""
-        worker.heard += said
         if not said:
-            self._selector.unregister(worker.channel)
-        if worker.heard == READY and not self._ready:
+            self._selector.unregister(place.channel)  # type: ignore[arg-type]
+        elif place.ready and not place.retired and place in self._workers:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        """One more worker is ready: it relieves one of the program before, the last one all that remain."""
+        if not self._ready:
             self._ready = True
             self._on_ready({one.name: one.url for one in self._listeners})
+        serving = [place for place in self._veterans if not place.retired]
+        complete = all(place.ready for place in self._workers)
+        for place in serving if complete else serving[:1]:
+            place.tell(RETIRE)
+            place.retired = True
+        if complete and serving:
+            event(logger, logging.INFO, "server.renewed", pid=os.getpid())
 
     def _bury_dead(self) -> None:
-        for worker in self._workers:
-            if worker.pid is not None:
-                pid, status = os.waitpid(worker.pid, os.WNOHANG)
+        for place in self._everybody:
+            if place.pid is not None:
+                pid, status = os.waitpid(place.pid, os.WNOHANG)
                 if pid:
-                    self._bury(worker, pid, os.waitstatus_to_exitcode(status))
+                    self._bury(place, pid, os.waitstatus_to_exitcode(status))
 
-    def _bury(self, worker: _Worker, pid: int, code: int) -> None:
-        assert worker.channel is not None
-        if worker.channel in self._selector.get_map():
-            self._hear(worker)
-        if worker.channel in self._selector.get_map():
-            self._selector.unregister(worker.channel)
-        worker.channel.close()
-        worker.pid = worker.channel = None
-        if self._signals:
+    def _bury(self, place: Place, pid: int, code: int) -> None:
+        assert place.channel is not None
+        if place.channel in self._selector.get_map():
+            self._hear(place)
+        if place.channel in self._selector.get_map():
+            self._selector.unregister(place.channel)
+        was_ready, reason = self._ready, place.reason
+        delay = place.bury(self._clock())
+        if place in self._veterans:
+            self._veterans.remove(place)
+            self._forget_gauges(pid)
+        elif self._signals:
             return
-        if not self._ready:
-            reason = worker.heard.decode("utf-8", "replace")
+        elif not was_ready and not self._veterans:
             self._failure = reason or f"a worker ended while it started, with exit code {code}"
             self._end()
-            return
-        # Its gauges count no more; what it counted does.
+        else:
+            self._forget_gauges(pid)
+            event(
+                logger,
+                logging.ERROR if code else logging.WARNING,
+                "worker.died",
+                worker=place.number,
+                pid=pid,
+                code=code,
+                reason=reason,
+                restart_seconds=delay,
+            )
+
+    def _forget_gauges(self, pid: int) -> None:
+        """A dead worker's gauges count no more; what it counted does."""
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
-        worker.deaths = 0 if self._clock() - worker.started_at > _LIVED_SECONDS else worker.deaths
-        delay = delay_after(worker.deaths)
-        worker.due_at = self._clock() + delay
-        worker.deaths += 1
-        reason = worker.heard.removeprefix(READY).decode("utf-8", "replace")
-        event(
-            logger,
-            logging.ERROR if code else logging.WARNING,
-            "worker.died",
-            worker=worker.number,
-            pid=pid,
-            code=code,
-            reason=reason or None,
-            restart_seconds=delay,
+
+    def _try_renewal(self) -> None:
+        if self._signals or self._trial is not None:
+            # One that is under way finds whatever has changed.
+            return
+        if self._renewal is None:
+            event(logger, logging.WARNING, "renewal.refused", reason="this server was not told how")
+            return
+        self._trial = Trial(self._renewal.check)
+
+    def _judge_trial(self) -> None:
+        if self._trial is None or (problem := self._trial.problem()) is None:
+            return
+        self._trial = None
+        if not problem:
+            try:
+                self._hand_over()
+            except OSError as error:
+                problem = str(error)
+        event(logger, logging.ERROR, "renewal.refused", reason=problem)
+
+    def _hand_over(self) -> NoReturn:
+        assert self._renewal is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        estate = Estate(
+            {
+                one.name: Sockets(one.address, tuple(sock.fileno() for sock in one.sockets))
+                for one in self._listeners
+            },
+            [
+                Veteran(place.pid, place.channel.fileno())
+                for place in (*self._veterans, *self._workers)
+                if place.pid is not None and place.channel is not None
+            ],
+            os.environ[_METRICS],
         )
+        estate.hand_over(self._renewal.serve)
 
     def _end(self) -> None:
         """Told to end: first in order, then without waiting, then at once."""
         self._signals += 1
+        if self._trial is not None:
+            self._trial.abandon()
+            self._trial = None
         # The workers hold the sockets for as long as they take connections; then the kernel must refuse more.
         for listener in self._listeners:
             listener.close()
-        for worker in self._workers:
-            if worker.pid is None or worker.channel is None:
-                continue
+        for place in self._everybody:
             if self._signals > 2:
-                os.kill(worker.pid, signal.SIGKILL)
-                continue
-            try:
-                worker.channel.send(STOP if self._signals == 1 else HURRY)
-            except OSError:
-                # It is dying already.
-                continue
+                place.kill()
+            else:
+                place.tell(STOP if self._signals == 1 else HURRY)
 
     @contextmanager
     def _metrics(self) -> Iterator[None]:
         """A fresh directory in which the workers count, named before any of them imports the library."""
         before = os.environ.get(_METRICS)
-        os.environ[_METRICS] = directory = tempfile.mkdtemp(prefix="moorage-metrics-")
+        directory = self._estate.metrics if self._estate else tempfile.mkdtemp(prefix="moorage-metrics-")
+        os.environ[_METRICS] = directory
         try:
             yield
         finally:
@@ -231,6 +300,8 @@ class Parent:
         self._selector.register(reader, selectors.EVENT_READ, self._obey)
         handlers = {number: signal.signal(number, lambda *_: None) for number in _LISTENED_TO}
         descriptor = signal.set_wakeup_fd(writer.fileno())
+        # Held back while this process became the program that it is now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _LISTENED_TO)
         try:
             yield
         finally:
@@ -243,5 +314,7 @@ class Parent:
 
     def _obey(self, reader: socket.socket) -> None:
         for number in reader.recv(4096):
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in (signal.SIGTERM, signal.SIGINT) or (number == signal.SIGHUP and self._at_terminal):
                 self._end()
+            elif number == signal.SIGHUP:
+                self._try_renewal()

@@ -21,6 +21,10 @@ from registry.server.tls import Certificate
 
 logger = logging.getLogger(__name__)
 
+# Between the last connection that is taken and the end of the idle ones: what was taken last is idle only
+# until its request has been read.
+_LAST_CALL_SECONDS = 0.1
+
 
 class Ending:
     """How far the end has been asked for: `gently` once, then `hurried`; neither is ever taken back."""
@@ -28,9 +32,15 @@ class Ending:
     def __init__(self) -> None:
         self.gently = asyncio.Event()
         self.hurried = asyncio.Event()
+        self.replaced = False
 
     def ask(self) -> None:
         """End, with the drain and grace times that were set."""
+        self.gently.set()
+
+    def retire(self) -> None:
+        """End like that, while others go on with the same sockets: the server as a whole remains ready."""
+        self.replaced = True
         self.gently.set()
 
     def hurry(self) -> None:
@@ -123,8 +133,15 @@ async def _end(
 ) -> None:
     event(logger, logging.INFO, "server.draining", requests=len(requests))
     requests.hang_up()
-    await application.drain()
+    if ending.replaced:
+        for endpoint in endpoints:
+            endpoint.stop_listening()
+    else:
+        await application.drain()
     await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds)
+    for endpoint in endpoints:
+        endpoint.stop_listening()
+    await _wait_for(ending.hurried.wait(), within_seconds=_LAST_CALL_SECONDS)
     for endpoint in endpoints:
         endpoint.close()
     await _wait_for(

@@ -19,9 +19,11 @@ from registry.server.settings import LogSettings, ServerSettings
 
 logger = logging.getLogger(__name__)
 
-# Said by the worker: ready, or the reason why not. Said by the parent: stop, or stop without waiting.
+# Said by the worker: ready, or the reason why not. Said by the parent: stop; stop, another has your place;
+# or stop without waiting. A worker of another version takes what it does not know for the first.
 READY = b"\x00ready"
 STOP = b"s"
+RETIRE = b"r"
 HURRY = b"h"
 
 
@@ -69,6 +71,8 @@ def _serve(
                 said = b""
             if HURRY in said:
                 ending.hurry()
+            elif said == RETIRE:
+                ending.retire()
             else:
                 ending.ask()
             if not said:

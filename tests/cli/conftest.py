@@ -13,6 +13,7 @@ import pytest
 from registry.cli.commands import build
 from registry.cli.composition import OnReady
 from registry.config import Config
+from registry.server import Renewal
 from registry.work.operations import Operation, Operations
 
 URLS = {"registry": "http://127.0.0.1:5000", "ops": "http://127.0.0.1:5001"}
@@ -30,7 +31,7 @@ class Fake:
     tables: list[Config] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
 
-    def serve(self, config: Config, on_ready: OnReady) -> int:
+    def serve(self, config: Config, on_ready: OnReady, renewal: Renewal | None = None) -> int:
         """Remember, and be ready at once."""
         self.served.append(config)
         if self.failure is not None:

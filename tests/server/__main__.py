@@ -1,6 +1,7 @@
 """Serves the toy in a process of its own: `python -m tests.server DIRECTORY SETTINGS`.
 
 The directory gets the toy's `journal`, and `ready`: the URLs, and what the process had imported by then.
+A file `settings` in it goes before the settings given, and may come later than the process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from registry.server import Deferred, ListenFailed, LogSettings, ServerSettings, StartFailed, serve
+from registry.server import Deferred, ListenFailed, LogSettings, Renewal, ServerSettings, StartFailed, serve
 
 
 def main(directory: str, settings: str) -> int:
@@ -22,12 +23,18 @@ def main(directory: str, settings: str) -> int:
         made.write_text(told)
         made.rename(Path(directory, "ready"))
 
+    changed = Path(directory, "settings")
+    merged = {**json.loads(settings), **(json.loads(changed.read_text()) if changed.exists() else {})}
     try:
         return serve(
-            ServerSettings.model_validate_json(settings),
+            ServerSettings.model_validate(merged),
             LogSettings(format="json", level="debug"),
             Deferred("tests.server.toy:build", directory),
             on_ready,
+            Renewal(
+                check=(sys.executable, "-m", "tests.server.trial", directory),
+                serve=(sys.executable, *sys.orig_argv[1:]),
+            ),
         )
     except (ListenFailed, StartFailed) as error:
         print(error, file=sys.stderr)

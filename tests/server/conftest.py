@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -121,7 +121,14 @@ class Start:
         self._directory = directory
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def __call__(self, *, prepare: str | None = None, wait: bool = True, **settings: Any) -> Server:
+    def __call__(
+        self,
+        *,
+        prepare: str | None = None,
+        wait: bool = True,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        **settings: Any,
+    ) -> Server:
         directory = self._directory / f"server{len(self._started)}"
         directory.mkdir()
         (directory / "tmp").mkdir()
@@ -132,6 +139,7 @@ class Start:
             process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "tests.server", str(directory), json.dumps(merged)],
                 cwd=ROOT,
+                stdin=stdin,
                 stdout=log,
                 stderr=errors,
                 env={**os.environ, "TMPDIR": str(directory / "tmp")},

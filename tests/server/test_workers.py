@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from registry.server.parent import delay_after
+from registry.server.place import delay_after
 from tests.server.conftest import Server, Start, ask, read, running, until
 
 # Each starts real processes.

@@ -1,0 +1,173 @@
+"""HUP: a parent of workers becomes the program anew, and nobody who uses it notices."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Server, Start, ask, read, running, until
+
+# Each starts real processes.
+pytestmark = pytest.mark.e2e
+
+
+def renew(server: Server) -> None:
+    """Send HUP and wait until the workers of before have ended."""
+    before = living(server)
+    count = len(server.events("server.renewed"))
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: len(server.events("server.renewed")) == count + 1, "the renewal")
+    until(lambda: not any(running(pid) for pid in before), "the old workers to end")
+
+
+def living(server: Server) -> list[int]:
+    return [pid for pid in server.workers if running(pid)]
+
+
+def told(server: Server) -> dict[str, Any]:
+    """What the program said when it was ready."""
+    said: dict[str, Any] = json.loads((server.directory / "ready").read_text())
+    return said
+
+
+def test_new_workers_of_a_new_program_take_the_place_of_the_old(start: Start) -> None:
+    server = start(workers=2)
+    old = server.workers
+    (server.directory / "ready").unlink()
+    renew(server)
+    new = living(server)
+    assert len(new) == 2 and not set(old) & set(new)
+    assert told(server)["pid"] == server.process.pid, "a service manager sees one and the same process"
+    assert told(server)["urls"] == server.urls
+    assert server.get("/").pid in new
+    renew(server)
+    assert not set(living(server)) & {*old, *new}
+    assert not server.events("worker.died")
+    assert server.end() == 0
+    assert not list((server.directory / "tmp").iterdir()), "the directory for metrics was inherited"
+
+
+def test_no_connection_is_refused_or_broken_meanwhile(start: Start) -> None:
+    server = start(workers=2, drain_seconds=1)
+    over = threading.Event()
+    problems: list[str] = []
+    counts = [0, 0]
+
+    def one_after_another(number: int) -> None:
+        while not over.is_set():
+            try:
+                with contextlib.closing(server.connect()) as connection:
+                    # On one connection for as long as the server leaves it open.
+                    while not over.is_set():
+                        answer = ask(connection, "/ready")
+                        counts[number] += 1
+                        if answer.status != 200:
+                            problems.append(f"answered {answer.status}")
+                        if answer.headers.get("connection") == "close":
+                            break
+            except OSError as error:
+                problems.append(repr(error))
+
+    clients = [threading.Thread(target=one_after_another, args=(number,)) for number in range(2)]
+    for client in clients:
+        client.start()
+    for _ in range(3):
+        renew(server)
+    over.set()
+    for client in clients:
+        client.join()
+    assert problems == []
+    assert min(counts) > 10
+
+
+def test_a_request_in_flight_is_finished_by_the_worker_that_began_it(start: Start) -> None:
+    server = start(workers=2)
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/slow")
+        server.wait_for("slow began")
+        old = server.workers
+        for count in (1, 2):
+            # The second time there are workers of two programs before.
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda count=count: len(server.events("server.renewed")) == count, "the renewal")  # type: ignore[misc]
+        (server.directory / "go").touch()
+        answer = read(connection)
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert answer.pid in old
+    until(lambda: len(living(server)) == 2, "the old ones to end")
+
+
+def test_what_would_not_start_is_refused_and_all_goes_on(start: Start) -> None:
+    server = start(workers=2)
+    old = living(server)
+    (server.directory / "unsound").write_text("the port is no number")
+    server.process.send_signal(signal.SIGHUP)
+    (refusal,) = until(lambda: server.events("renewal.refused"), "the refusal")
+    assert refusal["reason"] == "the port is no number"
+    assert living(server) == old
+    assert server.get("/").pid in old
+    (server.directory / "unsound").unlink()
+    renew(server)
+    assert server.end() == 0
+
+
+def test_workers_that_cannot_start_relieve_nobody_until_they_can(start: Start) -> None:
+    server = start(workers=2)
+    old = living(server)
+    (server.directory / "refuse").touch()
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: len(server.events("worker.died")) >= 3, "the new ones to fail and to be tried again")
+    assert server.events("worker.died")[0]["reason"] == "the store is not there; make it"
+    assert server.get("/").pid in old
+    (server.directory / "refuse").unlink()
+    until(lambda: server.events("server.renewed"), "the renewal")
+    until(lambda: not any(running(pid) for pid in old), "the old workers to end")
+    assert server.end() == 0
+
+
+def test_told_to_end_while_it_renews_itself_it_ends(start: Start) -> None:
+    server = start(workers=2)
+    (server.directory / "refuse").touch()
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: server.events("worker.died"), "the new program")
+    assert server.end() == 0
+    assert not living(server)
+    # Both come before anything of the first can have happened.
+    server = start(workers=2)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.end() == 0
+    assert not living(server)
+
+
+def test_an_address_that_changes_takes_a_restart(start: Start, tmp_path: Path) -> None:
+    server = start(workers=2)
+    settings = server.directory / "settings"
+    settings.write_text(json.dumps({"registry": {"listen": "localhost:0"}}))
+    renew(server)
+    (kept,) = server.events("address.kept")
+    assert (kept["listener"], kept["address"]) == ("registry", "127.0.0.1:0")
+    assert server.get("/").status == 200
+
+
+def test_with_one_process_it_is_refused_and_the_process_serves_on(start: Start) -> None:
+    server = start(workers=1)
+    server.process.send_signal(signal.SIGHUP)
+    (refusal,) = until(lambda: server.events("renewal.refused"), "the refusal")
+    assert "workers" in refusal["reason"]
+    assert server.get("/").pid == server.process.pid
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_at_a_terminal_it_means_that_the_person_has_gone(start: Start, workers: int) -> None:
+    controller, terminal = os.openpty()
+    with open(controller, "rb"), open(terminal, "rb") as stdin:
+        server = start(stdin=stdin, workers=workers)
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(60) == 0
