@@ -145,5 +145,8 @@ class Driver(Protocol):
         It may be resumed at any time with the last key seen.
         """
 
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Remove the objects under `keys`, durably; keys without an object are no error, siblings stay."""
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
+        """Remove the objects under `keys`; keys without an object are no error, siblings stay.
+
+        After a power cut what was removed with `durable=False` may be there again.
+        """

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import TypeVar
 
 from storage.files import Files
+from storage.syncs import Work
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ class Directories:
     """Makes and removes the directories below `root`, never the root itself.
 
     A directory's own name is durable once its parent is synced. That costs a disk's round trip, so it is left
-    to the first durable write below (`settle`), by whichever process: until then the directory bears a mark
+    to the first durable write below (`settling`), by whichever process: until then the directory bears a mark
     (see `Files`), under which nobody relies on its name. The mark goes from the top down, so a directory
     without one has none above it. A mark that a crash has left costs the next writer one sync.
     """
@@ -53,23 +54,25 @@ class Directories:
                     self.make(path)
         return action()
 
-    def settle(self, path: str) -> None:
-        """Make durable the names of the directory `path` and of all above it."""
-        with (
-            ExitStack() as opened,
-            suppress(FileNotFoundError),
-        ):  # gone, with whatever was to be durable in it
-            unsettled = []
+    def settling(self, path: str) -> Work:
+        """Have the names in the directory `path` synced, and those of the directory and of all above it."""
+        wanted = [path]
+        unsettled: list[int] = []
+        try:
             while path != self._root and self._files.is_marked(path):
-                descriptor = self._files.open_directory(path)
-                opened.callback(self._files.close, descriptor)
+                unsettled.append(self._files.open_directory(path))
                 path = path.rpartition("/")[0]
-                unsettled.append((path, descriptor))
-            # Opened before its name is synced: if it is removed and made anew, the new one keeps its mark.
-            for parent, descriptor in reversed(unsettled):
-                self._files.sync_directory(parent)
+                wanted.append(path)
+            yield wanted
+            # Opened before its name was synced: if it was removed and made anew, the new one keeps its mark.
+            for descriptor in reversed(unsettled):
                 with suppress(PermissionError):  # another user's, who alone may take the mark off
                     self._files.unmark(descriptor)
+        except FileNotFoundError:
+            return  # gone, with whatever was to be durable in it
+        finally:
+            for descriptor in unsettled:
+                self._files.close(descriptor)
 
     def sync(self, path: str) -> None:
         """Make durable the names in the directory `path`; when it is gone, so are they."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from storage.directories import Directories
 from storage.errors import NotFound, Unavailable
 from storage.files import Files
 from storage.oserrors import read_error, writing
+from storage.syncs import Work
 from storage.unfinished import Unfinished
 
 # Another file system behind a mount or a link, too many names already, another owner's file.
@@ -30,7 +31,7 @@ class Joining:
         self._files = files
         self._directories = directories
 
-    def compose(self, sources: Sequence[KeyAndPath], size: int) -> Generator[None, None, None]:
+    def compose(self, sources: Sequence[KeyAndPath], size: int) -> Work:
         """Join the sources, then remove them; accept what lies there if some are gone and it has `size`."""
         try:
             try:
@@ -39,7 +40,7 @@ class Joining:
                 if self._size(self._key, self._path) != size:
                     raise
                 with writing(self._key):
-                    self._target.accept()
+                    yield from self._target.accept()
             else:
                 if self._target.size_bytes != size:
                     raise Unavailable(
@@ -52,25 +53,25 @@ class Joining:
             if path != self._path:
                 with writing(key):
                     self._directories.remove(path)
-                yield
+                yield ()
 
-    def copy(self, source: KeyAndPath) -> Generator[None, None, None]:
+    def copy(self, source: KeyAndPath) -> Work:
         """Give the bytes of the source a second name, or copy them where they cannot have one."""
         try:
             self._size(*source)
             yield from self._take(source)
             with writing(self._key):
-                if not self._target.appear():
-                    self._target.accept()
+                if not (yield from self._target.appear()):
+                    yield from self._target.accept()
         finally:
             self._target.discard()
 
-    def _gather(self, sources: Sequence[KeyAndPath], size: int) -> Generator[None, None, None]:
+    def _gather(self, sources: Sequence[KeyAndPath], size: int) -> Work:
         total = 0
         for count, source in enumerate(sources, start=1):
             total += self._size(*source)
             if count % 128 == 0:
-                yield
+                yield ()
         if total != size:
             raise Unavailable(self._key, f"the sources have {total} bytes, not {size}")
         if len(sources) == 1:
@@ -79,7 +80,7 @@ class Joining:
             for source in sources:
                 yield from self._append(source)
 
-    def _take(self, source: KeyAndPath) -> Generator[None, None, None]:
+    def _take(self, source: KeyAndPath) -> Work:
         with writing(self._key):
             try:
                 self._target.adopt(source[1])
@@ -91,7 +92,7 @@ class Joining:
                     raise
         yield from self._append(source)
 
-    def _append(self, source: KeyAndPath) -> Generator[None, None, None]:
+    def _append(self, source: KeyAndPath) -> Work:
         key, path = source
         try:
             yield from self._target.append_file(path)

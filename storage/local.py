@@ -15,8 +15,9 @@ from storage.joining import Joining, KeyAndPath
 from storage.keys import validate, validate_prefix
 from storage.listing import Listing
 from storage.oserrors import read_error, write_error, writing
-from storage.reading import OpenFile, Pace, Reader
+from storage.reading import INLINE_BYTES, OpenFile, Pace, Reader
 from storage.suitability import make_root, try_out
+from storage.syncs import Syncs, Work, advance, alone
 from storage.threads import Threads
 from storage.unfinished import Unfinished
 
@@ -24,14 +25,19 @@ _GATHERED_BYTES = 1 << 20
 _GATHERED_PIECES = 512
 _NAMES_A_STEP = 1024
 _DELETES_A_STEP = 128
+_DELETES_INLINE = 16
 _THREADS = 32
+# A listing begins on the event loop; what takes longer goes on in a thread.
+_LISTED_INLINE_SECONDS = 0.001
 
 
 class LocalDriver(Driver):
     """Keeps each object in a file of its own below `root`; any number of processes may share the tree.
 
-    Small reads run on the event loop while the disk is quick (see `Pace`); `clock` times them. Everything
-    else runs in at most `threads` threads. `now` is the wall clock, for the age of what a crash left.
+    What the page cache answers (small reads, and small writes that need not be durable) runs on the event
+    loop while the disk is quick (see `Pace`); `clock` times it. Small durable writes share one thread (see
+    `Rounds`), and everything else runs in at most `threads` threads. `now` is the wall clock, for the age of
+    what a crash left.
     Call `start` before the first use and `aclose` after the last.
     """
 
@@ -50,8 +56,10 @@ class LocalDriver(Driver):
         self._files = Files() if files is None else files
         self._directories = Directories(self._root, self._files)
         self._threads = Threads(threads)
+        self._syncs = Syncs(self._sync)
         self._reader = Reader(self._files)
         self._pace = Pace(clock)
+        self._writing_pace = Pace(clock)
         self._now = now
         self._allow_case_folding = allow_case_folding
         self._epoch = _boot_id()
@@ -98,6 +106,7 @@ class LocalDriver(Driver):
 
     async def aclose(self) -> None:
         """Wait for the work under way and end the threads."""
+        await self._syncs.close()
         await self._threads.close()
 
     async def get(self, key: str, *, limit: int) -> bytes:
@@ -131,7 +140,8 @@ class LocalDriver(Driver):
     async def put(self, key: str, data: bytes, *, if_absent: bool = False, durable: bool = True) -> None:
         """Put a small object, in one step."""
         unfinished = self._unfinished(key, durable)
-        await self._threads.run(_put, unfinished, data, if_absent, abandon=unfinished.abandon)
+        work = _put(unfinished, data, if_absent)
+        await self._do(work, unfinished.abandon, short=len(data) <= INLINE_BYTES)
 
     async def write(
         self,
@@ -154,9 +164,9 @@ class LocalDriver(Driver):
                     await self._threads.run(unfinished.append, pieces, check)
                     pieces = []
                     gathered = 0
-            await self._threads.finish(
-                _finish(unfinished, pieces, check, if_absent), abandon=unfinished.abandon
-            )
+            work = _finish(unfinished, pieces, check, if_absent)
+            short = unfinished.size_bytes + gathered <= INLINE_BYTES
+            await self._do(work, unfinished.abandon, short=short)
         except BaseException:
             await self._threads.run_always(unfinished.discard)
             raise
@@ -165,12 +175,13 @@ class LocalDriver(Driver):
     async def compose(self, key: str, sources: Sequence[str], *, size: int) -> None:
         """Join objects: a single one gets another name, several are copied within the kernel where it can."""
         paths = [(source, self._path(source)) for source in sources]
-        await self._join(key, lambda joining: joining.compose(paths, size))
+        short = size <= INLINE_BYTES and len(sources) <= 1
+        await self._join(key, lambda joining: joining.compose(paths, size), short=short)
 
     async def copy(self, key: str, source: str) -> None:
         """A second name of the same file, or a copy where it cannot have one."""
         path = self._path(source)
-        await self._join(key, lambda joining: joining.copy((source, path)))
+        await self._join(key, lambda joining: joining.copy((source, path)), short=False)
 
     async def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """The immediate names below `prefix`, in byte order."""
@@ -186,10 +197,10 @@ class LocalDriver(Driver):
             async for key in keys:
                 yield key
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Remove files, and the directories that they leave empty; each that changed is synced once."""
         paths = [(key, self._path(key)) for key in keys]
-        await self._threads.finish(self._remove(paths))
+        await self._do(self._remove(paths, durable), None, short=len(keys) <= _DELETES_INLINE)
 
     def _path(self, key: str) -> str:
         validate(key)
@@ -202,49 +213,89 @@ class LocalDriver(Driver):
         make_root(self._root, self._files)
         try_out(self._root, self._files, allow_case_folding=self._allow_case_folding)
 
-    async def _join(self, key: str, work: Callable[[Joining], Generator[None, None, None]]) -> None:
+    async def _join(self, key: str, join: Callable[[Joining], Work], *, short: bool) -> None:
         target = self._unfinished(key, durable=True)
         joining = Joining(target, key, self._path(key), self._files, self._directories)
-        await self._threads.finish(work(joining), target.abandon)
+        await self._do(join(joining), target.abandon, short=short)
 
-    def _remove(self, paths: Sequence[KeyAndPath]) -> Generator[None, None, None]:
-        changed: dict[str, str] = {}
+    async def _do(self, work: Work, abandon: Callable[[], None] | None, *, short: bool) -> None:
+        """Do a work: a short one here while the disk is quick, with shared syncs; others in a thread."""
+        pace = self._writing_pace
+        if not short or pace.aside:
+            await self._threads.finish(alone(work, self._sync), abandon)
+            return
+        error = None
+        try:
+            while True:
+                began = pace.clock()
+                try:
+                    wanted = advance(work, error)
+                finally:
+                    pace.took(began)
+                if wanted is None:
+                    return
+                error = await self._syncs.done(wanted) if wanted else None
+        finally:
+            work.close()
+
+    def _remove(self, paths: Sequence[KeyAndPath], durable: bool) -> Work:
+        changed = set()
         for count, (key, path) in enumerate(paths, start=1):
             with writing(key):
-                directory = self._directories.remove(path)
-            if directory is not None:
-                changed[directory] = key
+                changed.add(self._directories.remove(path))
             if count % _DELETES_A_STEP == 0:
-                yield
-        for count, (directory, key) in enumerate(changed.items()):
-            if count:
-                yield
-            with writing(key):
-                self._directories.sync(directory)
+                yield ()
+        if durable:
+            with writing(paths[0][0] if paths else ""):
+                yield [directory for directory in changed if directory is not None]
+
+    def _sync(self, one: int | str) -> None:
+        if isinstance(one, int):
+            self._files.sync(one)
+        else:
+            self._directories.sync(one)
 
     async def _listed(
         self, names: Generator[str | None, None, None], prefix: str
     ) -> AsyncGenerator[str, None]:
         try:
+            if not self._pace.aside:
+                first, ended = self._first(names)
+                for name in first:
+                    yield name
+                if ended:
+                    return
             async with aclosing(self._threads.items(names, _NAMES_A_STEP)) as listed:
                 async for name in listed:
                     yield name
         except OSError as error:
             raise read_error(error, prefix) from error
 
+    def _first(self, names: Generator[str | None, None, None]) -> tuple[list[str], bool]:
+        """What a listing gives within a moment, and whether that is all."""
+        clock = self._pace.clock
+        found: list[str] = []
+        began = clock()
+        try:
+            for name in names:
+                if name is not None:
+                    found.append(name)
+                if clock() - began > _LISTED_INLINE_SECONDS or len(found) >= _NAMES_A_STEP:
+                    return found, False
+        finally:
+            self._pace.took(began)
+        return found, True
 
-def _put(unfinished: Unfinished, data: bytes, if_absent: bool) -> None:
+
+def _put(unfinished: Unfinished, data: bytes, if_absent: bool) -> Work:
     try:
         unfinished.append([data])
-        for _ in unfinished.publish(if_absent):
-            pass
+        yield from unfinished.publish(if_absent)
     finally:
         unfinished.discard()
 
 
-def _finish(
-    unfinished: Unfinished, pieces: Sequence[bytes], check: Check | None, if_absent: bool
-) -> Generator[None, None, None]:
+def _finish(unfinished: Unfinished, pieces: Sequence[bytes], check: Check | None, if_absent: bool) -> Work:
     unfinished.append(pieces, check)
     if check is not None:
         check.finish()

@@ -144,7 +144,7 @@ class MemoryDriver(Driver):
             key = next_key
             yield key
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:  # noqa: ARG002
         """Remove objects."""
         for key in keys:
             validate(key)

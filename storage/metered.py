@@ -94,7 +94,7 @@ class MeteredDriver(Driver):
         async for key in self._driver.walk(prefix, after=after):
             yield key
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Counted: the call."""
         self.calls["delete"] += 1
-        await self._driver.delete(keys)
+        await self._driver.delete(keys, durable=durable)

@@ -96,10 +96,10 @@ class TimedDriver(Driver):
             self._failed("walk", error)
             raise
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Timed."""
         with self._timed("delete"):
-            await self._driver.delete(keys)
+            await self._driver.delete(keys, durable=durable)
 
     @contextmanager
     def _timed(self, operation: str) -> Iterator[None]:

@@ -15,6 +15,7 @@ from storage.errors import AlreadyExists
 from storage.files import Files
 from storage.keys import TEMPORARY_PREFIX
 from storage.oserrors import writing
+from storage.syncs import Wanted, Work
 
 _COPIED_A_TURN = 8 << 20
 _COMPARED_A_TURN = 4 << 20
@@ -61,7 +62,7 @@ class Unfinished:
             self._files.write(self._descriptor, pieces)
         self.size_bytes += sum(map(len, pieces))
 
-    def append_file(self, path: str) -> Generator[None, None, None]:
+    def append_file(self, path: str) -> Work:
         """Append all of a file; FileNotFoundError if it is gone."""
         source = self._files.open(path)
         try:
@@ -71,7 +72,7 @@ class Unfinished:
                 while copied := self._files.append(self._descriptor, source, offset, _COPIED_A_TURN):
                     offset += copied
                     self.size_bytes += copied
-                    yield
+                    yield ()
         finally:
             self._files.close(source)
 
@@ -82,13 +83,13 @@ class Unfinished:
         self._descriptor = self._files.open(self._temporary)
         self.size_bytes = self._files.status_of(self._descriptor).st_size
 
-    def publish(self, if_absent: bool) -> Generator[None, None, None]:
+    def publish(self, if_absent: bool) -> Work:
         """Appear under the key; with `if_absent`, equal bytes there are as good, others AlreadyExists."""
         with writing(self._key):
             if not if_absent:
-                self.replace()
+                yield from self.replace()
                 return
-            while not self.appear():
+            while not (yield from self.appear()):
                 same = yield from self._lies_there()
                 if same is not None:
                     self.discard()
@@ -96,9 +97,9 @@ class Unfinished:
                         raise AlreadyExists(self._key)
                     return
 
-    def replace(self) -> None:
+    def replace(self) -> Work:
         """Appear under the key, over what lies there."""
-        self._make_ready()
+        yield from self._make_ready()
         try:
             self._files.rename(self._temporary, self._path)
         except IsADirectoryError:
@@ -107,11 +108,11 @@ class Unfinished:
             self._files.rename(self._temporary, self._path)
         # Renaming does nothing where both names belong to one file, as they may after `adopt`.
         self._named = self._adopted
-        self._appeared()
+        yield from self._appeared()
 
-    def appear(self) -> bool:
+    def appear(self) -> Generator[Wanted, None, bool]:
         """Appear under the key if nothing lies there; whether it did."""
-        self._make_ready()
+        yield from self._make_ready()
         try:
             self._files.link(self._temporary, self._path)
         except FileExistsError:
@@ -121,17 +122,17 @@ class Unfinished:
                 self._files.link(self._temporary, self._path)
             except FileExistsError:
                 return False
-        self._appeared()
+        yield from self._appeared()
         return True
 
-    def accept(self) -> None:
+    def accept(self) -> Work:
         """Make durable what lies under the key already; FileNotFoundError if nothing does."""
         descriptor = self._files.open(self._path)
         try:
-            self._files.sync(descriptor)
+            yield [descriptor]
         finally:
             self._files.close(descriptor)
-        self._sync_names()
+        yield from self._settled_names()
 
     def discard(self) -> None:
         """Leave nothing of an object that did not appear, nor of the directories made for it."""
@@ -140,10 +141,10 @@ class Unfinished:
             if self._entered:
                 self._directories.prune(self._directory)
 
-    def _appeared(self) -> None:
+    def _appeared(self) -> Work:
         self._entered = False
         self._drop_name()
-        self._sync_names()
+        yield from self._settled_names()
 
     def _drop_name(self) -> None:
         """Give up the descriptor and the temporary name."""
@@ -170,10 +171,10 @@ class Unfinished:
         self._files.link(path, self._temporary)
         self._named = self._adopted = True
 
-    def _make_ready(self) -> None:
+    def _make_ready(self) -> Work:
         self._create()
         if self._durable:
-            self._files.sync(self._descriptor)
+            yield [self._descriptor]
         if self._abandoned:
             raise Abandoned
 
@@ -186,7 +187,7 @@ class Unfinished:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         return True
 
-    def _lies_there(self) -> Generator[None, None, bool | None]:
+    def _lies_there(self) -> Generator[Wanted, None, bool | None]:
         """Whether the same bytes, synced then, lie under the key; None when nothing does any more."""
         try:
             other = self._files.open(self._path)
@@ -199,15 +200,14 @@ class Unfinished:
                 mine = self._files.read(self._descriptor, _COMPARED_A_TURN, offset)
                 if mine != self._files.read(other, _COMPARED_A_TURN, offset):
                     return False
-                yield
+                yield ()
             if self._durable:
-                self._files.sync(other)
+                yield [other]
         finally:
             self._files.close(other)
-        self._sync_names()
+        yield from self._settled_names()
         return True
 
-    def _sync_names(self) -> None:
+    def _settled_names(self) -> Work:
         if self._durable:
-            self._directories.settle(self._directory)
-            self._directories.sync(self._directory)
+            yield from self._directories.settling(self._directory)

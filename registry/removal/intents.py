@@ -55,7 +55,8 @@ class Intents:
 
     async def close(self, uuid: str) -> None:
         """Take the announcement back: what was needed is linked now, or will not be."""
-        await self._driver.delete([layout.intent(uuid)])
+        # One that a power cut brings back is dead in a day, and until then stops a remover at worst.
+        await self._driver.delete([layout.intent(uuid)], durable=False)
 
     async def needed(self, name: RepositoryName) -> set[Digest]:
         """What writers under way need in the repository; dead intents count too until they are swept."""

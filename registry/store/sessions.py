@@ -109,7 +109,7 @@ class Sessions:
 
     async def discard(self, key: str) -> None:
         """Remove bytes that no record will name."""
-        await self._driver.delete([key])
+        await self._driver.delete([key], durable=False)
 
     async def last(self, session: Session) -> tuple[int, Chunk | None]:
         """How many chunks there are, and the last of them, when its epoch vouches for all before it too.
@@ -169,8 +169,8 @@ class Sessions:
         """Remove a session and all that belongs to it; its record first, so that it ends at once."""
         prefix = layout.upload(uuid)
         # Two steps: a piece committed behind the first finds no session, and one before it is walked over.
-        await self._driver.delete([f"{prefix}/session"])
-        await self._driver.delete([key async for key in self._driver.walk(prefix)])
+        await self._driver.delete([f"{prefix}/session"], durable=False)
+        await self._driver.delete([key async for key in self._driver.walk(prefix)], durable=False)
 
     async def uuids(self, *, after: str = "", limit: int) -> list[str]:
         """The sessions there are, finished or not, behind `after`."""

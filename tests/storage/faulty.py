@@ -157,9 +157,9 @@ class FaultyDriver(Driver):
             yield key
         await self._come("walk", "after", (prefix,))
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         async with self._around("delete", *keys):
-            await self._driver.delete(keys)
+            await self._driver.delete(keys, durable=durable)
 
     @asynccontextmanager
     async def _around(self, method: Method, *keys: str) -> AsyncIterator[None]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from storage.errors import TooLarge, Unavailable
 from storage.local import LocalDriver
+from storage.reading import INLINE_BYTES
 from tests.storage.conformance import DriverConformance
 from tests.storage.probing import pieces
-from tests.storage.watched import WatchedFiles
+from tests.storage.watched import Call, WatchedFiles, slow_down
 
 
 class DirectoryProbe:
@@ -66,27 +67,54 @@ class TestLocalDriver(DriverConformance):
         return DirectoryProbe(tmp_path / "root")
 
 
-async def test_a_small_put_is_one_step_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_what_is_short_only_the_syncs_leave_the_loop(tmp_path: Path) -> None:
     files = WatchedFiles()
     driver = LocalDriver(tmp_path, files=files)
-    steps = 0
-    run = driver._threads.run
-
-    async def counting(*arguments: Any, **options: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        return await run(*arguments, **options)
-
-    monkeypatch.setattr(driver._threads, "run", counting)
-    for if_absent in (False, True):
-        for durable in (False, True):
-            steps = 0
+    for durable in (False, True):
+        for if_absent in (False, True):
             await driver.put(f"a/{if_absent}/{durable}", b"x", if_absent=if_absent, durable=durable)
-            assert steps == 1
-    steps = 0
-    await driver.write("b", pieces(b"x", b"y"))
-    assert steps == 1
+        await driver.write(f"b/{durable}", pieces(b"x", b"y"), durable=durable)
+        await driver.delete([f"b/{durable}"], durable=durable)
+    await driver.compose("c", ["a/True/True"], size=1)
+    assert await driver.children("a") == ["False", "True"]
+    aside = {call.name for call in files.calls if call.thread != threading.get_ident()}
+    assert aside == {"sync", "sync_directory"}
+    await driver.aclose()
+
+
+async def test_on_a_slow_disk_and_with_much_the_whole_work_leaves_the_loop(tmp_path: Path) -> None:
+    files = WatchedFiles()
+    driver = LocalDriver(tmp_path, files=files)
+    await driver.write("a", pieces(b"x" * INLINE_BYTES, b"y"))
+    await driver.compose("b", ["a"], size=INLINE_BYTES + 1)
+    await driver.put("c", b"x" * (INLINE_BYTES + 1))
     assert threading.get_ident() not in {call.thread for call in files.calls}
+    slow_down(driver)
+    await driver.put("d", b"x", durable=False)
+    await driver.write("e", pieces(b"x"))
+    await driver.delete(["a", "b"])
+    assert threading.get_ident() not in {call.thread for call in files.calls}
+    await driver.aclose()
+
+
+async def test_writers_at_once_sync_a_directory_once(tmp_path: Path) -> None:
+    held, reached = threading.Event(), threading.Event()
+    files = WatchedFiles()
+    driver = LocalDriver(tmp_path, files=files)
+    await driver.put("a/first", b"x")
+    files.calls.clear()
+
+    def hold(call: Call) -> None:
+        if call.name == "sync" and not reached.is_set():
+            reached.set()
+            assert held.wait(60)
+
+    files.before = hold
+    puts = [asyncio.ensure_future(driver.put(f"a/{number}", b"x")) for number in range(10)]
+    assert await asyncio.to_thread(reached.wait, 60)
+    held.set()
+    await asyncio.gather(*puts)
+    assert files.names().count("sync_directory") < 5
     await driver.aclose()
 
 

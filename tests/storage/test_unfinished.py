@@ -20,63 +20,69 @@ from storage.local import LocalDriver
 from tests.storage.disks import Mount, mount
 from tests.storage.probing import MIB, pieces, walked
 from tests.storage.test_local import DirectoryProbe
-from tests.storage.watched import Gate, WatchedFiles
+from tests.storage.watched import Call, Gate, WatchedFiles
 
 __all__ = ["mount"]
 
 NEW = b"n" * (2 * MIB + 10)
-Work = Callable[[LocalDriver], Awaitable[object]]
+SHORT = b"s" * 10
+Work = Callable[[LocalDriver, bytes], Awaitable[object]]
 
 
-async def writing(driver: LocalDriver) -> None:
+async def writing(driver: LocalDriver, new: bytes) -> None:
     """Several steps."""
-    await driver.write("a/b/key", pieces(NEW[:MIB], NEW[MIB:-1], NEW[-1:]))
+    await driver.write("a/b/key", pieces(new[: len(new) // 2], new[len(new) // 2 : -1], new[-1:]))
 
 
-async def writing_if_absent(driver: LocalDriver) -> None:
+async def writing_if_absent(driver: LocalDriver, new: bytes) -> None:
     """The other way to a name."""
-    await driver.write("a/b/key", pieces(NEW[:MIB], NEW[MIB:]), if_absent=True)
+    await driver.write("a/b/key", pieces(new[:MIB], new[MIB:]), if_absent=True)
 
 
-async def putting(driver: LocalDriver) -> None:
+async def putting(driver: LocalDriver, new: bytes) -> None:
     """One step."""
-    await driver.put("a/b/key", NEW)
+    await driver.put("a/b/key", new)
 
 
-async def copying(driver: LocalDriver) -> None:
+async def copying(driver: LocalDriver, _: bytes) -> None:
     """A name for what is there."""
     await driver.copy("a/b/key", "source/1")
 
 
-async def joining(driver: LocalDriver) -> None:
+async def joining(driver: LocalDriver, new: bytes) -> None:
     """Bytes from two objects."""
-    await driver.compose("a/b/key", ["source/1", "source/2"], size=2 * len(NEW))
+    await driver.compose("a/b/key", ["source/1", "source/2"], size=2 * len(new))
 
 
-async def moving(driver: LocalDriver) -> None:
+async def moving(driver: LocalDriver, new: bytes) -> None:
     """A name from one place to another."""
-    await driver.compose("a/b/key", ["source/1"], size=len(NEW))
+    await driver.compose("a/b/key", ["source/1"], size=len(new))
 
 
 WORKS = [writing, writing_if_absent, putting, copying, joining, moving]
 CASES = [(work, None) for work in WORKS] + [(work, b"before") for work in (writing, putting, joining, moving)]
 
 
-def prepare(root: Path, there: bytes | None) -> DirectoryProbe:
+def prepare(root: Path, there: bytes | None, new: bytes = NEW) -> DirectoryProbe:
     """The sources, and what lies under the key before."""
     probe = DirectoryProbe(root)
-    probe.set("source/1", NEW)
-    probe.set("source/2", NEW)
+    probe.set("source/1", new)
+    probe.set("source/2", new)
     if there is not None:
         probe.set("a/b/key", there)
     return probe
 
 
 def unharmed(
-    probe: DirectoryProbe, there: bytes | None, *, empty: bool = False, unfinished: bool = False
+    probe: DirectoryProbe,
+    there: bytes | None,
+    new: bytes = NEW,
+    *,
+    empty: bool = False,
+    unfinished: bool = False,
 ) -> None:
     """Nothing half; nothing unfinished; nothing lost. Where tidying failed, things may stay."""
-    assert probe.get("a/b/key") in (there, NEW, NEW + NEW)
+    assert probe.get("a/b/key") in (there, new, new + new)
     for name in probe.names() - {"a/b/key", "source/1", "source/2"}:
         assert (empty and name.endswith("/")) or (unfinished and "/.tmp-" in name)
     if probe.get("a/b/key") == there:
@@ -97,7 +103,7 @@ async def test_cancelled_at_any_file_call(tmp_path: Path, work: Work, there: byt
         probe = prepare(root, there)
         gate = Gate(number)
         driver = LocalDriver(root, files=UnsyncedFiles(gate))
-        running = asyncio.ensure_future(work(driver))
+        running = asyncio.ensure_future(work(driver, NEW))
         reached = asyncio.ensure_future(asyncio.to_thread(gate.reached.wait, 60))
         await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -120,13 +126,56 @@ async def test_cancelled_at_any_file_call(tmp_path: Path, work: Work, there: byt
     pytest.fail("it never ends")
 
 
+def only_syncs(gate: Gate) -> Callable[[Call], None]:
+    """The gate, for syncs."""
+
+    def before(call: Call) -> None:
+        if call.name == "sync":
+            gate(call)
+
+    return before
+
+
+@pytest.mark.parametrize(("work", "there"), CASES)
+async def test_cancelled_at_any_sync_of_a_quick_disk(tmp_path: Path, work: Work, there: bytes | None) -> None:
+    for number in range(10):
+        root = tmp_path / str(number)
+        probe = prepare(root, there, SHORT)
+        gate = Gate(number)
+        driver = LocalDriver(root, files=UnsyncedFiles(only_syncs(gate)))
+        running = asyncio.ensure_future(work(driver, SHORT))
+        reached = asyncio.ensure_future(asyncio.to_thread(gate.reached.wait, 60))
+        await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            gate.reached.set()
+            await reached
+            await running
+            await driver.aclose()
+            assert number > 1
+            return
+        for _ in range(2):
+            running.cancel()
+            await asyncio.sleep(0)
+        assert not running.done()
+        assert not [name for name in probe.names() if name.endswith("/")]
+        gate.open()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        unharmed(probe, there, SHORT)
+        await driver.aclose()
+    pytest.fail("it never ends")
+
+
+@pytest.mark.parametrize("new", [NEW, SHORT], ids=["much", "short"])
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize(("work", "there"), CASES)
-async def test_failing_at_any_file_call(tmp_path: Path, work: Work, there: bytes | None, number: int) -> None:
+async def test_failing_at_any_file_call(
+    tmp_path: Path, work: Work, there: bytes | None, number: int, new: bytes
+) -> None:
     kind = OutOfSpace if number == errno.ENOSPC else Unavailable
     for count in range(200):
         root = tmp_path / str(count)
-        probe = prepare(root, there)
+        probe = prepare(root, there, new)
         files = UnsyncedFiles()
         failed: list[str] = []
 
@@ -138,14 +187,14 @@ async def test_failing_at_any_file_call(tmp_path: Path, work: Work, there: bytes
         files.before = failing_once
         driver = LocalDriver(root, files=files)
         try:
-            await work(driver)
+            await work(driver, new)
         except (OutOfSpace, Unavailable) as error:
             assert type(error) is kind
         await driver.aclose()
         if not failed:
             assert count > 5
             return
-        unharmed(probe, there, empty=True, unfinished=failed[0] in ("unlink", "close"))
+        unharmed(probe, there, new, empty=True, unfinished=failed[0] in ("unlink", "close"))
     pytest.fail("it never ends")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.files import Files
+from storage.local import LocalDriver
 
 CALLS = [name for name in vars(Files) if not name.startswith("_")]
 
@@ -59,6 +60,12 @@ def failing(number: int, *names: str) -> Callable[[Call], None]:
             raise OSError(number, os.strerror(number))
 
     return before
+
+
+def slow_down(driver: LocalDriver) -> None:
+    """Let the driver believe that the disk is slow for writing: whatever it does, it does in threads."""
+    for _ in range(3):
+        driver._writing_pace.took(driver._writing_pace.clock() - 1)
 
 
 class Gate:
