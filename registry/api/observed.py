@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from registry import logs
 from registry.metrics import Metrics
 
+# Proxies look at health several times a second.
+_ASKED_ALWAYS = frozenset({"/livez", "/readyz"})
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -68,7 +70,9 @@ class Observed:
                 self._metrics.uploaded(received)
             logs.event(
                 _LOG,
-                logging.INFO if self._listener == "registry" else logging.DEBUG,
+                logging.INFO
+                if self._listener == "registry" and route not in _ASKED_ALWAYS
+                else logging.DEBUG,
                 "http.request",
                 listener=self._listener,
                 method=scope["method"],
