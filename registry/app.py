@@ -167,6 +167,7 @@ class RegistryApplication:
 
     async def _expire(self) -> None:
         if self._registry.may_write():
+            await self._driver.sweep()
             await expire(self._registry, after=self._config.uploads.expire_after)
 
     async def _complete_catalog(self) -> None:

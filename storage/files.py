@@ -61,6 +61,10 @@ class Files:
                 if rest:
                     rest[0] = memoryview(rest[0])[written:]
 
+    def overwrite(self, descriptor: int, data: bytes, offset: int) -> None:
+        """Put a few bytes at a place of a file made by `create`."""
+        os.pwrite(descriptor, data, offset)
+
     def append(self, descriptor: int, source: int, offset: int, count: int) -> int:
         """Append at most `count` bytes of the file `source` from `offset`; how many, 0 at its end."""
         if hasattr(os, "copy_file_range"):
@@ -99,6 +103,10 @@ class Files:
     def unlink(self, path: str) -> None:
         """Take a file's name away."""
         os.unlink(path)
+
+    def touch(self, path: str) -> None:
+        """Let a file count as written just now."""
+        os.utime(path)
 
     def make_directory(self, path: str) -> None:
         """Make one directory in an existing one."""

@@ -9,6 +9,9 @@ from storage.errors import InvalidKey
 TEMPORARY_PREFIX = ".tmp-"
 """Begins the names under which drivers keep unfinished objects; no segment of a key begins so."""
 
+NOTES_PREFIX = f"{TEMPORARY_PREFIX}notes-"
+"""Begins the names, in the root alone, under which drivers note where unfinished objects lie."""
+
 _SEGMENT = rf"(?!\.{{1,2}}(?:/|\Z))(?!{re.escape(TEMPORARY_PREFIX)})[A-Za-z0-9._-]+"
 _match_key = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*").fullmatch
 _match_segment = re.compile(_SEGMENT).fullmatch
@@ -28,6 +31,11 @@ def validate_prefix(prefix: str) -> None:
     """Raise InvalidKey unless `prefix` is a key, or "" for everything."""
     if prefix:
         validate(prefix)
+
+
+def is_key(text: str) -> bool:
+    """Whether `text` keeps to the grammar."""
+    return _match_key(text) is not None
 
 
 def is_segment(name: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Generator
 
 from storage.files import Files
-from storage.keys import TEMPORARY_PREFIX, is_segment
+from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
@@ -67,7 +67,7 @@ class Listing:
                         yield None
                     name = entry.name
                     if not is_segment(name):
-                        if name.startswith(TEMPORARY_PREFIX):
+                        if name.startswith(TEMPORARY_PREFIX) and not name.startswith(NOTES_PREFIX):
                             old.append(entry.path)
                     elif _is(entry.is_dir):
                         names.append(f"{name}/")

@@ -14,6 +14,7 @@ from storage.files import Files
 from storage.joining import Joining, KeyAndPath
 from storage.keys import validate, validate_prefix
 from storage.listing import Listing
+from storage.notes import Notes
 from storage.oserrors import read_error, write_error, writing
 from storage.reading import INLINE_BYTES, OpenFile, Pace, Reader
 from storage.suitability import make_root, try_out
@@ -55,6 +56,7 @@ class LocalDriver(Driver):
         self._start_of_path = self._root.rstrip("/") + "/"
         self._files = Files() if files is None else files
         self._directories = Directories(self._root, self._files)
+        self._notes = Notes(self._root, self._files, self._directories)
         self._threads = Threads(threads)
         self._syncs = Syncs(self._sync)
         self._reader = Reader(self._files)
@@ -107,7 +109,12 @@ class LocalDriver(Driver):
     async def aclose(self) -> None:
         """Wait for the work under way and end the threads."""
         await self._syncs.close()
+        await self._threads.run_always(self._notes.close)
         await self._threads.close()
+
+    async def sweep(self) -> None:
+        """Remove what writers that were killed a day ago have left unfinished; to be called now and then."""
+        await self._threads.finish(self._notes.sweep(self._now()))
 
     async def get(self, key: str, *, limit: int) -> bytes:
         """The whole of a small object."""
@@ -207,7 +214,7 @@ class LocalDriver(Driver):
         return self._start_of_path + key
 
     def _unfinished(self, key: str, durable: bool) -> Unfinished:
-        return Unfinished(key, self._path(key), durable, self._files, self._directories)
+        return Unfinished(key, self._path(key), durable, self._files, self._directories, self._notes)
 
     def _start(self) -> None:
         make_root(self._root, self._files)

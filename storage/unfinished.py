@@ -14,6 +14,7 @@ from storage.directories import Directories
 from storage.errors import AlreadyExists
 from storage.files import Files
 from storage.keys import TEMPORARY_PREFIX
+from storage.notes import Notes
 from storage.oserrors import writing
 from storage.syncs import Wanted, Work
 
@@ -33,12 +34,16 @@ class Unfinished:
     comes in turns of bounded length.
     """
 
-    def __init__(self, key: str, path: str, durable: bool, files: Files, directories: Directories) -> None:
+    def __init__(
+        self, key: str, path: str, durable: bool, files: Files, directories: Directories, notes: Notes
+    ) -> None:
         self._key = key
         self._path = path
         self._durable = durable
         self._files = files
         self._directories = directories
+        self._notes = notes
+        self._note = -1
         self._directory = path.rpartition("/")[0]
         self._temporary = f"{self._directory}/{TEMPORARY_PREFIX}{uuid4()}"
         self._entered = False  # whether the directory may have been made for this
@@ -78,7 +83,7 @@ class Unfinished:
 
     def adopt(self, path: str) -> None:
         """Be a second name of a file instead of new bytes; OSError where it cannot have one."""
-        self._entered = True
+        self._enter()
         self._directories.within(self._directory, lambda: self._link_from(path))
         self._descriptor = self._files.open(self._temporary)
         self.size_bytes = self._files.status_of(self._descriptor).st_size
@@ -146,6 +151,12 @@ class Unfinished:
         self._drop_name()
         yield from self._settled_names()
 
+    def _enter(self) -> None:
+        """Before anything of this lies there."""
+        self._entered = True
+        if self._note < 0:
+            self._note = self._notes.take(self._temporary)
+
     def _drop_name(self) -> None:
         """Give up the descriptor and the temporary name."""
         descriptor, self._descriptor = self._descriptor, -1
@@ -157,10 +168,13 @@ class Unfinished:
             if named:
                 with suppress(FileNotFoundError):
                     self._files.unlink(self._temporary)
+        note, self._note = self._note, -1
+        if note >= 0:
+            self._notes.give_back(note)
 
     def _create(self) -> None:
         if self._descriptor < 0:
-            self._entered = True
+            self._enter()
             self._descriptor = self._directories.within(
                 self._directory, lambda: self._files.create(self._temporary)
             )

@@ -144,6 +144,36 @@ def test_a_session_outlives_a_kill(serve: Serve, tmp_path: Path) -> None:
     assert repository.close(location, digest_of(b"1234567890")).status == 201
 
 
+def test_a_body_that_a_kill_cut_off_is_gone_a_day_later(serve: Serve, tmp_path: Path) -> None:
+    """Also beside a blob, where no listing ever comes by, and in a session that went on without it."""
+    root = tmp_path / "data"
+    data = os.urandom(3 << 20)
+    first = serve(root)
+    repository = first.repository("a")
+    location = repository.begin()
+    patch, put = first.registry.connect(), first.registry.connect()
+    with patch, put:
+        length = {"Content-Length": str(len(data))}
+        patch.begin("PATCH", location, length)
+        put.begin("PUT", f"{repository.begin()}?digest={digest_of(data)}", length)
+        for connection in (patch, put):
+            connection.send(data[: 2 << 20])
+        while len(list(root.rglob(".tmp-*"))) < 3:
+            first.registry.ask("GET", "/v2/")
+        first.kill()
+    again = serve(root).repository("a")
+    assert again.close(location, digest_of(data), data).status == 201
+    left = list(root.rglob(".tmp-*"))
+    assert len(left) >= 3
+    for path in (path for path in root.rglob("*") if path.name.startswith(".tmp-")):
+        os.utime(path, (0, 0))
+    third = serve(root)
+    while any(path.exists() for path in left):
+        third.registry.ask("GET", "/v2/")
+    assert not list(root.glob("docker/registry/v2/blobs/sha256/*/*/.tmp-*"))
+    assert third.repository("a").ask("GET", f"blobs/{digest_of(data)}").body == data
+
+
 def test_asked_to_end_in_the_middle_of_a_patch(serve: Serve, tmp_path: Path) -> None:
     """No temporary file is left, and the session resumes where the status says."""
     root = tmp_path / "data"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.files import Files
+from storage.keys import NOTES_PREFIX
 
 
 @dataclass
@@ -109,6 +110,8 @@ class PowerCutFiles(Files):
             os.close(descriptor)
 
     def create(self, path: str) -> int:
+        if _is_note(path):
+            return super().create(path)
         self.moments.append(self.moment())
         descriptor = super().create(path)
         inode = os.fstat(descriptor).st_ino
@@ -142,6 +145,9 @@ class PowerCutFiles(Files):
             self._change(source, None)
 
     def unlink(self, path: str) -> None:
+        if _is_note(path):
+            super().unlink(path)
+            return
         self.moments.append(self.moment())
         super().unlink(path)
         self._change(path, None)
@@ -193,3 +199,8 @@ class PowerCutFiles(Files):
             file = self._files[status.st_ino]
             file.durable = os.pread(file.descriptor, 1 << 24, 0)
             file.synced = True
+
+
+def _is_note(path: str) -> bool:
+    """Whether a file is one of those that nothing but tidying up goes by."""
+    return os.path.basename(path).startswith(NOTES_PREFIX)

@@ -186,8 +186,8 @@ class LocalAsADictionary(AsADictionary):
         if hasattr(self, "root"):
             assert isinstance(self.driver, LocalDriver)
             self.run(self.driver.delete([*self.model]))
-            assert [*Path(self.root).iterdir()] == []
             self.run(self.driver.aclose())
+            assert [*Path(self.root).iterdir()] == []
             shutil.rmtree(self.root)
         super().teardown()
 

@@ -108,6 +108,7 @@ async def test_cancelled_at_any_file_call(tmp_path: Path, work: Work, there: byt
         await asyncio.wait([running, reached], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             gate.reached.set()
+            gate.open()
             await reached
             await running
             await driver.aclose()
