@@ -139,6 +139,24 @@ class NotFoundHere(RegistryError):
     code, status, message = "NOT_FOUND", 404, "no endpoint of this registry has this path"
 
 
+class RequestInvalid(RegistryError):
+    """What was sent is not HTTP/1.1 as this server speaks it."""
+
+    code, status, message = "REQUEST_INVALID", 400, "this is no HTTP/1.1 request that the server understands"
+
+
+class RequestTimeout(RegistryError):
+    """The head of the request took too long."""
+
+    code, status, message = "REQUEST_INVALID", 408, "the head of the request did not arrive in time"
+
+
+class HeadTooLarge(RegistryError):
+    """The head of the request is too large."""
+
+    code, status, message = "REQUEST_INVALID", 431, "the head of the request is too large"
+
+
 class TagsTooMany(RegistryError):
     """More tags in one push than this registry takes."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,8 +15,9 @@ from registry.model.ranges import ByteRange, parse_range
 from storage.contract import OpenObject
 
 _TYPE = "application/octet-stream"
-# Up to this many bytes are sent without asking whether anybody still reads them.
-_UNWATCHED = 1 << 20
+_ZERO_COPY = "http.response.zerocopysend"
+# What is smaller goes out in one write with its head.
+_COPIED_BYTES = 64 << 10
 
 
 async def get(call: Call) -> Response:
@@ -75,25 +74,24 @@ class BlobResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI)
         """Send the whole, one range, or several as `multipart/byteranges` in the order asked for."""
+        self._zero_copy = _ZERO_COPY in scope.get("extensions", ())
         if self._ranges is None:
             async with self._repository.open_blob(self._digest) as opened:
-                await self._send_one(receive, send, 200, opened)
+                await self._send_one(send, 200, opened)
         elif len(self._ranges) == 1:
             only = self._ranges[0]
             async with self._repository.open_blob(self._digest, only.start, only.end) as opened:
                 self._head["Content-Range"] = self._content_range(only)
-                await self._send_one(receive, send, 206, opened)
+                await self._send_one(send, 206, opened)
         else:
-            await self._send_parts(receive, send, self._ranges)
+            await self._send_parts(send, self._ranges)
 
-    async def _send_one(self, receive: Receive, send: Send, status: int, opened: OpenObject) -> None:
-        size = opened.end - opened.start
-        await self._start(send, status, size)
-        async with _watching(receive, size) as gone:
-            await _stream(send, opened, gone)
+    async def _send_one(self, send: Send, status: int, opened: OpenObject) -> None:
+        await self._start(send, status, opened.end - opened.start)
+        await self._send_bytes(send, opened)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_parts(self, receive: Receive, send: Send, ranges: Sequence[ByteRange]) -> None:
+    async def _send_parts(self, send: Send, ranges: Sequence[ByteRange]) -> None:
         boundary = secrets.token_hex(16)
         heads = [
             f"\r\n--{boundary}\r\nContent-Type: {_TYPE}\r\nContent-Range: {self._content_range(part)}\r\n\r\n"
@@ -102,19 +100,29 @@ class BlobResponse(Response):
         tail = f"\r\n--{boundary}--\r\n"
         size = sum(part.end - part.start for part in ranges) + sum(map(len, heads)) + len(tail)
         self._head["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
-        async with _watching(receive, size) as gone:
-            for number, (head, part) in enumerate(zip(heads, ranges, strict=True)):
-                async with AsyncExitStack() as stack:
-                    opened = await stack.enter_async_context(
-                        self._repository.open_blob(self._digest, part.start, part.end)
-                    )
-                    if number == 0:
-                        await self._start(send, 206, size)
-                    await send({"type": "http.response.body", "body": head.encode(), "more_body": True})
-                    await _stream(send, opened, gone)
-                if gone():
-                    break
+        for number, (head, part) in enumerate(zip(heads, ranges, strict=True)):
+            async with self._repository.open_blob(self._digest, part.start, part.end) as opened:
+                if number == 0:
+                    await self._start(send, 206, size)
+                await send({"type": "http.response.body", "body": head.encode(), "more_body": True})
+                await self._send_bytes(send, opened)
         await send({"type": "http.response.body", "body": tail.encode(), "more_body": False})
+
+    async def _send_bytes(self, send: Send, opened: OpenObject) -> None:
+        count = opened.end - opened.start
+        if self._zero_copy and opened.file is not None and count > _COPIED_BYTES:
+            await send(
+                {
+                    "type": _ZERO_COPY,
+                    "file": opened.file,
+                    "offset": opened.start,
+                    "count": count,
+                    "more_body": True,
+                }
+            )
+            return
+        async for piece in opened.chunks():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _start(self, send: Send, status: int, size_bytes: int) -> None:
         headers = {**self._head, "Content-Length": str(size_bytes)}
@@ -123,32 +131,6 @@ class BlobResponse(Response):
 
     def _content_range(self, part: ByteRange) -> str:
         return f"bytes {part.start}-{part.end - 1}/{self._size}"
-
-
-async def _stream(send: Send, opened: OpenObject, gone: Callable[[], bool]) -> None:
-    async for piece in opened.chunks():
-        if gone():
-            return
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-
-
-@asynccontextmanager
-async def _watching(receive: Receive, size_bytes: int) -> AsyncIterator[Callable[[], bool]]:
-    """Whether the client has gone, while so many bytes are sent: to send says nothing of it."""
-    if size_bytes <= _UNWATCHED:
-        yield lambda: False
-        return
-    watch = asyncio.create_task(_disconnected(receive))
-    try:
-        yield watch.done
-    finally:
-        watch.cancel()
-        await asyncio.wait([watch])
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _digest(call: Call) -> Digest:

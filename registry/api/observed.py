@@ -54,7 +54,7 @@ class Observed:
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             else:
-                sent += len(message.get("body", b""))
+                sent += len(message.get("body", b"")) + message.get("count", 0)
             await send(message)
 
         self._metrics.began(self._listener)

@@ -17,6 +17,7 @@ from registry.api.errors import render, translate
 from registry.api.paths import Endpoint, Target, parse
 from registry.errors import Denied, NotFoundHere, RegistryError, Unsupported
 from registry.model.names import RepositoryName
+from registry.server.application import ClientGone
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class V2:
         try:
             response = await self._handle(request)
             await response(scope, receive, answer)
+        except ClientGone:
+            raise
         except Exception as error:
             translated = translate(error)
             if type(translated) is RegistryError:

@@ -22,6 +22,10 @@ class StartFailed(Exception):
     """
 
 
+class ClientGone(ConnectionError):
+    """Raised by `send`: the client has left, and there is nobody to send to."""
+
+
 class Application(Protocol):
     """One per serving process; every method is called on that process's event loop, each once.
 

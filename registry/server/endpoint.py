@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import ssl
 from email.utils import formatdate
+from functools import partial
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.server import ServerState
 
-from registry.logs import event
 from registry.server.application import ASGIApp
 from registry.server.listeners import BACKLOG, Listener
+from registry.server.protocol import Conditions, HTTPProtocol
 
-# httptools' parser, or h11 where that is not built; a protocol class of our own goes here.
-PROTOCOL = "auto"
-_HEAD_BYTES = 256 * 1024
-_UNREADABLE = "Invalid HTTP request received."  # uvicorn's words
-
-logger = logging.getLogger(__name__)
+# Whether connections speak through uvicorn's own class instead of ours; a test sets it.
+STOCK = False
 
 
 class Endpoint:
@@ -36,30 +32,29 @@ class Endpoint:
         listener: Listener,
         app: ASGIApp,
         *,
-        idle_seconds: float,
+        conditions: Conditions,
         tls: ssl.SSLContext | None,
         shared: bool,
     ) -> None:
         self._listener = listener
         self._tls = tls
         self._shared = shared
+        self._head_seconds = conditions.timeouts.head_seconds
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
         self._taken: list[asyncio.Task[object]] = []
         self._config = uvicorn.Config(
             cast(Any, app),
-            http=PROTOCOL,
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            http="httptools" if STOCK else cast(Any, partial(HTTPProtocol, conditions=conditions)),
             ws="none",
             lifespan="off",
             interface="asgi3",
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            timeout_keep_alive=math.ceil(idle_seconds),
+            timeout_keep_alive=math.ceil(conditions.timeouts.idle_seconds),
         )
         self._config.load()
-        logging.getLogger("uvicorn.error").addFilter(_without_unreadable)
 
     async def open(self) -> None:
         """Begin to accept connections."""
@@ -69,7 +64,11 @@ class Endpoint:
             # asyncio accepts as many connections in one go as the backlog is long. Of processes that share
             # the socket the first to wake would take them all; so one each, and a long queue again after.
             server = await loop.create_server(
-                self._connection, sock=sock, ssl=self._tls, backlog=1 if self._shared else BACKLOG
+                self._connection,
+                sock=sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._head_seconds if self._tls else None,
+                backlog=1 if self._shared else BACKLOG,
             )
             if self._shared:
                 sock.listen(BACKLOG)
@@ -111,11 +110,3 @@ class Endpoint:
     def _connection(self) -> asyncio.Protocol:
         make = cast(Any, self._config.http_protocol_class)
         return cast(asyncio.Protocol, make(config=self._config, server_state=self._state, app_state={}))
-
-
-def _without_unreadable(record: logging.LogRecord) -> bool:
-    """Whether uvicorn's message is a warning: docker tries TLS on every plain port first, which is none."""
-    if record.msg != _UNREADABLE:
-        return True
-    event(logger, logging.DEBUG, "request.unreadable")
-    return False

@@ -15,11 +15,15 @@ from registry.server.descriptors import most_connections, raise_limit
 from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
 from registry.server.memory import keep_buffers
+from registry.server.protocol import Conditions
 from registry.server.requests import Requests
 from registry.server.settings import ServerSettings
 from registry.server.tls import Certificate
 
 logger = logging.getLogger(__name__)
+
+# Connections to the operators' listener: it must not need the room that clients fill.
+_OPERATORS = 64
 
 # Between the last connection that is taken and the end of the idle ones: what was taken last is idle only
 # until its request has been read.
@@ -80,7 +84,9 @@ async def run(
             Endpoint(
                 listener,
                 requests.around(application.asgi(listener.name)),
-                idle_seconds=settings.timeouts.idle_seconds,
+                conditions=Conditions(
+                    settings.timeouts, connections if listener.name == "registry" else Connections(_OPERATORS)
+                ),
                 tls=tls.context if tls and listener.name == "registry" else None,
                 shared=shared,
             )

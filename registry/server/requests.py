@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from registry.errors import RegistryError, SizeInvalid, Unavailable, document
+from registry.errors import RegistryError, Unavailable, document
 from registry.logs import event
-from registry.server.application import ASGIApp, Message, Receive, Scope, Send
+from registry.server.application import ASGIApp, ClientGone, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +57,12 @@ class Requests:
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             started = False
-            # The parser takes what follows such a head for the other protocol: after the answer the
-            # connection has to end, or the next bytes would be read as a request, whatever they are.
-            switching = _asks_for_another_protocol(scope)
 
             async def send_on(message: Message) -> None:
                 nonlocal started
                 if message["type"] == "http.response.start":
                     started = True
-                    if self._hanging_up or switching:
+                    if self._hanging_up:
                         message["headers"] = [*message.get("headers", ()), _CLOSE]
                 await send(message)
 
@@ -76,13 +73,6 @@ class Requests:
             try:
                 if self._cancelled:
                     await _refuse(self._unavailable, receive, send)
-                elif switching and _has_body(scope):
-                    # Its body would be lost, or end early.
-                    await _refuse(
-                        SizeInvalid("a request that asks for another protocol (Upgrade) may have no body"),
-                        receive,
-                        send,
-                    )
                 else:
                     await app(scope, receive, send_on)
             except asyncio.CancelledError:
@@ -93,6 +83,8 @@ class Requests:
                 # Of an answer that has begun nothing can be said any more; uvicorn closes the connection.
                 if not started:
                     await _refuse(self._unavailable, receive, send)
+            except ClientGone:
+                raise
             except Exception as error:  # noqa: BLE001 (the last renderer: an answer in JSON, whatever happened)
                 event(logger, logging.ERROR, "request.failed", path=scope.get("path"), exception=error)
                 if not started:
@@ -103,17 +95,6 @@ class Requests:
                     self._none_running.set()
 
         return answer
-
-
-def _asks_for_another_protocol(scope: Scope) -> bool:
-    return any(name == b"upgrade" for name, _ in scope.get("headers", ()))
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
-        for name, value in scope["headers"]
-    )
 
 
 async def _refuse(error: RegistryError, receive: Receive, send: Send) -> None:

@@ -55,8 +55,14 @@ class OpsListenerSettings(Settings):
 class TimeoutSettings(Settings):
     """How long the server waits for a client."""
 
+    # A whole head, from the connection or its first byte on; TLS its handshake.
+    head_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
     # Go clients keep idle connections up to 90 s, and do not repeat a POST on one that was closed meanwhile.
     idle_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    # The next byte of a body.
+    body_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    # Room for the next of an answer: clients that unpack while they read stall honestly.
+    send_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
 
 
 class ServerSettings(Settings):

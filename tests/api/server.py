@@ -27,12 +27,13 @@ class Server:
         scratch: Path,
         settings: Mapping[str, Any] | None = None,
         wrapper: Sequence[str] = (),
+        program: str = "registry.cli",
     ) -> None:
         self.root = root
         name = f"moorage-{os.urandom(4).hex()}"
         self._config = scratch / f"{name}.yaml"
         self._config.write_text(json.dumps(configuration(root, settings or {})))
-        command = [*wrapper, sys.executable, "-m", "registry.cli", "serve", "--config", str(self._config)]
+        command = [*wrapper, sys.executable, "-m", program, "serve", "--config", str(self._config)]
         self._daemon = Daemon(command, scratch / f"{name}.log", environment())
         self.registry = Registry("")
         self._daemon.wait_until(self._listens)

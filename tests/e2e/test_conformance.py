@@ -36,6 +36,18 @@ def test_one_process_conforms(servers: list[Server], scratch: Path) -> None:
     assert totals.passed >= LEAST_PASSES
 
 
+def test_it_conforms_on_the_protocol_class_of_uvicorn_too(scratch: Path) -> None:
+    server = Server(scratch / "data", scratch, SPARSE, program="tests.e2e.stock")
+    try:
+        totals = conform(server.registry.host_port, scratch)
+    finally:
+        server.stop()
+    assert (totals.failed, totals.errors, totals.skipped, totals.disabled) == (0, 0, 0, 0), (
+        totals.unsuccessful
+    )
+    assert totals.passed >= LEAST_PASSES
+
+
 def test_two_processes_conform_with_each_request_going_to_another(
     servers: list[Server], scratch: Path
 ) -> None:

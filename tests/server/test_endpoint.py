@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
-from registry.server.endpoint import _UNREADABLE as UNREADABLE
-from registry.server.endpoint import _without_unreadable
 from tests.server.conftest import Start, ask
 
 
@@ -70,7 +67,7 @@ def test_what_follows_a_refused_upgrade_is_never_a_request(start: Start, framing
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert b"connection: close" in answer
-    assert b"SIZE_INVALID" in answer
+    assert b"REQUEST_INVALID" in answer
 
 
 def test_after_an_upgrade_that_is_not_taken_the_connection_ends(start: Start) -> None:
@@ -92,14 +89,6 @@ def test_a_tunnel_is_not_opened(start: Start) -> None:
             while more := client.recv(65536):
                 answer += more
     assert answer.startswith(b"HTTP/1.1 400 ")
-
-
-def test_what_is_no_http_is_an_event_for_those_who_look(caplog: pytest.LogCaptureFixture) -> None:
-    told = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, UNREADABLE, None, None)
-    other = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, "something else", None, None)
-    with caplog.at_level(logging.DEBUG):
-        assert (_without_unreadable(told), _without_unreadable(other)) == (False, True)
-    assert [(record.levelname, record.msg) for record in caplog.records] == [("DEBUG", "request.unreadable")]
 
 
 def test_docker_that_tries_tls_first_leaves_no_warning(start: Start) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from registry.metrics import Metrics
 from registry.server import ASGIApp, StartFailed
-from registry.server.application import Receive, Scope, Send
+from registry.server.application import ClientGone, Receive, Scope, Send
 
 
 class Toy:
@@ -55,6 +55,19 @@ class Toy:
                     length, more = length + len(message["body"]), message["more_body"]
                 await answer(send, 200, str(length))
                 return
+            elif path == "/extensions":
+                await answer(send, 200, " ".join(scope.get("extensions", {})))
+                return
+            elif path == "/early":
+                # Nothing of the body was read.
+                await answer(send, 403, "no")
+                return
+            elif path in ("/file", "/bytes"):
+                await self.give(path, send)
+                return
+            elif path == "/hold":
+                await self.hold(receive, send)
+                return
             elif path == "/fail":
                 raise ZeroDivisionError("a mistake in the program")
             elif path in ("/stuck", "/begun"):
@@ -63,6 +76,45 @@ class Toy:
             await answer(send, status, f"{listener} {os.getpid()} {scope['scheme']}")
 
         return app
+
+    async def give(self, path: str, send: Send) -> None:
+        """Send the file `content`, by the kernel or in pieces, and note when the client leaves meanwhile."""
+        with open(self.directory / "content", "rb") as file:
+            size = file.seek(0, os.SEEK_END) if not (self.directory / "promise").exists() else 64 << 20
+            headers = [(b"content-length", b"%d" % size)]
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                if path == "/file":
+                    await send(
+                        {
+                            "type": "http.response.zerocopysend",
+                            "file": file.fileno(),
+                            "offset": 0,
+                            "count": size,
+                        }
+                    )
+                    return
+                file.seek(0)
+                while piece := file.read(1 << 20):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body"})
+            except ClientGone:
+                self.note("client gone")
+                raise
+
+    async def hold(self, receive: Receive, send: Send) -> None:
+        """Read a body to its end, or the client's, and note what had come."""
+        received = 0
+        self.note("hold began")
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.note(f"left after {received}")
+                return
+            received += len(message["body"])
+            if not message["more_body"]:
+                break
+        await answer(send, 200, str(received))
 
     async def be_stuck(self, path: str, send: Send) -> None:
         if path == "/begun":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,13 +18,16 @@ def _run(*command: str) -> bool:
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Mounts a tmpfs of so many bytes and returns its directory; skips the test where that is not allowed."""
+def mount() -> Iterator[Mount]:
+    """Mounts a tmpfs of so many bytes and returns its directory; skips the test where that is not allowed.
+
+    Not below `tmp_path`: pytest could not remove what a killed run has left mounted there, and would fail.
+    """
     with ExitStack() as mounted:
 
         def mount(name: str, size_bytes: int) -> Path:
-            path = tmp_path / name
-            path.mkdir()
+            path = Path(tempfile.mkdtemp(prefix=f"moorage-{name}-"))
+            mounted.callback(path.rmdir)
             if not _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(path)):
                 pytest.skip("this machine lets a test mount nothing")
             mounted.callback(_run, "umount", str(path))

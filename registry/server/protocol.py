@@ -1,0 +1,370 @@
+"""One connection: uvicorn's httptools protocol with what it lacks; the only code that touches its insides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import urllib.parse
+from collections import deque
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, document
+from registry.logs import event
+from registry.server.application import ASGIApp, Scope
+from registry.server.connections import Connections
+from registry.server.deadline import Deadline
+from registry.server.exchange import LINGER_BYTES, Exchange
+from registry.server.settings import TimeoutSettings
+from registry.server.status import status_line
+from storage.sharing import Share
+
+logger = logging.getLogger(__name__)
+
+HEAD_BYTES = 256 << 10
+LINGER_SECONDS = 2.0
+_READ_BYTES = 256 << 10
+_RECEIVED_BYTES = 32 << 20
+_LEAST_READ_BYTES = 16 << 10
+_MOST_QUEUED_BYTES = 1 << 20
+_PIPELINED = 32
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the connections of one listener have in common.
+
+    They all read into the one `buffer`: it is empty again before the loop turns to the next.
+    """
+
+    timeouts: TimeoutSettings
+    connections: Connections
+    share: Share = field(
+        default_factory=lambda: Share(_RECEIVED_BYTES, least=_LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
+    )
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
+    fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))
+
+
+class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """Reads requests, has them answered in their order, and waits for no client for ever."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], *, conditions: Conditions
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._conditions = conditions
+        self._timeouts = conditions.timeouts
+        self._app = cast(ASGIApp, config.loaded_app)
+        self._deadline = Deadline(self.loop, self._late)
+        self._exchange: Exchange | None = None  # the last one begun
+        self._waiting: deque[Exchange] = deque()  # begun behind others
+        self._in_head = True
+        self._head_bytes = 0
+        self._passed = 0  # ends of heads and of bodies
+        self._refusal: RegistryError | None = None
+        self._deaf = False  # what still arrives is dropped
+        self._lingering = False
+        self._linger_bytes = LINGER_BYTES
+        self._unsent = 0
+        self._sending_file = False
+
+    @property
+    def date(self) -> list[tuple[bytes, bytes]]:
+        """The headers that every answer has."""
+        return self.server_state.default_headers
+
+    @property
+    def fetchers(self) -> Executor:
+        """Threads that bring files into memory."""
+        return self._conditions.fetchers
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has come."""
+        if not self._conditions.connections.admit():
+            self._conditions.connections.refuse(transport)
+            return
+        super().connection_made(transport)
+        self._deadline.set(self._timeouts.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone, or was shown out."""
+        self._conditions.connections.release()
+        self._deadline.close()
+        for exchange in (self._exchange, *self._waiting):
+            if exchange is not None:
+                exchange.leave()
+        self._waiting.clear()
+        super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's)
+        """Where to read to."""
+        return self._conditions.buffer[: max(self._conditions.share.bytes, _LEAST_READ_BYTES)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes were read."""
+        if self._deaf:
+            self._drop(nbytes)
+            return
+        was_in_head, passed = self._in_head, self._passed
+        try:
+            self.parser.feed_data(self._conditions.buffer[:nbytes])
+        except httptools.HttpParserUpgrade:
+            # The parser takes what follows such a head for the other protocol, which is not spoken here.
+            self._deaf = True
+        except httptools.HttpParserError:
+            self._refusal = self._refusal or RequestInvalid()
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._in_head and self._exchange_is_over():
+            # Behind the end of another request in the same buffer, hardly anything has come yet.
+            self._head_bytes = self._head_bytes + nbytes if passed == self._passed else 1
+            if self._head_bytes >= HEAD_BYTES:
+                self._refuse(HeadTooLarge(f"the request's head is larger than {HEAD_BYTES} bytes"))
+            elif not was_in_head or passed != self._passed:
+                self._deadline.set(self._timeouts.head_seconds)
+        elif not self._exchange_is_over():
+            self._expect()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._deadline.set(self._timeouts.send_seconds)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        if self.transport.is_closing():
+            self._deadline.set(self._timeouts.send_seconds)
+        else:
+            self._expect()
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """A whole head."""
+        self._in_head = False
+        self._passed += 1
+        if self._refusal is not None:
+            return
+        if len(self._waiting) == _PIPELINED:
+            self._refusal = RequestInvalid(f"more than {_PIPELINED} requests were sent ahead of their turn")
+            return
+        version = self.parser.get_http_version()
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        scope = cast(Scope, self.scope)
+        scope["http_version"] = version
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["raw_path"] = target.path
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        scope["query_string"] = target.query or b""
+        if scope["scheme"] == "http":
+            scope["extensions"] = _EXTENSIONS
+        switching = self.parser.should_upgrade()
+        if switching and any(_announces_body(*header) for header in self.headers):
+            self._refusal = RequestInvalid("a request that asks for another protocol may have no body")
+            return
+        before = self._exchange
+        self._exchange = exchange = Exchange(
+            self,
+            scope,
+            self._conditions.share,
+            keep_alive=version != "1.0" and not switching and self.parser.should_keep_alive(),
+            expects_continue=self.expect_100_continue,
+        )
+        if switching:
+            exchange.end_body()
+        if before is None or before.response_complete:
+            self._begin(exchange)
+            return
+        self.flow.pause_reading()
+        self._waiting.append(exchange)
+        if len(self._waiting) > _PIPELINED:
+            self._refusal = RequestInvalid(
+                f"more than {_PIPELINED} requests were sent ahead of their answers"
+            )
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body, uncopied as the parser cut it off."""
+        if self._refusal is not None or self._exchange is None:
+            return
+        if self._lingering:
+            self._drop(len(body))
+        elif not self._exchange.response_complete and self._exchange.add(body):
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        self._passed += 1
+        if self._refusal is not None or self._exchange is None:
+            return
+        self._exchange.end_body()
+        if self._lingering:
+            self._lingering = False
+            self._next()
+
+    # The exchange's side.
+
+    def taken(self) -> None:
+        """There is room for more of a body."""
+        if self.flow.read_paused and not self._waiting and not self._deaf:
+            self.flow.resume_reading()
+            self._expect()
+
+    def began_window(self) -> None:
+        """The client has taken a window of a file, and the next begins."""
+        self._sending_file = True
+        self._deadline.set(self._timeouts.send_seconds)
+
+    def ended_file(self) -> None:
+        """A file was sent, or not."""
+        self._sending_file = False
+        self._expect()
+
+    def answered(self) -> None:
+        """Turn to the next request, or first to what is still to come of this one's body."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._current.more_body:
+            self._linger()
+        else:
+            self._next()
+
+    def shutdown(self) -> None:
+        """Close when idle, else after the answer."""
+        if self._exchange_is_over():
+            self._close()
+        else:
+            assert self._exchange is not None
+            for exchange in (self._exchange, *self._waiting):
+                exchange.keep_alive = False
+
+    # How.
+
+    def _exchange_is_over(self) -> bool:
+        return self._exchange is None or self._exchange.response_complete
+
+    def _expect(self) -> None:
+        """Wait as long as befits what the connection waits for."""
+        if self.flow.write_paused or self._sending_file:
+            return  # set when that began
+        if self._exchange is None or self._exchange.response_complete:
+            self._deadline.set(self._timeouts.idle_seconds)
+        elif self._exchange.more_body and not self.flow.read_paused:
+            self._deadline.set(self._timeouts.body_seconds)
+        else:
+            self._deadline.clear()
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current = exchange
+        task = self.loop.create_task(exchange.run(self._app))
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
+
+    def _next(self) -> None:
+        if not self._current.keep_alive:
+            self._close()
+        elif self._waiting:
+            self._begin(self._waiting.popleft())
+            if not self._waiting:
+                self.flow.resume_reading()
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
+        else:
+            self.flow.resume_reading()
+            self._expect()
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing a socket with unread bytes in it would take the answer with it."""
+        self._lingering = True
+        self._linger_bytes = LINGER_BYTES
+        if not self._current.keep_alive and self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline.set(LINGER_SECONDS)
+
+    def _drop(self, count: int) -> None:
+        self._linger_bytes -= count
+        if self._linger_bytes < 0:
+            self._close()
+
+    def _refuse(self, error: RegistryError) -> None:
+        """Say what is wrong with what was sent, when its turn has come, and hear no more."""
+        self._deaf = True
+        self._refusal = error
+        exchange = self._exchange
+        if exchange is not None and not exchange.response_complete:
+            if self._waiting or not exchange.more_body:
+                # What was asked properly before is answered first.
+                self.flow.pause_reading()
+                return
+            exchange.leave()
+            if exchange.response_started:
+                self._close()
+                return
+        body = document(error)
+        lines = [b"%s: %s\r\n" % header for header in self.date]
+        self.transport.write(b"".join([status_line(error.status), *lines, _REFUSED_HEAD % len(body), body]))
+        self._lingering = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._deadline.set(LINGER_SECONDS)
+        event(logger, logging.DEBUG, "request.unreadable", reason=error.message)
+
+    def _close(self) -> None:
+        """Close when all is sent, or will not be taken."""
+        self.transport.close()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._deadline.set(self._timeouts.send_seconds)
+
+    def _late(self) -> None:
+        """The time is up: for whatever this connection is waiting for."""
+        unsent = self.transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._unsent = unsent
+            self._deadline.set(self._timeouts.send_seconds)
+        elif self._in_head and self._head_bytes and self._exchange_is_over() and not self._deaf:
+            self._refuse(RequestTimeout())
+        elif unsent == 0 and self._exchange_is_over():
+            self.transport.close()
+        else:
+            self._cut()
+
+    def _cut(self) -> None:
+        stalled = "answer" if self._sending_file or self.flow.write_paused else "body"
+        event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
+        if self._sending_file:
+            # To abort the transport under `loop.sendfile` would leave its task waiting for ever.
+            self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        else:
+            self.transport.abort()
+
+
+_EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}
+_REFUSED_HEAD = (
+    b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n"
+)
+
+
+def _announces_body(name: bytes, value: bytes) -> bool:
+    return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0 \t")))
