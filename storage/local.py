@@ -16,13 +16,17 @@ from storage.keys import validate, validate_prefix
 from storage.listing import Listing
 from storage.notes import Notes
 from storage.oserrors import read_error, write_error, writing
-from storage.reading import INLINE_BYTES, OpenFile, Pace, Reader
+from storage.reading import INLINE_BYTES, PIECE_BYTES, OpenFile, Pace, Reader
+from storage.sharing import Share
 from storage.suitability import make_root, try_out
 from storage.syncs import Syncs, Work, advance, alone
 from storage.threads import Threads
 from storage.unfinished import Unfinished
 
-_GATHERED_BYTES = 1 << 20
+# What the bodies that a process receives and sends may take of its memory here; the fewer, the larger pieces.
+_GATHERED_BYTES = 32 << 20
+_READ_BYTES = 16 << 20
+_LEAST_BYTES = 32 << 10
 _GATHERED_PIECES = 512
 _NAMES_A_STEP = 1024
 _DELETES_A_STEP = 128
@@ -61,6 +65,8 @@ class LocalDriver(Driver):
         self._syncs = Syncs(self._sync)
         self._reader = Reader(self._files)
         self._pace = Pace(clock)
+        self._gathering = Share(_GATHERED_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
+        self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._writing_pace = Pace(clock)
         self._now = now
         self._allow_case_folding = allow_case_folding
@@ -141,7 +147,14 @@ class LocalDriver(Driver):
     def open(self, key: str, start: int = 0, end: int | None = None) -> OpenFile:
         """Open an object for reading a range; `file` is its descriptor."""
         return OpenFile(
-            self._path(key), key, start, end, reader=self._reader, pace=self._pace, threads=self._threads
+            self._path(key),
+            key,
+            start,
+            end,
+            reader=self._reader,
+            pace=self._pace,
+            threads=self._threads,
+            share=self._reading,
         )
 
     async def put(self, key: str, data: bytes, *, if_absent: bool = False, durable: bool = True) -> None:
@@ -164,13 +177,14 @@ class LocalDriver(Driver):
         pieces: list[bytes] = []
         gathered = 0
         try:
-            async for piece in chunks:
-                pieces.append(piece)
-                gathered += len(piece)
-                if gathered >= _GATHERED_BYTES or len(pieces) >= _GATHERED_PIECES:
-                    await self._threads.run(unfinished.append, pieces, check)
-                    pieces = []
-                    gathered = 0
+            with self._gathering as share:
+                async for piece in chunks:
+                    pieces.append(piece)
+                    gathered += len(piece)
+                    if gathered >= share.bytes or len(pieces) >= _GATHERED_PIECES:
+                        await self._threads.run(unfinished.append, pieces, check)
+                        pieces = []
+                        gathered = 0
             work = _finish(unfinished, pieces, check, if_absent)
             short = unfinished.size_bytes + gathered <= INLINE_BYTES
             await self._do(work, unfinished.abandon, short=short)

@@ -6,6 +6,7 @@ import stat
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from os import stat_result
 from types import TracebackType
@@ -14,6 +15,7 @@ from storage.contract import ObjectInfo
 from storage.errors import InvalidRange, NotFound, TooLarge, Unavailable
 from storage.files import Files
 from storage.oserrors import read_error
+from storage.sharing import Share
 from storage.threads import Threads
 
 INLINE_BYTES = 64 << 10
@@ -131,7 +133,9 @@ class OpenFile:
         reader: Reader,
         pace: Pace,
         threads: Threads,
+        share: Share,
     ) -> None:
+        self._share = share
         self._path = path
         self._key = key
         self._start = start
@@ -192,18 +196,22 @@ class OpenFile:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes of the range: what is small at once, the rest piece by piece from a thread."""
         offset, end = self._start, self.end
-        while offset < end:
-            count = min(PIECE_BYTES, end - offset)
-            if end - self._start <= INLINE_BYTES and not self._pace.aside:
-                began = self._pace.clock()
-                piece = self._reader.read(self._descriptor, count, offset, self._key)
-                self._pace.took(began)
-            else:
-                piece = await self._threads.run(self._reader.read, self._descriptor, count, offset, self._key)
-            if not piece:
-                raise Unavailable(self._key, f"the object ended at {offset} bytes while it was read")
-            offset += len(piece)
-            yield piece
+        small = end - offset <= INLINE_BYTES
+        with nullcontext(self._share) if small else self._share as share:
+            while offset < end:
+                count = min(share.bytes, end - offset)
+                if small and not self._pace.aside:
+                    began = self._pace.clock()
+                    piece = self._reader.read(self._descriptor, count, offset, self._key)
+                    self._pace.took(began)
+                else:
+                    piece = await self._threads.run(
+                        self._reader.read, self._descriptor, count, offset, self._key
+                    )
+                if not piece:
+                    raise Unavailable(self._key, f"the object ended at {offset} bytes while it was read")
+                offset += len(piece)
+                yield piece
 
     def _open(self) -> None:
         self._descriptor, status = self._reader.open(self._path, self._key)
