@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import ssl
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from pathlib import Path
 from tests.e2e.processes import Daemon, accepts, free_port
 from tests.equipment.absence import require
 
+# In nginx's format, in Caddy's (JSON), and in HAProxy's.
+STATUS = re.compile(r'(?:" |"status":|(?:/-?\d+){3} )(\d{3})[ ,]')
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _LEAF = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 _NAME = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
@@ -26,6 +30,13 @@ class Proxy:
     port: int
     certificate: Path
     daemon: Daemon
+    access_log: Path
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often it answered what, by its own access log."""
+        lines = self.access_log.read_text().splitlines()
+        return Counter(int(found[1]) for line in lines if (found := STATUS.search(line)))
 
     @property
     def host_port(self) -> str:
@@ -52,6 +63,10 @@ class Place:
     certificate: Path
 
     @property
+    def access_log(self) -> Path:
+        return self.folder / "access.log"
+
+    @property
     def key(self) -> Path:
         return self.certificate.with_suffix(".key")
 
@@ -73,11 +88,12 @@ def nginx(place: Place) -> list[str | Path]:
             ("/etc/nginx/tls/registry.example.com.key", str(place.key)),
         )
     )
-    temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     (folder / "nginx.conf").write_text(
         f"daemon off; error_log {folder}/error.log; pid {folder}/pid;\n"
         f"{'user root;' if os.geteuid() == 0 else ''} worker_processes 1; events {{}}\n"
-        f"http {{ access_log off; {' '.join(f'{name}_temp_path {folder}/{name};' for name in temporary)}\n"
+        f"http {{ access_log {place.access_log}; {temporary}\n"
         f"include {folder}/moorage.conf; }}\n"
     )
     return [require("nginx"), "-c", folder / "nginx.conf", "-p", folder]
@@ -85,11 +101,12 @@ def nginx(place: Place) -> list[str | Path]:
 
 def caddy(place: Place) -> list[str | Path]:
     """Caddy: without its port 80 and its port for administration."""
+    log = f"\tlog {{\n\t\toutput file {place.access_log}\n\t}}\n"
     (place.folder / "Caddyfile").write_text(
         shipped(
             "caddy/Caddyfile",
             ("\tservers {\n", "\tadmin off\n\tauto_https disable_redirects\n\tservers {\n"),
-            ("registry.example.com {\n", f"https://localhost:{place.port} {{\n\tbind 127.0.0.1\n"),
+            ("registry.example.com {\n", f"https://localhost:{place.port} {{\n\tbind 127.0.0.1\n{log}"),
             ("reverse_proxy 127.0.0.1:5000 {", f"reverse_proxy {' '.join(place.upstreams)} {{"),
             ("/etc/caddy/tls/registry.example.com.crt", str(place.certificate)),
             ("/etc/caddy/tls/registry.example.com.key", str(place.key)),
@@ -108,6 +125,7 @@ def haproxy(place: Place) -> list[str | Path]:
         shipped(
             "haproxy/haproxy.cfg",
             ("bind :443", f"bind 127.0.0.1:{place.port}"),
+            ("    mode http\n", "    mode http\n    log stdout format raw local0\n    option httplog\n"),
             ("/etc/haproxy/tls/registry.example.com.pem", str(pem)),
             ("    server first 127.0.0.1:5000\n", servers),
         )
@@ -140,9 +158,11 @@ def running(kind: str, folder: Path, upstreams: Sequence[str]) -> Iterator[Proxy
     """One of them in front of the servers at these host:ports, ended at the end."""
     folder.mkdir()
     place = Place(folder, free_port(), upstreams, certificate(folder))
-    daemon = Daemon(PROXIES[kind](place), folder / f"{kind}.log")
+    # HAProxy has no file to write to; what it is told to log goes where its messages go.
+    log = place.access_log if kind == "haproxy" else folder / f"{kind}.log"
+    daemon = Daemon(PROXIES[kind](place), log)
     try:
         daemon.wait_until(lambda: accepts("127.0.0.1", place.port))
-        yield Proxy(place.port, place.certificate, daemon)
+        yield Proxy(place.port, place.certificate, daemon, place.access_log)
     finally:
         daemon.stop()
