@@ -8,15 +8,25 @@ import time
 from collections.abc import Iterator
 
 
+def duration_seconds(default: float) -> float:
+    """How long: MINUTES, or else the default."""
+    minutes = os.environ.get("MINUTES")
+    return float(minutes) * 60 if minutes else default
+
+
+def first_seed() -> int:
+    """SEED, or else one that nobody chose."""
+    told = os.environ.get("SEED")
+    return int(told) if told else random.SystemRandom().randrange(1 << 32)
+
+
 def rounds(seconds: float) -> Iterator[int]:
     """A seed for each round, printed, until the time is over: MINUTES, or else `seconds`; at least one.
 
     SEED is the first of them, so that a failure is repeated with `MINUTES=0 SEED=<the last one printed>`.
     """
-    minutes = os.environ.get("MINUTES")
-    end = time.monotonic() + (float(minutes) * 60 if minutes else seconds)
-    told = os.environ.get("SEED")
-    seed = int(told) if told else random.SystemRandom().randrange(1 << 32)
+    end = time.monotonic() + duration_seconds(seconds)
+    seed = first_seed()
     while True:
         print(f"SEED={seed}", flush=True)
         yield seed
