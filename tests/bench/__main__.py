@@ -7,23 +7,26 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from registry.model.units import format_size
+from tests.bench import idle, peaks, slow, start
 from tests.bench.contestants import versions
-from tests.bench.places import PLACES, NoPlace, place
+from tests.bench.places import PLACES, NoPlace, Place, place
 from tests.bench.race import Race
 from tests.bench.report import Report, Section
 from tests.bench.scale import FULL, QUICK, TINY, Scale
+from tests.bench.trials import Ground
 from tests.bench.workloads import WORKLOADS
 from tests.equipment.catalogue import Missing
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
-NAMES = [workload.name for workload in WORKLOADS]
+TRIALS = (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS)
+NAMES = [workload.name for workload in WORKLOADS] + [name for trial in TRIALS for name in trial.names]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -32,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     scale = replace(given.scale, rounds=given.rounds) if given.rounds else given.scale
     load_before = os.getloadavg()[0]
     try:
-        sections = [race(name, given.only or NAMES, scale) for name in given.place or PLACES]
+        sections = list(measured(given.only or NAMES, given.place or PLACES, scale))
     except (Missing, NoPlace) as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -51,15 +54,28 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def race(where: str, names: Sequence[str], scale: Scale) -> Section:
-    """Start the servers in a place, let them race, and stop them."""
-    found = place(where, scale.room_bytes)
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=found.folder))
-        workloads = [workload for workload in WORKLOADS if workload.name in names]
-        figures = Race(workloads, Path(folder), scale, stack, tell).run()
-    rounds = len(figures[0].rounds.moorage)
-    return Section(f"Processor time, storage on {found.kind} ({rounds} rounds)", figures)
+def measured(names: Sequence[str], places: Sequence[str], scale: Scale) -> Iterator[Section]:
+    """The workloads in each place, the trials in the first of them."""
+    found = [place(name, scale.room_bytes) for name in places]
+    workloads = [workload for workload in WORKLOADS if workload.name in names]
+    trials = [trial for trial in TRIALS if set(names) & set(trial.names)]
+    for one in found if workloads else ():
+        with emptied(one) as folder, ExitStack() as stack:
+            figures = Race(workloads, folder, scale, stack, tell).run()
+        rounds = len(figures[0].rounds.moorage)
+        yield Section(f"Processor time, storage on {one.kind} ({rounds} rounds)", figures)
+    if trials:
+        with emptied(found[0]) as folder:
+            ground = Ground(folder, scale, tell)
+            figures = [figure for trial in trials for figure in trial.run(ground)]
+        yield Section(f"Memory, slow clients and start, storage on {found[0].kind}", figures)
+
+
+@contextmanager
+def emptied(where: Place) -> Iterator[Path]:
+    """A directory of its own in a place."""
+    with tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=where.folder) as folder:
+        yield Path(folder)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -77,6 +77,13 @@ class Connection:
             raise Refused(f"{method} {path}: {answer.status}, not {wanted}: {answer.body[:500]!r}")
         return answer
 
+    def detach(self) -> socket.socket:
+        """The socket itself, which stays open and is the caller's now."""
+        connection, self._socket = self._socket, None
+        if connection is None:
+            raise Refused("nothing has been asked on this connection")
+        return connection
+
     def close(self) -> None:
         """Close it; the next request opens another."""
         if self._socket is not None:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,11 @@ class Contestant:
         command: Sequence[object],
         environ: Mapping[str, str],
         *,
+        root: Path | None = None,
         log: Path = NOWHERE,
         tls: bool = False,
     ) -> None:
-        self.root = folder / "data"
+        self.root = root or folder / "data"
         self.tls = tls
         self.host_port = ""
         # Standard output has a line for each request; what else there is to say goes to the errors.
@@ -74,9 +76,11 @@ class Contestant:
 class Distribution(Contestant):
     """CNCF Distribution v3 with its cache of descriptors and its access log, without tracing."""
 
-    def __init__(self, folder: Path, *, log: Path = NOWHERE, tls: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, root: Path | None = None, log: Path = NOWHERE, tls: bool = False
+    ) -> None:
         folder.mkdir()
-        settings = json.loads(distribution_configuration(folder / "data", delete=True))
+        settings = json.loads(distribution_configuration(root or folder / "data", delete=True))
         # At any other level it writes a second line for each request, beside that of the access log.
         settings["log"] = {"level": "error", "accesslog": {"disabled": False}}
         # As its own container image has it: HEAD of a blob costs it less than half with it.
@@ -86,7 +90,9 @@ class Distribution(Contestant):
         config = folder / "config.yml"
         config.write_text(json.dumps(settings))
         program = catalogue.program(catalogue.load()["distribution"])
-        super().__init__(folder, [program, "serve", config], distribution_environment(), log=log, tls=tls)
+        super().__init__(
+            folder, [program, "serve", config], distribution_environment(), root=root, log=log, tls=tls
+        )
 
 
 class Moorage(Contestant):
@@ -97,15 +103,18 @@ class Moorage(Contestant):
         folder: Path,
         settings: Mapping[str, Any] | None = None,
         *,
+        root: Path | None = None,
         log: Path = NOWHERE,
         tls: bool = False,
     ) -> None:
         folder.mkdir()
         config = folder / "config.yaml"
         safe = {"registry": {"tls": pair(folder)}} if tls else {}
-        config.write_text(json.dumps(moorage_configuration(folder / "data", merged(safe, settings or {}))))
+        config.write_text(
+            json.dumps(moorage_configuration(root or folder / "data", merged(safe, settings or {})))
+        )
         command = [sys.executable, "-m", "registry.cli", "serve", "--config", config]
-        super().__init__(folder, command, moorage_environment(), log=log, tls=tls)
+        super().__init__(folder, command, moorage_environment(), root=root, log=log, tls=tls)
 
     def _listens(self) -> bool:
         found = ANNOUNCED.search(self._daemon.tail())
@@ -127,7 +136,9 @@ def listening_ports(pid: int) -> list[int]:
     inodes = set()
     for one in family(pid):
         for descriptor in Path(f"/proc/{one}/fd").iterdir():
-            inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
+            # One that has been closed meanwhile was not the listener's.
+            with suppress(FileNotFoundError):
+                inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [
         int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTENING_STATE and row[9] in inodes

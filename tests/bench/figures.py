@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MIB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -60,7 +58,8 @@ class Unit:
         """The amount as people read it; seconds in the unit in which they are easily read."""
         first, _, rest = self.name.partition(" ")
         if first != "s":
-            return f"{value:.{0 if value >= 100 else 1}f} {self.name}".strip()
+            digits = 0 if value == int(value) or value >= 100 else 1 if value >= 10 else 2
+            return f"{value:.{digits}f} {self.name}".strip()
         for unit, factor in (("s", 1.0), ("ms", 1e3)):
             if value * factor >= 0.995:
                 return f"{value * factor:.2f} {unit} {rest}".strip()

@@ -48,8 +48,7 @@ class Race:
             server = KINDS[name](folder / name)
             stack.callback(server.stop)
             tell(f"{name} listens on {server.host_port}")
-            self._shelves[name] = Shelf(server, bulk, scale.requests)
-            stack.callback(self._shelves[name].connection.close)
+            self._shelves[name] = stack.enter_context(Shelf(server, bulk, scale.requests))
 
     def run(self) -> list[Figure]:
         """As many rounds as the scale says, fewer if the time is up, after one that only warms up."""

@@ -19,6 +19,16 @@ class Scale:
     image_clients: int = 8
     repositories: int = 50
     pushes: int = 50
+    repeats: int = 2
+    pullers: int = 64
+    pull_bytes: int = 16 * MIB
+    small_pushes: int = 10_000
+    idle: int = 10_000
+    slow_each: int = 1000
+    rest_seconds: float = 5
+    slow_seconds: float = 15
+    stored: int = 100_000
+    starts: int = 5
 
     def warm(self) -> Scale:
         """What the round does that does not count; it touches every repository and shelf all the same."""
@@ -31,7 +41,38 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(rounds=2, minutes=1, large_bytes=16 * MIB, requests=300, images=50, pushes=16)
+QUICK = Scale(
+    rounds=2,
+    minutes=1,
+    large_bytes=16 * MIB,
+    requests=300,
+    images=50,
+    pushes=16,
+    repeats=1,
+    small_pushes=2000,
+    idle=2000,
+    slow_each=300,
+    slow_seconds=5,
+    stored=10_000,
+    starts=3,
+)
 TINY = Scale(
-    rounds=1, minutes=1, large_bytes=2 * MIB, requests=12, images=4, image_clients=2, repositories=2, pushes=3
+    rounds=1,
+    minutes=1,
+    large_bytes=2 * MIB,
+    requests=12,
+    images=4,
+    image_clients=2,
+    repositories=2,
+    pushes=3,
+    repeats=1,
+    pullers=4,
+    pull_bytes=1 * MIB,
+    small_pushes=16,
+    idle=20,
+    slow_each=5,
+    rest_seconds=0.1,
+    slow_seconds=0.5,
+    stored=50,
+    starts=1,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from functools import cached_property
+from types import TracebackType
+from typing import Self
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
@@ -20,7 +22,7 @@ LAYERS = 2
 class Shelf:
     """One server's content: `tags` manifests, and a small blob for every ten of them."""
 
-    def __init__(self, server: Contestant, bulk: Bulk, tags: int) -> None:
+    def __init__(self, server: Contestant, bulk: Bulk, tags: int = 0) -> None:
         self.server = server
         self.bulk = bulk
         self.connection = self.connect()
@@ -30,6 +32,14 @@ class Shelf:
     def connect(self, *, keep: bool = True) -> Connection:
         """Another connection to the server."""
         return Connection(self.server.host_port, keep=keep, tls=self.server.tls)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
 
     def reconnect(self) -> None:
         """Open the connection anew: since the last work it may have been idle for too long."""
