@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, document
 from registry.logs import event
 from registry.server.application import ASGIApp, Scope
+from registry.server.confirmed import confirmed_bytes
 from registry.server.connections import Connections
 from registry.server.deadline import Deadline
 from registry.server.exchange import LINGER_BYTES, Exchange
@@ -73,7 +74,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._deaf = False  # what still arrives is dropped
         self._lingering = False
         self._linger_bytes = LINGER_BYTES
-        self._unsent = 0
+        self._confirmed = 0
         self._sending_file = False
 
     @property
@@ -138,14 +139,13 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         super().pause_writing()
-        self._unsent = self.transport.get_write_buffer_size()
-        self._deadline.set(self._timeouts.send_seconds)
+        self._expect_room()
 
     def resume_writing(self) -> None:
         """It does again."""
         super().resume_writing()
         if self.transport.is_closing():
-            self._deadline.set(self._timeouts.send_seconds)
+            self._expect_room()
         else:
             self._expect()
 
@@ -231,7 +231,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def began_window(self) -> None:
         """The client has taken a window of a file, and the next begins."""
         self._sending_file = True
-        self._deadline.set(self._timeouts.send_seconds)
+        self._expect_room()
 
     def ended_file(self) -> None:
         """A file was sent, or not."""
@@ -272,6 +272,15 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._deadline.set(self._timeouts.body_seconds)
         else:
             self._deadline.clear()
+
+    def _expect_room(self) -> None:
+        """Wait for the client to take some of what is sent."""
+        self._confirmed = confirmed_bytes(self._socket)
+        self._deadline.set(self._timeouts.send_seconds)
+
+    @property
+    def _socket(self) -> socket.socket:
+        return cast(socket.socket, self.transport.get_extra_info("socket"))
 
     def _begin(self, exchange: Exchange) -> None:
         self._current = exchange
@@ -333,18 +342,16 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def _close(self) -> None:
         """Close when all is sent, or will not be taken."""
         self.transport.close()
-        self._unsent = self.transport.get_write_buffer_size()
-        self._deadline.set(self._timeouts.send_seconds)
+        self._expect_room()
 
     def _late(self) -> None:
         """The time is up: for whatever this connection is waiting for."""
-        unsent = self.transport.get_write_buffer_size()
-        if 0 < unsent < self._unsent:
-            self._unsent = unsent
-            self._deadline.set(self._timeouts.send_seconds)
+        unsent = self._sending_file or self.transport.get_write_buffer_size() > 0
+        if unsent and confirmed_bytes(self._socket) != self._confirmed:
+            self._expect_room()
         elif self._in_head and self._head_bytes and self._exchange_is_over() and not self._deaf:
             self._refuse(RequestTimeout())
-        elif unsent == 0 and self._exchange_is_over():
+        elif not unsent and self._exchange_is_over():
             self.transport.close()
         else:
             self._cut()
@@ -354,7 +361,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
         if self._sending_file:
             # To abort the transport under `loop.sendfile` would leave its task waiting for ever.
-            self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
         else:
             self.transport.abort()
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-WINDOW_BYTES = 2 << 20
+WINDOW_BYTES = 8 << 20
 _STEP_BYTES = 128 << 10  # what the kernel reads ahead by default
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from registry.server.confirmed import confirmed_bytes
 from registry.server.exchange import LINGER_BYTES
 from registry.server.protocol import HEAD_BYTES
 from tests.server.conftest import Server, Start, ask, until
@@ -73,10 +74,15 @@ def holds(server: Server, note: str) -> None:
 # A file, by the kernel.
 
 
-@pytest.mark.parametrize("size", [1, 65_537, (5 << 20) + 3])
+@pytest.mark.parametrize("size", [1, 65_537, (17 << 20) + 3])
 def test_a_file_arrives_as_it_is_and_the_connection_lives_on(start: Start, size: int) -> None:
     server = start()
     data = content(server, size)
+    with open(server.directory / "content", "rb") as file:
+        # Not in memory any more, so that it has to be fetched.
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     with contextlib.closing(server.connect()) as connection:
         for path in ("/file", "/bytes", "/file"):
             connection.request("GET", path)
@@ -204,11 +210,12 @@ def test_a_client_that_stops_reading_is_cut_off(start: Start, path: bytes) -> No
         assert len(rest(client)) < 32 << 20
 
 
-def test_a_client_that_reads_slowly_is_not_cut_off(start: Start) -> None:
+@pytest.mark.parametrize("path", [b"/file", b"/bytes"])
+def test_a_client_that_reads_slowly_is_not_cut_off(start: Start, path: bytes) -> None:
     server = timed(start, send_seconds=0.3)
     size = len(content(server, 32 << 20))
     with connected(server) as client:
-        client.sendall(GET.replace(b"/ ", b"/bytes "))
+        client.sendall(GET.replace(b"/ ", path + b" "))
         read = pauses = 0
         # Over a second in all, and never a third of one without reading.
         while read < size:
@@ -393,3 +400,18 @@ def test_one_connection_too_many_is_answered_503_and_the_next_after_one_left_is_
         first.sendall(GET)
         assert one(first)[0] == 200
     until(lambda: server.get("/").status == 200, "room again")
+
+
+def test_a_kernel_tells_what_its_client_has_taken() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as client,
+    ):
+        server, _ = listening.accept()
+        with server:
+            before = confirmed_bytes(server)
+            server.sendall(b"a" * 100_000)
+            read = 0
+            while read < 100_000:
+                read += len(client.recv(65536))
+            until(lambda: confirmed_bytes(server) - before == 100_000, "the client's kernel to confirm")
