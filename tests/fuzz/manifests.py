@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,14 +209,14 @@ def _spoil(chance: random.Random, document: Any) -> None:
         case 1 if isinstance(node, dict):
             node[chance.choice(KEYS)] = node.pop(key)
         case 2 if isinstance(node, dict):
-            node[chance.choice(KEYS)] = chance.choice(VALUES)
+            node[chance.choice(KEYS)] = deepcopy(chance.choice(VALUES))
         case 3:
             other, place = chance.choice(places)
             node[key] = json.loads(json.dumps(other[place]))
         case 4 if isinstance(node, list):
-            node.extend([node[key]] * chance.choice((1, 3, 300)))
+            node.extend(deepcopy(node[key]) for _ in range(chance.choice((1, 3, 300))))
         case _:
-            node[key] = chance.choice(VALUES)
+            node[key] = deepcopy(chance.choice(VALUES))
 
 
 def _written(chance: random.Random, document: Any) -> bytes:
