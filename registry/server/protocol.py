@@ -161,7 +161,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         """A whole head."""
         self._in_head = False
         self._passed += 1
-        if self._refusal is not None:
+        if self._hears_no_more():
             return
         if len(self._waiting) == _PIPELINED:
             self._refusal = RequestInvalid(f"more than {_PIPELINED} requests were sent ahead of their turn")
@@ -203,7 +203,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, uncopied as the parser cut it off."""
-        if self._refusal is not None or self._exchange is None:
+        if self._hears_no_more() or self._exchange is None:
             return
         if self._lingering:
             self._drop(len(body))
@@ -213,7 +213,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._passed += 1
-        if self._refusal is not None or self._exchange is None:
+        if self._hears_no_more() or self._exchange is None:
             return
         self._exchange.end_body()
         if self._lingering:
@@ -258,6 +258,10 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
                 exchange.keep_alive = False
 
     # How.
+
+    def _hears_no_more(self) -> bool:
+        """Whether what the parser still finds counts for nothing: behind a close there are no requests."""
+        return self._refusal is not None or self.transport.is_closing()
 
     def _exchange_is_over(self) -> bool:
         return self._exchange is None or self._exchange.response_complete
@@ -317,6 +321,10 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _refuse(self, error: RegistryError) -> None:
         """Say what is wrong with what was sent, when its turn has come, and hear no more."""
+        if self._lingering or self.transport.is_closing():
+            # The request whose body breaks off here has had its answer; a second one would be another's.
+            self._close()
+            return
         self._deaf = True
         self._refusal = error
         exchange = self._exchange

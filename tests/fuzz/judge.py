@@ -55,7 +55,9 @@ def _of(response: Response) -> Iterator[str]:
 
 
 def _in_order(expected: tuple[str, ...], found: list[Response]) -> Iterator[str]:
-    if len(found) != len(expected):
+    # Behind an early answer, with a body of unknown length still to come, the server may close.
+    closed_early = bool(found) and len(found) < len(expected) and found[-1].get("connection") == "close"
+    if len(found) != len(expected) and not closed_early:
         yield f"{len(found)} answers to {len(expected)} requests: {[one.status for one in found]}"
     for words, response in zip(expected, found, strict=False):
         if words.encode() not in response.body:

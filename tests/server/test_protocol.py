@@ -124,6 +124,31 @@ def test_a_file_that_ends_too_early_ends_the_connection(start: Start) -> None:
     assert server.get("/").status == 200
 
 
+def test_behind_an_answer_that_ends_the_connection_nothing_is_a_request(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        status, headers, _ = one(client)
+        assert (status, headers["connection"]) == (403, "close")
+        # The end of that body, and a request, in one buffer.
+        client.sendall(b"0\r\n\r\n" + GET.replace(b"/ ", b"/stuck "))
+        assert rest(client) == b""
+    assert server.end() == 0
+    assert "stuck began" not in server.journal
+    assert not [line for line in server.log if line["level"] in ("warning", "error")]
+
+
+def test_a_request_has_one_answer_also_when_its_body_turns_out_broken(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert one(client)[0] == 403
+        client.sendall(b"no chunk\r\n")
+        assert rest(client) == b""
+    assert server.end() == 0
+    assert not [line for line in server.log if line["level"] in ("warning", "error")]
+
+
 # A client that leaves.
 
 
