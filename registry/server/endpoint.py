@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import socket
 import ssl
 from email.utils import formatdate
 from functools import partial
@@ -42,7 +43,7 @@ class Endpoint:
         self._head_seconds = conditions.timeouts.head_seconds
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
-        self._taken: list[asyncio.Task[object]] = []
+        self._taken: list[asyncio.Task[None]] = []
         self._config = uvicorn.Config(
             cast(Any, app),
             http="httptools" if STOCK else cast(Any, partial(HTTPProtocol, conditions=conditions)),
@@ -78,21 +79,29 @@ class Endpoint:
         """Renew the Date that answers carry; due once a second."""
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
-    def stop_listening(self) -> None:
-        """Take no more connections than those that the kernel has accepted for us; more than once is once."""
+    def stop_listening(self, *, leave_queue: bool = False) -> None:
+        """Take no more connections; those that wait in the kernel are taken, or left to other processes.
+
+        Closing the last socket would reset them, and their requests with them.
+        """
         loop = asyncio.get_running_loop()
-        for sock in self._listener.sockets if self._servers else ():
-            # Closing the socket would reset them, and their requests, which may be lost that way.
+        for sock in self._listener.sockets if self._servers and not leave_queue else ():
             with contextlib.suppress(OSError):
-                while True:
-                    taken = sock.accept()[0]
-                    self._taken.append(
-                        loop.create_task(loop.connect_accepted_socket(self._connection, taken, ssl=self._tls))
-                    )
+                for _ in range(BACKLOG):
+                    self._taken.append(loop.create_task(self._take(sock.accept()[0])))
         for server in self._servers:
             server.close()
         self._servers.clear()
         self._listener.close()
+
+    async def _take(self, taken: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection,
+                taken,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._head_seconds if self._tls else None,
+            )
 
     def close(self) -> None:
         """Accept no more, close idle connections, and the others after the answer that they wait for."""

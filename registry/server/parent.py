@@ -231,7 +231,11 @@ class Parent:
         if self._renewal is None:
             event(logger, logging.WARNING, "renewal.refused", reason="this server was not told how")
             return
-        self._trial = Trial(self._renewal.check)
+        try:
+            self._trial = Trial(self._renewal.check)
+        except OSError as error:
+            # The program may be away just now, while it is being replaced.
+            event(logger, logging.ERROR, "renewal.refused", reason=str(error))
 
     def _judge_trial(self) -> None:
         if self._trial is None or (problem := self._trial.problem()) is None:

@@ -141,7 +141,7 @@ async def _end(
     requests.hang_up()
     if ending.replaced:
         for endpoint in endpoints:
-            endpoint.stop_listening()
+            endpoint.stop_listening(leave_queue=True)
     else:
         await application.drain()
     await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds)

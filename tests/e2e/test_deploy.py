@@ -120,6 +120,10 @@ def test_it_holds_itself(packaged: Packaged) -> None:
 
         docker("pull", reference)
         assert docker("run", "--rm", "--network=none", reference, "version").out.startswith("moorage ")
+        docker("kill", "--signal=HUP", container.name)
+        until(lambda: "server.renewed" * ("server.renewed" in container.log), container)
+        assert Wire(place).status("/v2/") == 200
+
         # Deleting is not among what everybody may do.
         assert Wire(place).status(f"/v2/infrastructure/moorage/manifests/{digest}", "DELETE") == 403
         docker("rmi", reference)

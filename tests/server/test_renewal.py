@@ -118,6 +118,17 @@ def test_what_would_not_start_is_refused_and_all_goes_on(start: Start) -> None:
     assert server.end() == 0
 
 
+def test_a_program_that_is_away_while_it_is_replaced_is_refused_too(start: Start) -> None:
+    server = start(workers=2)
+    program = server.directory / "trial"
+    program.rename(server.directory / "away")
+    server.process.send_signal(signal.SIGHUP)
+    (refusal,) = until(lambda: server.events("renewal.refused"), "the refusal")
+    assert str(program) in refusal["reason"]
+    (server.directory / "away").rename(program)
+    renew(server)
+
+
 def test_workers_that_cannot_start_relieve_nobody_until_they_can(start: Start) -> None:
     server = start(workers=2)
     old = living(server)
