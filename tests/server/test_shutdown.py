@@ -132,6 +132,26 @@ def test_while_draining_connections_are_taken_and_every_answer_says_close(start:
 
 
 @both
+def test_who_was_connected_before_the_end_is_answered(start: Start, workers: int) -> None:
+    """Neither who waits in the kernel, nor whose request has not been read yet, is idle."""
+    server = start(workers=workers)
+    answering = server.workers or [server.process.pid]
+    with contextlib.ExitStack() as stack:
+        for pid in answering:
+            os.kill(pid, signal.SIGSTOP)
+        connections = [stack.enter_context(contextlib.closing(server.connect())) for _ in range(20)]
+        for connection in connections:
+            connection.request("GET", "/")
+        server.process.send_signal(signal.SIGTERM)
+        if workers > 1:
+            until(lambda: not signals_pending(server.process.pid), "the signal to be taken")
+        for pid in answering:
+            os.kill(pid, signal.SIGCONT)
+        assert [read(connection).status for connection in connections] == [200] * 20
+    assert server.process.wait(60) == 0
+
+
+@both
 @pytest.mark.parametrize("path", ["/stuck", "/slow"])
 def test_a_second_signal_does_not_wait(start: Start, workers: int, path: str) -> None:
     server = start(workers=workers, grace_seconds=3600)
