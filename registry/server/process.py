@@ -36,20 +36,22 @@ class Ending:
     def __init__(self) -> None:
         self.gently = asyncio.Event()
         self.hurried = asyncio.Event()
+        self.told = asyncio.Event()
         self.replaced = False
 
     def ask(self) -> None:
         """End, with the drain and grace times that were set."""
+        self.told.set()
         self.gently.set()
 
     def retire(self) -> None:
-        """End like that, while others go on with the same sockets: the server as a whole remains ready."""
+        """End while others go on with the same sockets: the server remains ready, and nobody waits for us."""
         self.replaced = True
         self.gently.set()
 
     def hurry(self) -> None:
         """End without those times; what is cancelled still cleans up."""
-        self.gently.set()
+        self.ask()
         self.hurried.set()
 
     def insist(self) -> None:
@@ -150,13 +152,16 @@ async def _end(
     await _wait_for(ending.hurried.wait(), within_seconds=_LAST_CALL_SECONDS)
     for endpoint in endpoints:
         endpoint.close()
+    if ending.replaced:
+        # What was begun here may take as long as it needs, unless those who go on are told to end as well.
+        await _wait_for(ending.told.wait(), _all_sent(endpoints, requests), within_seconds=None)
     await _wait_for(
         ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=settings.grace_seconds
     )
     await requests.cancel()
 
 
-async def _wait_for(*first_of: Coroutine[Any, Any, object], within_seconds: float) -> None:
+async def _wait_for(*first_of: Coroutine[Any, Any, object], within_seconds: float | None) -> None:
     tasks = [asyncio.create_task(one) for one in first_of]
     await asyncio.wait(tasks, timeout=within_seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

@@ -88,7 +88,8 @@ def test_no_connection_is_refused_or_broken_meanwhile(start: Start) -> None:
 
 
 def test_a_request_in_flight_is_finished_by_the_worker_that_began_it(start: Start) -> None:
-    server = start(workers=2)
+    """However long that takes: nobody waits for a worker that was relieved."""
+    server = start(workers=2, grace_seconds=0.01)
     with contextlib.closing(server.connect()) as connection:
         connection.request("GET", "/slow")
         server.wait_for("slow began")
@@ -97,11 +98,25 @@ def test_a_request_in_flight_is_finished_by_the_worker_that_began_it(start: Star
             # The second time there are workers of two programs before.
             server.process.send_signal(signal.SIGHUP)
             until(lambda count=count: len(server.events("server.renewed")) == count, "the renewal")  # type: ignore[misc]
+        until(lambda: len(living(server)) == 3, "all but the busy one to end")
         (server.directory / "go").touch()
         answer = read(connection)
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert answer.pid in old
-    until(lambda: len(living(server)) == 2, "the old ones to end")
+    until(lambda: len(living(server)) == 2, "the old one to end")
+
+
+def test_the_end_of_all_does_not_wait_for_who_was_relieved(start: Start) -> None:
+    server = start(workers=2, grace_seconds=0.01)
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/slow")
+        server.wait_for("slow began")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.events("server.renewed"), "the renewal")
+        until(lambda: len(living(server)) == 3, "the idle one to end")
+        assert server.end() == 0
+        assert read(connection).status == 503
+    assert not living(server)
 
 
 def test_what_would_not_start_is_refused_and_all_goes_on(start: Start) -> None:
