@@ -6,37 +6,31 @@ import argparse
 import os
 import shlex
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from registry.model.units import format_size
-from tests.bench import idle, peaks, slow, start
 from tests.bench.contestants import versions
-from tests.bench.places import PLACES, NoPlace, Place, place
-from tests.bench.race import Race
-from tests.bench.report import Report, Section
-from tests.bench.scale import FULL, QUICK, TINY, Scale
-from tests.bench.trials import Ground
-from tests.bench.workloads import WORKLOADS
+from tests.bench.course import NAMES, Course
+from tests.bench.places import PLACES
+from tests.bench.report import Report
+from tests.bench.scale import FULL, QUICK, TINY
 from tests.equipment.catalogue import Missing
 
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
-TRIALS = (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS)
-NAMES = [workload.name for workload in WORKLOADS] + [name for trial in TRIALS for name in trial.names]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, and write the page; 1 if a server or a place could not be had."""
+    """Measure, and write the page; 1 if something could not be measured."""
     given = parser().parse_args(words)
     scale = replace(given.scale, rounds=given.rounds) if given.rounds else given.scale
     load_before = os.getloadavg()[0]
+    course = Course(scale, tell)
     try:
-        sections = list(measured(given.only or NAMES, given.place or PLACES, scale))
-    except (Missing, NoPlace) as problem:
+        course.run(given.only or NAMES, given.place or PLACES)
+    except Missing as problem:
         print(problem, file=sys.stderr)
         return 1
     circumstances = {
@@ -47,35 +41,11 @@ def main(words: Sequence[str] | None = None) -> int:
         "load of the machine before and after": f"{load_before:.1f}, {os.getloadavg()[0]:.1f}",
         **versions(),
     }
-    report = Report(sections, circumstances)
+    report = Report(course.sections, course.problems, circumstances)
     print(report.json() if given.json else report.markdown())
     if given.output or (scale == FULL and not given.only and not given.place):
         report.write(given.output or PAGE)
-    return 0
-
-
-def measured(names: Sequence[str], places: Sequence[str], scale: Scale) -> Iterator[Section]:
-    """The workloads in each place, the trials in the first of them."""
-    found = [place(name, scale.room_bytes) for name in places]
-    workloads = [workload for workload in WORKLOADS if workload.name in names]
-    trials = [trial for trial in TRIALS if set(names) & set(trial.names)]
-    for one in found if workloads else ():
-        with emptied(one) as folder, ExitStack() as stack:
-            figures = Race(workloads, folder, scale, stack, tell).run()
-        rounds = len(figures[0].rounds.moorage)
-        yield Section(f"Processor time, storage on {one.kind} ({rounds} rounds)", figures)
-    if trials:
-        with emptied(found[0]) as folder:
-            ground = Ground(folder, scale, tell)
-            figures = [figure for trial in trials for figure in trial.run(ground)]
-        yield Section(f"Memory, slow clients and start, storage on {found[0].kind}", figures)
-
-
-@contextmanager
-def emptied(where: Place) -> Iterator[Path]:
-    """A directory of its own in a place."""
-    with tempfile.TemporaryDirectory(prefix="moorage-bench-", dir=where.folder) as folder:
-        yield Path(folder)
+    return 1 if course.problems else 0
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,20 +22,22 @@ class Section:
     """Figures that came about in one place."""
 
     title: str
-    figures: Sequence[Figure]
+    figures: list[Figure]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of a run, and under which circumstances they came about."""
+    """All figures of a run, what could not be measured, and under which circumstances they came about."""
 
     sections: Sequence[Section]
+    problems: Sequence[str]
     circumstances: Mapping[str, str]
 
     def document(self) -> dict[str, Any]:
         """For programs: what each round gave, the ratios, and whether the goals are met."""
         return {
             "circumstances": dict(self.circumstances),
+            "problems": list(self.problems),
             "sections": [
                 {"title": section.title, "figures": [figure_document(figure) for figure in section.figures]}
                 for section in self.sections
@@ -58,6 +60,8 @@ class Report:
                 *map(row, section.figures),
                 "",
             ]
+        if self.problems:
+            lines += ["## Not measured", "", *(f"- {problem}" for problem in self.problems), ""]
         lines += ["## Circumstances", ""]
         lines += [f"- {name}: {value}" for name, value in self.circumstances.items()]
         return "\n".join(lines) + "\n"

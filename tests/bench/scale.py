@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 MIB = 1 << 20
+# Three small files and their directories.
+STORED_BYTES = 24 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Scale:
     @property
     def room_bytes(self) -> int:
         """What has to be free where the servers keep their storage."""
-        return 2 * (self.pushes + 8) * self.large_bytes
+        return (self.pushes + 16) * self.large_bytes + self.stored * STORED_BYTES
 
 
 FULL = Scale()

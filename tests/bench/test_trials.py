@@ -13,8 +13,9 @@ import pytest
 
 from registry.model.digests import Digest
 from tests.bench import idle, tree
-from tests.bench.__main__ import TRIALS, tell
+from tests.bench.__main__ import tell
 from tests.bench.contestants import Moorage
+from tests.bench.course import TRIALS
 from tests.bench.memory import MIB, forget_peak, peak_mib, resident_mib
 from tests.bench.scale import TINY
 from tests.bench.slow import outcome
