@@ -296,7 +296,12 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         if not self._current.keep_alive:
             self._close()
         elif self._waiting:
-            self._begin(self._waiting.popleft())
+            exchange = self._waiting.popleft()
+            if self._refusal is not None and exchange.more_body:
+                # What is wrong lies in the body of this one, which will never be whole.
+                self._refuse(self._refusal)
+                return
+            self._begin(exchange)
             if not self._waiting:
                 self.flow.resume_reading()
         elif self._refusal is not None:
@@ -349,6 +354,8 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _close(self) -> None:
         """Close when all is sent, or will not be taken."""
+        if self.transport.is_closing():
+            return  # of TLS a second time is the end of the transport's methods
         self.transport.close()
         self._expect_room()
 

@@ -15,7 +15,7 @@ from tests.api.registry import Registry, Repository
 from tests.e2e.processes import Daemon, Result, run
 
 CHECKOUT = Path(__file__).parents[2]
-LISTENING = re.compile(r"listens on http://(127\.0\.0\.1:[0-9]+)")
+LISTENING = re.compile(r"listens on https?://(127\.0\.0\.1:[0-9]+)")
 
 
 class Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,14 +42,20 @@ def made(makers: Iterable[Maker], seed: int, number: int, paths: tuple[str, ...]
 
 
 def run(
-    host_port: str, makers: Iterable[Maker], seed: int, count: int, paths: tuple[str, ...], keep: Path
+    host_port: str,
+    makers: Iterable[Maker],
+    seed: int,
+    count: int,
+    paths: tuple[str, ...],
+    keep: Path,
+    tls: ssl.SSLContext | None = None,
 ) -> list[Failure]:
     """Hold `count` exchanges; those that went wrong, whose bytes are kept in a folder too."""
     makers = list(makers)
 
     def one(number: int) -> Failure | None:
         exchange = made(makers, seed, number, paths)
-        wrong = tuple(problems(exchange, converse(host_port, exchange)))
+        wrong = tuple(problems(exchange, converse(host_port, exchange, tls)))
         if not wrong:
             return None
         (keep / f"{seed}-{number}.bytes").write_bytes(exchange.sent)

@@ -6,6 +6,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from typing import Any
 HANG_SECONDS = 30.0
 # After so long without a byte the client says that it will send no more; nothing is judged by it.
 _QUIET_SECONDS = 0.3
+# Between two pieces, so that the server most likely reads them apart.
+_PAUSE_SECONDS = 0.005
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
 
@@ -73,38 +76,43 @@ class Garbled(Exception):
     """What came back is not a sequence of responses."""
 
 
-def converse(host_port: str, exchange: Exchange) -> Heard:
+def converse(host_port: str, exchange: Exchange, tls: ssl.SSLContext | None = None) -> Heard:
     """Send the pieces while reading what comes, then say the end, and read until the server closes."""
     host, _, port = host_port.rpartition(":")
     connection = socket.create_connection((host, int(port)), HANG_SECONDS)
-    with connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(False)
-        return _converse(connection, exchange)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with tls.wrap_socket(connection, server_hostname=host) if tls else connection as wrapped:
+        wrapped.setblocking(False)
+        return _converse(wrapped, exchange)
 
 
 def _converse(connection: socket.socket, exchange: Exchange) -> Heard:
     unsent = [memoryview(piece) for piece in exchange.pieces if piece]
     heard = bytearray()
     ended = False
+    resume = 0.0
     deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
         wait = _QUIET_SECONDS if not ended else deadline - time.monotonic()
-        readable, writable, _ = select.select([connection], [connection] if unsent else [], [], max(wait, 0))
+        paused = bool(unsent) and time.monotonic() < resume
+        writing = [connection] if unsent and not paused else []
+        wait = _PAUSE_SECONDS if paused else max(wait, 0)
+        readable, writable, _ = select.select([connection], writing, [], wait)
         try:
             if writable:
                 taken = connection.send(unsent[0])
                 unsent[0] = unsent[0][taken:]
                 if not unsent[0]:
                     unsent.pop(0)
-            if readable:
+                    resume = time.monotonic() + _PAUSE_SECONDS
+            while readable:
                 piece = connection.recv(65536)
                 if not piece:
                     return Heard(bytes(heard), ended, hung=False)
                 heard += piece
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             continue
-        except (BrokenPipeError, ConnectionResetError):
+        except (ConnectionError, ssl.SSLError):
             # The server has closed early: what it has said before that is still there to be read, or is lost.
             if not unsent:
                 return Heard(bytes(heard), after_end=True, hung=False)
@@ -115,7 +123,8 @@ def _converse(connection: socket.socket, exchange: Exchange) -> Heard:
         if not readable and not writable and not unsent and not ended:
             ended = True
             try:
-                connection.shutdown(socket.SHUT_WR)
+                # Of the socket alone: what comes is still to be decrypted.
+                socket.socket.shutdown(connection, socket.SHUT_WR)
             except OSError:
                 return Heard(bytes(heard), ended, hung=False)
     return Heard(bytes(heard), ended, hung=True)

@@ -78,7 +78,7 @@ def smuggling(chance: random.Random, paths: tuple[str, ...], number: str) -> Exc
 
 def cut(chance: random.Random, data: bytes) -> tuple[bytes, ...]:
     """The data as one piece, or as several that are sent one after another."""
-    places = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3))))
+    places = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3, 12))))
     return tuple(data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True))
 
 

@@ -12,6 +12,7 @@ from tests.fuzz.malformed import malformed, mutated
 from tests.fuzz.smuggling import smuggling
 from tests.fuzz.sound import pipelined
 from tests.fuzz.victim import Victim
+from tests.server.test_tls import make as make_pair
 from tests.soak import rounds
 
 MAKERS: tuple[Maker, ...] = (smuggling, malformed, mutated, pipelined)
@@ -31,6 +32,14 @@ def victim(tmp_path: Path) -> Iterator[Victim]:
 def test_what_no_client_should_send(victim: Victim, tmp_path: Path, make: Maker) -> None:
     failures = run(victim.server.registry.host_port, [make], 1, 200, victim.paths, tmp_path)
     assert failures == [], "\n\n".join(str(one) for one in failures[:10])
+
+
+@pytest.mark.e2e
+def test_over_tls(tmp_path: Path) -> None:
+    victim = Victim(tmp_path, make_pair(tmp_path / "pair"))
+    failures = run(victim.server.registry.host_port, MAKERS, 1, 100, victim.paths, tmp_path, victim.tls)
+    assert failures == [], "\n\n".join(str(one) for one in failures[:10])
+    assert list(victim.harm()) == []
 
 
 @pytest.mark.e2e

@@ -10,17 +10,23 @@ from typing import Any
 
 from tests.api.contents import image
 from tests.api.server import Server
+from tests.server.test_tls import settings as tls_settings
+from tests.server.test_tls import trusting
+
+SETTINGS = {"workers": 2, "url": "http://x"}
 
 
 class Victim:
-    """A registry of several workers, of which none may die, nor log an error."""
+    """A registry of several workers, of which none may die, nor log an error.
 
-    def __init__(self, folder: Path) -> None:
-        self.server = Server(folder / "data", folder, {"workers": 2, "url": "http://x"})
+    It is filled in plain HTTP; with `pair`, a folder with a certificate, it speaks TLS then.
+    """
+
+    def __init__(self, folder: Path, pair: Path | None = None) -> None:
+        self.tls = trusting(pair) if pair else None
+        self.server = Server(folder / "data", folder, SETTINGS)
         self.repository = self.server.repository("fuzz/target")
         made = self.repository.push(image(), "latest")
-        self._workers = set(self._children())
-        assert len(self._workers) == 2
         blobs = [self.repository.push_blob(os.urandom(size)) for size in (0, 100, 100_000)]
         self.paths = (
             *("/v2/", "/v2/_catalog", "/v2/_catalog?n=2", "/", "/v2/a", "/v2/A/tags/list", "/livez"),
@@ -37,6 +43,12 @@ class Victim:
             ),
             *(f"{self.repository.begin()}?digest={blobs[1]}", self.repository.path("manifests/new")),
         )
+        if pair:
+            self.server.stop()
+            settings = {**SETTINGS, "registry": {"tls": tls_settings(pair)}}
+            self.server = Server(folder / "data", folder, settings)
+        self._workers = set(self._children())
+        assert len(self._workers) == 2
 
     def harm(self) -> Iterator[str]:
         """End the server, and tell what it should not have done."""

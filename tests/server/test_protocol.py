@@ -149,6 +149,32 @@ def test_a_request_has_one_answer_also_when_its_body_turns_out_broken(start: Sta
     assert not [line for line in server.log if line["level"] in ("warning", "error")]
 
 
+def test_a_body_that_turns_out_broken_behind_another_request_is_refused_in_its_turn(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        broken = b"PUT /hold HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nno chunk\r\n"
+        client.sendall(GET + broken)
+        assert one(client)[0] == 200
+        status, headers, _ = one(client)
+        assert (status, headers["connection"]) == (400, "close")
+        assert rest(client) == b""
+
+
+def test_what_comes_over_tls_behind_a_close_is_no_mistake_of_ours(start: Start, tmp_path: Path) -> None:
+    pair = make(tmp_path / "pair")
+    server = start(registry={"listen": "127.0.0.1:0", "tls": settings(pair)})
+    with (
+        connected(server) as plain,
+        trusting(pair).wrap_socket(plain, server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(b"PUT /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert one(client)[0] == 403
+        client.sendall(b"0\r\n\r\nno request\r\n\r\n")
+        assert rest(client) == b""
+    assert server.end() == 0
+    assert not [line for line in server.log if line["level"] in ("warning", "error")]
+
+
 # A client that leaves.
 
 
