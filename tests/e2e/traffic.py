@@ -89,7 +89,7 @@ class Traffic(ABC):
         self.chance = chance
         self.place = place
         self.new_image = new_image
-        self.repository = f"soak/{type(self).__name__.lower()}"
+        self.repository = f"soak/{type(self).__name__.lower()}-{chance.getrandbits(32):08x}"
         self.ledger = Ledger()
 
     def step(self) -> None:
