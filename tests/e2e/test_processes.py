@@ -208,6 +208,8 @@ def test_a_worker_that_finds_its_files_bad_says_so_in_a_line_and_is_tried_until_
     rules = scratch / "access.yaml"
     rules.write_text(GOOD_RULES)
     server = serve(scratch / "root", access={"rules_file": str(rules)})
+    while len(serving(server)) < 2:
+        pass
     rules.write_text("- {who: nobody}\n")
     os.kill(workers(server)[0], signal.SIGKILL)
     while len(refused := [line for line in events(server, "worker.died") if line["code"] == 1]) < 2:
