@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.api.server import Server
+from tests.e2e.client import Client
 from tests.e2e.containers import Clients
 from tests.e2e.docker import Docker
 from tests.e2e.docker_suite import runs
@@ -24,6 +25,7 @@ from tests.e2e.images import NewImage, digest_of, write_layout
 from tests.e2e.processes import free_port
 from tests.e2e.proxies import PROXIES, Proxy, running
 from tests.e2e.wire import Wire
+from tests.equipment.absence import require
 
 BIG = 64 << 20
 PIECE = os.urandom(1 << 20)
@@ -100,6 +102,20 @@ def test_a_client_pushes_and_pulls(
         blob = back / "blobs/sha256" / content.digest.removeprefix("sha256:")
         assert digest_of(blob.read_bytes()) == content.digest
     Wire(proxied.server.registry.host_port).whole(repository, "1")
+
+
+def test_crane_pushes_and_pulls_with_the_certificate(
+    proxied: Proxied, repository: str, new_image: NewImage, scratch: Path
+) -> None:
+    """Over HTTP/2, which only nginx is not told to offer."""
+    trusting = {"SSL_CERT_FILE": str(proxied.proxy.certificate)}
+    crane = Client((str(require("crane")),), scratch, trusting)
+    image, reference = new_image(random_bytes=4 << 20), f"{proxied.host_port}/{repository}:1"
+    crane("push", write_layout(image, crane.scratch()), reference)
+    crane("validate", "--remote", reference)
+    assert crane("digest", reference).out.strip() == image.digest
+    offered = "nginx" not in proxied.proxy.daemon.command[0]
+    assert ("HTTP/2.0" in proxied.proxy.access_log.read_text()) == offered
 
 
 def test_places_are_relative_and_lead_back_through_the_proxy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import ssl
 import subprocess
 from pathlib import Path
@@ -209,6 +210,23 @@ def test_a_server_takes_a_new_pair_and_keeps_its_connections(
         assert ask(connection, "/").pid == answer.pid
     assert server.get("/", "ops").body.split()[2] == b"http"
     assert server.end() == 0
+
+
+def test_a_worker_that_finds_bad_files_says_so_and_comes_back_with_good_ones(
+    start: Start, tmp_path: Path
+) -> None:
+    pair = make(tmp_path / "pair")
+    server = start(workers=2, registry={"listen": "127.0.0.1:0", "tls": settings(pair)})
+    key = (pair / "tls.key").read_text()
+    (pair / "tls.key").write_text("no key")
+    os.kill(server.workers[0], signal.SIGKILL)
+    until(lambda: len(server.events("worker.died")) >= 3, "two attempts in vain")
+    for death in server.events("worker.died")[1:]:
+        assert death["reason"].startswith("TLS: ") and "\n" not in death["reason"]
+    assert server.get("/", tls=trusting(pair)).status == 200
+    (pair / "tls.key").write_text(key)
+    until(lambda: len(server.events("server.started")) == 3, "the worker to come back")
+    assert not any("exception" in line for line in server.log)
 
 
 def test_old_versions_are_refused(start: Start, tmp_path: Path) -> None:
