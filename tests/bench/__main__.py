@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from tests.bench.report import Report
 from tests.bench.scale import FULL, QUICK, TINY
 from tests.equipment.catalogue import Missing
 
+BEGAN = time.monotonic()
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 
 
@@ -80,8 +82,8 @@ def positive(text: str) -> int:
 
 
 def tell(line: str) -> None:
-    """Tell the person who waits how far it is."""
-    print(f"bench: {line}", file=sys.stderr, flush=True)
+    """Tell the person who waits how far it is, and since when."""
+    print(f"bench: {time.monotonic() - BEGAN:4.0f} s: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
