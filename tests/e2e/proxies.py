@@ -18,6 +18,10 @@ from tests.equipment.absence import require
 
 # In nginx's format, in Caddy's (JSON), and in HAProxy's.
 STATUS = re.compile(r'(?:" |"status":|(?:/-?\d+){3} )(\d{3})[ ,]')
+# What takes root to do, and the system's log.
+HAPROXY_AS_A_SERVICE = (
+    "    log /dev/log local0\n    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n"
+)
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _LEAF = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 _NAME = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
@@ -125,7 +129,7 @@ def haproxy(place: Place) -> list[str | Path]:
         shipped(
             "haproxy/haproxy.cfg",
             ("bind :443", f"bind 127.0.0.1:{place.port}"),
-            ("    mode http\n", "    mode http\n    log stdout format raw local0\n    option httplog\n"),
+            (HAPROXY_AS_A_SERVICE, "    log stdout format raw local0\n"),
             ("/etc/haproxy/tls/registry.example.com.pem", str(pem)),
             ("    server first 127.0.0.1:5000\n", servers),
         )
