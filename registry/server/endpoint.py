@@ -35,11 +35,9 @@ class Endpoint:
         *,
         conditions: Conditions,
         tls: ssl.SSLContext | None,
-        shared: bool,
     ) -> None:
         self._listener = listener
         self._tls = tls
-        self._shared = shared
         self._head_seconds = conditions.timeouts.head_seconds
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
@@ -63,16 +61,16 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         for sock in self._listener.sockets:
             # asyncio accepts as many connections in one go as the backlog is long. Of processes that share
-            # the socket the first to wake would take them all; so one each, and a long queue again after.
+            # the socket the first to wake would take them all; and where no descriptor is left it would try
+            # as often, and set as many timers to try again. So one at a time, and a long queue again after.
             server = await loop.create_server(
                 self._connection,
                 sock=sock,
                 ssl=self._tls,
                 ssl_handshake_timeout=self._head_seconds if self._tls else None,
-                backlog=1 if self._shared else BACKLOG,
+                backlog=1,
             )
-            if self._shared:
-                sock.listen(BACKLOG)
+            sock.listen(BACKLOG)
             self._servers.append(server)
 
     def tell_time(self) -> None:

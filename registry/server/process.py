@@ -69,8 +69,6 @@ async def run(
     build: Callable[[], Application],
     ending: Ending,
     on_ready: Callable[[], None],
-    *,
-    shared: bool,
 ) -> None:
     """Serve until the end is asked for, and end in order."""
     keep_buffers()
@@ -90,7 +88,6 @@ async def run(
                     settings.timeouts, connections if listener.name == "registry" else Connections(_OPERATORS)
                 ),
                 tls=tls.context if tls and listener.name == "registry" else None,
-                shared=shared,
             )
             for listener in listeners
         ]

@@ -83,7 +83,7 @@ def _serve(
         loop.add_reader(channel, hear)
         # A service manager may send TERM to all processes; only the parent counts how often it came.
         loop.add_signal_handler(signal.SIGTERM, ending.ask)
-        await run(settings, listeners, build, ending, lambda: _say(channel, READY), shared=True)
+        await run(settings, listeners, build, ending, lambda: _say(channel, READY))
 
     try:
         asyncio.run(main())

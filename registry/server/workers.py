@@ -70,7 +70,7 @@ def _serve_alone(
             signal.SIGHUP, ending.insist if os.isatty(0) else _refuse_renewal
         )
         ready = {one.name: one.url for one in listeners}
-        await run(settings, listeners, build, ending, lambda: on_ready(ready), shared=False)
+        await run(settings, listeners, build, ending, lambda: on_ready(ready))
 
     # A directory meant for another program's workers would make us count into files.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
+import os
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
+from registry.server.application import Receive, Scope, Send
+from registry.server.connections import Connections
+from registry.server.endpoint import Endpoint
+from registry.server.listeners import Listener
+from registry.server.protocol import Conditions
+from registry.server.settings import TimeoutSettings
 from tests.server.conftest import Start, ask
 
 
@@ -100,3 +109,36 @@ def test_docker_that_tries_tls_first_leaves_no_warning(start: Start) -> None:
     for name in ("output", "errors", "log"):
         if (server.directory / name).exists():
             assert "Invalid HTTP" not in (server.directory / name).read_text()
+
+
+class Exhausted(socket.socket):
+    """A socket of a process that has no descriptor left."""
+
+    def accept(self) -> tuple[socket.socket, object]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_where_no_descriptor_is_left_one_attempt_is_made_and_not_thousands() -> None:
+    failures: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["message"]))
+    with Exhausted(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.setblocking(False)
+        conditions = Conditions(TimeoutSettings(), Connections(10))
+        endpoint = Endpoint(
+            Listener("registry", "127.0.0.1:0", (listening,), ""),
+            never,
+            conditions=conditions,
+            tls=None,
+        )
+        await endpoint.open()
+        with socket.create_connection(listening.getsockname()):
+            while not failures:
+                await asyncio.sleep(0)
+            assert len(failures) == 1
+        endpoint.stop_listening(leave_queue=True)
+
+
+async def never(_: Scope, receive: Receive, send: Send) -> None:
+    """An application that is not reached."""
+    raise AssertionError(receive, send)
