@@ -17,6 +17,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
+    mmap_dict,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -40,6 +41,7 @@ _STORAGE_SECONDS = (
     5,
     30,
 )
+_FILE_BYTES = 8 << 20
 
 
 class Metrics:
@@ -53,6 +55,9 @@ class Metrics:
     def __init__(self, version: str, *, most_series: int = 4096) -> None:
         # A series for when each other series began doubles the document and is of no use to Prometheus here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        # A worker's files are doubled when they are full, which takes a descriptor; where none is left then,
+        # the library could never count again. As they are sparse, so large a one costs nothing.
+        mmap_dict._INITIAL_MMAP_SIZE = _FILE_BYTES  # noqa: SLF001 (it has no other way to say it)
         self._registry = CollectorRegistry()
         self._several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._most_series = most_series
@@ -111,7 +116,11 @@ class Metrics:
         self.slow_reads: Callable[[float], None] = slow_reads.inc
         self.uploaded: Callable[[float], None] = uploaded.inc
         self.downloaded: Callable[[float], None] = downloaded.inc
-        if not self._several:
+        if self._several:
+            # For the same reason the files are opened now: one for each kind of metric.
+            self._operation_seconds.labels("put")
+            self._in_flight_of("registry")
+        else:
             ProcessCollector(registry=self._registry)
 
     def began(self, listener: str) -> None:

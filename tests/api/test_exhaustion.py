@@ -6,6 +6,8 @@ import json
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
+
 from tests.api.client import Connection
 from tests.api.conftest import Serve
 from tests.api.server import Server
@@ -32,17 +34,19 @@ def test_the_limit_of_open_files_is_raised_and_connections_follow_it(serve: Serv
         assert (started["descriptors"], started["max_connections"]) == (1000, 744)
 
 
-def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: Serve) -> None:
-    server = serve(wrapper=with_limit(72, 72), settings={"registry": {"max_connections": 1000}})
+@pytest.mark.parametrize("workers", [1, 2])
+def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: Serve, workers: int) -> None:
+    settings = {"registry": {"max_connections": 1000}, "workers": workers}
+    server = serve(wrapper=with_limit(72, 72), settings=settings)
     repository = server.repository("a/b")
     digest = repository.push_blob(BLOB)
     with ExitStack() as open_ones:
         before = open_ones.enter_context(server.registry.connect())
         before.begin("GET", "/v2/")
         assert before.answer().status == 200
-        for _ in range(100):
+        for _ in range(100 * workers):
             open_ones.enter_context(server.registry.connect())
-        until(lambda: bool(events(server, "connections.delayed")), "the log to say so")
+        until(lambda: len(events(server, "connections.delayed")) == workers, "the log to say so")
 
         # Who is connected is served; what takes a file is to be tried again, and is no defect.
         before.begin("GET", "/v2/")
@@ -54,11 +58,17 @@ def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: S
         refused = before.answer()
         assert refused.refuses(503, "UNAVAILABLE") and int(refused["Retry-After"]) > 0
 
+        for method in ("GET", "HEAD", "DELETE", "PATCH", "PUT", "OPTIONS"):
+            for path in ("tags/list", "manifests/none", f"referrers/{digest}", "blobs/uploads/x", "x"):
+                before.begin(method, repository.path(path), {"Content-Length": "0"})
+                answered = before.answer()
+                assert answered.status < 500 or int(answered["Retry-After"]) > 0, answered
+
         # One that waits is served as soon as there is room.
         waiting = Connection(server.registry.host_port)
         waiting.begin("GET", repository.path(f"blobs/{digest}"), {"Connection": "close"})
     with waiting:
         assert waiting.answer().body == BLOB
     assert repository.push_blob(BLOB + b"more")
-    assert len(events(server, "connections.delayed")) == 1
+    assert len(events(server, "connections.delayed")) == workers
     assert "Traceback" not in server.log and not events(server, "library.logged"), server.log
