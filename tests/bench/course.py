@@ -14,7 +14,7 @@ from tests.bench.race import Race
 from tests.bench.report import Section
 from tests.bench.scale import Scale
 from tests.bench.trials import Ground, Trial
-from tests.bench.workloads import WORKLOADS
+from tests.bench.workloads import GROUPS, WORKLOADS
 
 TRIALS = (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS)
 NAMES = [workload.name for workload in WORKLOADS] + [name for trial in TRIALS for name in trial.names]
@@ -44,12 +44,13 @@ class Course:
             self._try(trials, found[0])
 
     def _race(self, names: Sequence[str], where: Place) -> None:
-        workloads = [workload for workload in WORKLOADS if workload.name in names]
-        with emptied(where) as folder, ExitStack() as stack:
-            figures = Race(workloads, folder, self._scale, stack, self._tell).run()
-        rounds = len(figures[0].rounds.moorage)
-        title = f"Processor time, storage on {where.kind}, {rounds} round{'s' if rounds > 1 else ''}"
-        self.sections.append(Section(title, figures))
+        section = Section(f"Processor time, storage on {where.kind}", [])
+        self.sections.append(section)
+        for group in GROUPS:
+            workloads = [workload for workload in group if workload.name in names]
+            if workloads:
+                with emptied(where) as folder, ExitStack() as stack:
+                    section.figures.extend(Race(workloads, folder, self._scale, stack, self._tell).run())
 
     def _try(self, trials: Sequence[Trial], where: Place) -> None:
         section = Section(f"Memory, slow clients and start, storage on {where.kind}", [])

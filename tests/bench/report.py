@@ -13,7 +13,7 @@ from tests.bench.figures import Figure, Rounds, Spread
 MARK = "<!-- Everything below this line is written by `make bench`. -->"
 HEADINGS = (
     *("figure", "what", "Moorage ÷ Distribution", "goal", "met"),
-    *("control", "Moorage", "Distribution", "waited"),
+    *("control", "Moorage", "Distribution", "waited", "rounds"),
 )
 
 
@@ -86,6 +86,7 @@ def row(figure: Figure) -> str:
         unit.text(Spread.of(rounds.moorage).median),
         unit.text(Spread.of(rounds.distribution).median),
         f"{waited.median:.2f}" if waited else "",
+        str(len(rounds.moorage)),
     ]
     return f"| {' | '.join(cells)} |"
 

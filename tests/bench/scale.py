@@ -11,10 +11,10 @@ STORED_BYTES = 24 << 10
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Amounts of work; `minutes` are for one place, and no round begins that would end later."""
+    """Amounts of work; `minutes` are for one group in one place, and no round begins that would end later."""
 
     rounds: int = 5
-    minutes: float = 4.5
+    minutes: float = 2.25
     large_bytes: int = 64 * MIB
     requests: int = 1000
     images: int = 96
@@ -45,7 +45,7 @@ class Scale:
 FULL = Scale()
 QUICK = Scale(
     rounds=2,
-    minutes=1,
+    minutes=0.5,
     large_bytes=16 * MIB,
     requests=300,
     images=50,

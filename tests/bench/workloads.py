@@ -189,10 +189,9 @@ def support(_: Shelf) -> list[str]:
 UNCACHED = Entrants(moorage="uncached")
 TLS = Entrants("moorage-tls", "distribution-tls", "control-tls")
 BARE = Entrants(moorage="uvicorn")
-WORKLOADS = (
+ALONE = (
     Workload("push-docker", "GiB", "POST, streamed PATCH, PUT", pushing(push_docker), Goal(1.1)),
     Workload("push-containerd", "GiB", "POST, PUT with the body", pushing(push_containerd), Goal(1.1)),
-    Workload("push-many", "GiB", "the first of these, 50 at once", pushing_many, Goal(0.9)),
     Workload("pull", "GiB", "GET of a large blob", pulling, Goal(0.5)),
     Workload("pull-tls", "GiB", "the same over TLS", pulling, entrants=TLS),
     Workload(
@@ -226,8 +225,11 @@ WORKLOADS = (
         *("uvicorn", "request", "the same of uvicorn with an empty application", asking("GET", support)),
         entrants=BARE,
     ),
+    Workload("pull-image", "image", "config and 2 layers of 1 KiB, a connection a request", pulling_images),
+)
+CROWDED = (
     Workload(
-        *("images-spread", "image", "config and 2 layers of 1 KiB, 8 clients, 50 repositories"),
+        *("images-spread", "image", "such an image, 8 clients, 50 repositories"),
         pushing_images(spread=True),
         Goal(0.6),
         Goal(1.3, at_least=True),
@@ -238,5 +240,9 @@ WORKLOADS = (
         Goal(0.6),
         Goal(1.3, at_least=True),
     ),
-    Workload("pull-image", "image", "such an image, a connection a request", pulling_images),
+    Workload("push-many", "GiB", "push-docker, 50 at once", pushing_many, Goal(0.9)),
 )
+# The crowd comes after the others, on servers of its own: for half a minute after many writes at once Moorage
+# does not trust its disk to be quick, which would be seen in all that is asked of it then.
+GROUPS = (ALONE, CROWDED)
+WORKLOADS = ALONE + CROWDED
