@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 HANG_SECONDS = 30.0
-# After so long without a byte the client says that it will send no more; nothing is judged by it.
+# After so long without a byte the client says that it will send no more, and nothing is judged by it; except
+# that who is owed answers waits for them.
 _QUIET_SECONDS = 0.3
+_PATIENT_SECONDS = 20.0
 # Between two pieces, so that the server most likely reads them apart.
 _PAUSE_SECONDS = 0.005
 _STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~]*)?")
@@ -91,9 +93,10 @@ def _converse(connection: socket.socket, exchange: Exchange) -> Heard:
     heard = bytearray()
     ended = False
     resume = 0.0
+    quiet = _QUIET_SECONDS if exchange.expected is None else _PATIENT_SECONDS
     deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
-        wait = _QUIET_SECONDS if not ended else deadline - time.monotonic()
+        wait = quiet if not ended else deadline - time.monotonic()
         paused = bool(unsent) and time.monotonic() < resume
         writing = [connection] if unsent and not paused else []
         wait = _PAUSE_SECONDS if paused else max(wait, 0)

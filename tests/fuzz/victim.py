@@ -27,7 +27,7 @@ class Victim:
         self.server = Server(folder / "data", folder, SETTINGS)
         self.repository = self.server.repository("fuzz/target")
         made = self.repository.push(image(), "latest")
-        blobs = [self.repository.push_blob(os.urandom(size)) for size in (0, 100, 100_000)]
+        blobs = [self.repository.push_blob(os.urandom(size)) for size in (0, 100, 3_000_000)]
         self.paths = (
             *("/v2/", "/v2/_catalog", "/v2/_catalog?n=2", "/", "/v2/a", "/v2/A/tags/list", "/livez"),
             *(self.repository.path(rest) for rest in ("tags/list", "manifests/latest", "blobs/uploads/")),
