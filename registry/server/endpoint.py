@@ -41,6 +41,7 @@ class Endpoint:
         self._head_seconds = conditions.timeouts.head_seconds
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
+        self._deaf = False
         self._taken: list[asyncio.Task[None]] = []
         self._config = uvicorn.Config(
             cast(Any, app),
@@ -80,16 +81,18 @@ class Endpoint:
     def stop_listening(self, *, leave_queue: bool = False) -> None:
         """Take no more connections; those that wait in the kernel are taken, or left to other processes.
 
-        Closing the last socket would reset them, and their requests with them.
+        Closing the last socket would reset them and lose their requests. Nor is asyncio's server closed,
+        which would make no transport any more for a connection that it has accepted in this turn of the loop.
         """
         loop = asyncio.get_running_loop()
-        for sock in self._listener.sockets if self._servers and not leave_queue else ():
+        for sock in self._listener.sockets if self._servers and not self._deaf else ():
+            loop.remove_reader(sock)
+            if leave_queue:
+                continue
             with contextlib.suppress(OSError):
                 for _ in range(BACKLOG):
                     self._taken.append(loop.create_task(self._take(sock.accept()[0])))
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._deaf = True
         self._listener.close()
 
     async def _take(self, taken: socket.socket) -> None:

@@ -120,6 +120,7 @@ class User(threading.Thread):
         self._traffic = traffic
         self._disturbed = disturbed
         self._over = threading.Event()
+        self._began = time.monotonic()
         self.failures: list[str] = []
         self.lost = 0
 
@@ -132,7 +133,8 @@ class User(threading.Thread):
                 self._traffic.step()
             except LOST as problem:
                 if before % 2 == 0 and self._disturbed.trouble == before:
-                    self.failures.append(f"{type(self._traffic).__name__}: {problem!r}")
+                    when = f"{time.monotonic() - self._began:.1f} s after the beginning"
+                    self.failures.append(f"{type(self._traffic).__name__}, {when}: {problem!r}")
                 self.lost += 1
 
     def end(self) -> None:
@@ -209,6 +211,8 @@ def report(
     troubles = ", ".join(f"{what} {count} times" for what, count in sorted(disturbed.done.items()))
     lived, grown = memory.growth()
     print(f"The server: {troubles}")
+    for line in (line for user in users for line in user.failures):
+        print(f"Failed: {line}")
     print(
         f"Memory: {memory.peak() / MIB:.0f} MiB resident at most; the worker that lived longest,"
         f" {lived:.0f} s, grew by {grown / MIB:+.1f} MiB; results/soak-{seed}.svg"

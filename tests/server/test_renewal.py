@@ -119,6 +119,31 @@ def test_the_end_of_all_does_not_wait_for_who_was_relieved(start: Start) -> None
     assert not living(server)
 
 
+def test_a_connection_that_is_taken_at_the_very_end_is_answered(start: Start) -> None:
+    """It and the word to retire reach the old worker in one go, the word first."""
+    server = start(workers=2)
+    old = server.workers
+    for pid in old:
+        os.kill(pid, signal.SIGSTOP)
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: server.events("server.renewed"), "the new workers")
+    new = [pid for pid in server.workers if pid not in old]
+    for pid in new:
+        os.kill(pid, signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(server.connect())) for _ in range(10)]
+        for connection in connections:
+            connection.request("GET", "/")
+        for pid in old:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: not any(running(pid) for pid in old), "the old workers to end")
+        for pid in new:
+            os.kill(pid, signal.SIGCONT)
+        answers = [read(connection) for connection in connections]
+    assert [answer.status for answer in answers] == [200] * 10
+    assert {answer.pid for answer in answers} & set(old), "or the test shows nothing"
+
+
 def test_what_would_not_start_is_refused_and_all_goes_on(start: Start) -> None:
     server = start(workers=2)
     old = living(server)
