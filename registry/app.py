@@ -23,6 +23,7 @@ from registry.server import Address, ASGIApp, StartFailed
 from registry.store import layout
 from registry.store.marks import FormatTooNew
 from registry.store.store import Store
+from registry.upkeep.crash.report import Place
 from registry.upkeep.expiry import expire
 from registry.upkeep.operations import operations as upkeep_operations
 from registry.upkeep.reindex import complete_catalog
@@ -31,6 +32,7 @@ from registry.work.operations import Operations
 from registry.work.schedule import Schedule
 from storage.contract import Driver
 from storage.errors import StorageError
+from storage.files import Files
 from storage.local import LocalDriver
 from storage.timed import TimedDriver
 
@@ -40,13 +42,17 @@ _LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and
 
 @asynccontextmanager
 async def open_registry(
-    config: Config, observe: Callable[[LocalDriver], Driver] = lambda driver: driver
+    config: Config,
+    observe: Callable[[LocalDriver], Driver] = lambda driver: driver,
+    files: Files | None = None,
 ) -> AsyncIterator[Registry]:
     """The registry on the storage that the configuration names, seen through what `observe` puts around it.
 
     Raises StorageError when the storage cannot be used, FormatTooNew when it may not be written.
     """
-    driver = LocalDriver(config.storage.root, allow_case_folding=config.storage.allow_case_folding)
+    driver = LocalDriver(
+        config.storage.root, files=files, allow_case_folding=config.storage.allow_case_folding
+    )
     executor = ThreadPoolExecutor(_SLOW_THREADS, thread_name_prefix="aside")
     try:
         await driver.start()
@@ -67,6 +73,14 @@ async def open_registry(
     finally:
         await driver.aclose()
         executor.shutdown()
+
+
+@asynccontextmanager
+async def open_scratch(root: str, files: Files) -> AsyncIterator[Registry]:
+    """The registry of a crash test, on a directory of its own, its file calls made through `files`."""
+    settings = {"storage": {"root": root, "allow_case_folding": True}, "delete": {"enabled": True}}
+    async with open_registry(Config.model_validate(settings), files=files) as registry:
+        yield registry
 
 
 class RegistryApplication:
@@ -196,4 +210,5 @@ def operations(config: Config) -> Operations:
     def registry() -> Registry:
         return opened[-1]
 
-    return Operations([*core_operations(registry), *upkeep_operations(registry)], opening)
+    place = Place(str(config.storage.root), open_scratch)
+    return Operations([*core_operations(registry), *upkeep_operations(registry, place)], opening)

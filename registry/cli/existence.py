@@ -30,6 +30,12 @@ def require_store(root: str | os.PathLike[str]) -> None:
     raise NoStore(f"there is no store in {place}; {advice}")
 
 
+def require_directory(root: str | os.PathLike[str]) -> None:
+    """Refuse to make a directory where only one that is there was meant. Raises NoStore."""
+    if not Path(root).is_dir():
+        raise NoStore(f"there is no directory {os.path.abspath(root)}")
+
+
 def _is_store(place: Path) -> bool:
     return any((place / tree).is_dir() for tree in _TREES)
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from registry.cli.composition import Composition
-from registry.cli.existence import require_store
+from registry.cli.existence import require_directory, require_store
 from registry.cli.exits import BY_STATUS, Refused, told
 from registry.cli.options import ConfigOption, JsonOption, RootOption
 from registry.cli.ownership import require_owner
@@ -68,9 +68,9 @@ def _command(
                     " add --yes, or --dry-run to see what would go"
                 )
             require_owner(settings.storage.root, os.geteuid(), words)
-            require_store(settings.storage.root)
             lists = {name: tuple(one) for name, one in given.items() if isinstance(one, list)}
             asked = operation.input(**{**given, **lists})
+            (require_store if operation.needs_store(asked) else require_directory)(settings.storage.root)
             result = asyncio.run(
                 _perform(
                     composition.operations(settings),

@@ -215,7 +215,8 @@ class Door:
         await self._driver.put(layout.trash_open(run), json.dumps(mark).encode())
 
     async def _unmark(self, run: str) -> None:
-        await self._driver.delete([layout.trash_open(run)])
+        # It may come back by a power cut: whoever finds it then puts back only what is needed.
+        await self._driver.delete([layout.trash_open(run)], durable=False)
 
     def _layer_move(self, name: RepositoryName, digest: Digest, run: str) -> _Move:
         return _Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
@@ -245,8 +246,8 @@ class Door:
             "moves": [{"key": move.key, "trash": move.trash} for move in moves],
             "done": done,
         }
-        # That it is done may be lost: whoever finds the record open does the rest again.
-        await self._driver.put(layout.trash_run(run), json.dumps(record).encode(), durable=not done)
+        # Durable also when it is only renewed: what replaces the record must not be lost and take it along.
+        await self._driver.put(layout.trash_run(run), json.dumps(record).encode())
 
     async def _lies(self, key: str) -> bool:
         try:

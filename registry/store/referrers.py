@@ -52,4 +52,5 @@ class Referrers:
 
     async def remove(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
         """Take the manifest off the list of its subject."""
-        await self._driver.delete([layout.referrer(name, subject, digest)])
+        # It shows only while the manifest stands, so it does no harm if a power cut brings it back.
+        await self._driver.delete([layout.referrer(name, subject, digest)], durable=False)

@@ -8,8 +8,10 @@ from enum import Enum
 from typing import Any
 
 from registry.core.registry import Registry
+from registry.errors import Unsupported
 from registry.model.units import format_size
 from registry.upkeep.check import Looked, Problem, check_repository
+from registry.upkeep.crash.report import Place, crash_test
 from registry.upkeep.reindex import reindex
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 
@@ -48,6 +50,10 @@ class Check:
     """How thoroughly to check."""
 
     hash_blobs: bool = option("read and hash every blob, not only look that it is there", default=False)
+    crash: bool = option(
+        "instead of the content, test the file system: kill registries on a scratch directory in it",
+        default=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,11 @@ class ReadOnlySet:
         return "the store takes writes again: every process within ten seconds"
 
 
-def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
-    """Upkeep's operations on the registry that is open when one of them runs."""
+def operations(registry: Callable[[], Registry], place: Place | None = None) -> Iterable[Operation[Any]]:
+    """Upkeep's operations on the registry that is open when one of them runs.
+
+    `place` is where a crash test may be held; None where there is no file system to test.
+    """
 
     async def storage_reindex(_: Reindex, __: Context) -> Outcome:
         registry().require_writable()
@@ -103,6 +112,14 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
         yield Result(Reindexed(repositories, referrers))
 
     async def storage_check(asked: Check, _: Context) -> Outcome:
+        if asked.crash:
+            if asked.hash_blobs or place is None:
+                raise Unsupported(
+                    "--crash tests the file system of a store on a disk, and looks at no content"
+                )
+            async for step in crash_test(place):
+                yield step
+            return
         problems: list[Problem] = []
         repositories = 0
         looked = Looked()
@@ -131,11 +148,12 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
         ),
         Operation(
             "storage.check",
-            "Check that the store holds what its links promise; changes nothing",
+            "Check that the store holds what its links promise, or (--crash) what its file system keeps",
             "admin",
             False,
             Check,
             storage_check,
+            needs_store=lambda asked: not asked.crash,
         ),
         Operation(
             "storage.read-only",

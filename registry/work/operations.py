@@ -64,7 +64,8 @@ class Operation(Generic[I]):
     """One verb: `name` is `noun.verb`, `right` what the rules must grant for it.
 
     `run` yields `Progress` any number of times and one `Result` last; what `deletes` heeds `dry_run`. It
-    raises RegistryError or StorageError when it cannot be done.
+    raises RegistryError or StorageError when it cannot be done. `needs_store` says whether there must be a
+    store already for what is asked, or a directory for one is enough.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Operation(Generic[I]):
     deletes: bool
     input: type[I]
     run: Callable[[I, Context], AsyncIterator[Progress | Result]]
+    needs_store: Callable[[I], bool] = lambda _: True
 
 
 class Operations:

@@ -121,8 +121,8 @@ HARMLESS = {
     *("bytes", "frozenset", "tuple", "range", "object", "getattr", "timedelta", "Path", "MappingProxyType"),
     *("bytes.maketrans", "str.maketrans", "re.compile", "struct.Struct", "json.JSONDecoder"),
     *("json.JSONEncoder", "logging.getLogger", "ContextVar", "TypeVar", "TypeVarTuple", "ParamSpec"),
-    # `Fields` is a table of the names that a specification gives, which nothing changes.
-    *("aiofiles.os.wrap", "Fields"),
+    # `Fields` is a table of the names that a specification gives, which nothing changes; a name is a text.
+    *("aiofiles.os.wrap", "Fields", "RepositoryName"),
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from registry.cli.composition import Imported
-from registry.cli.existence import NoStore, require_store
+from registry.cli.existence import NoStore, require_directory, require_store
 from registry.config import Config
 from tests.cli.conftest import Fake, Run
 
@@ -50,3 +50,10 @@ def test_a_verb_on_a_wrong_directory_fails_and_opens_nothing(run: Run, tmp_path:
 def real() -> Fake:
     """The real verbs, on a storage that is not opened."""
     return Fake(list(Imported().operations(Config())))
+
+
+def test_a_directory_may_be_required_that_holds_no_store_yet(tmp_path: Path) -> None:
+    require_directory(tmp_path)
+    with pytest.raises(NoStore, match=f"there is no directory {tmp_path}/absent"):
+        require_directory(tmp_path / "absent")
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ class _File:
     descriptor: int  # kept open, so that the number of the inode is not used again
     durable: bytes = b""
     synced: bool = False
+    current: bytes | None = None  # as last read; None when it has been written to since
 
 
 @dataclass
@@ -91,12 +92,17 @@ class PowerCutFiles(Files):
             {inode: dict(directory.durable) for inode, directory in self._directories.items()},
             {inode: tuple(directory.pending) for inode, directory in self._directories.items()},
             {inode: file.durable for inode, file in self._files.items()},
-            {
-                inode: os.pread(file.descriptor, 1 << 24, 0)
-                for inode, file in self._files.items()
-                if not file.synced
-            },
+            {inode: _content(file) for inode, file in self._files.items() if not file.synced},
         )
+
+    def in_doubt(self, descriptor: int) -> bool:
+        """Whether a sync of the file or directory would make anything durable that is not yet."""
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            directory = self._directories.get(status.st_ino)
+            return directory is not None and bool(directory.pending)
+        file = self._files[status.st_ino]
+        return not file.synced and status.st_size > 0
 
     def settle(self) -> None:
         """Make everything durable, as time does."""
@@ -183,12 +189,15 @@ class PowerCutFiles(Files):
 
     def _touch(self, descriptor: int) -> None:
         self.moments.append(self.moment())
-        self._files[os.fstat(descriptor).st_ino].synced = False
+        file = self._files[os.fstat(descriptor).st_ino]
+        file.synced, file.current = False, None
 
     def _settle(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
-            directory = self._directories[status.st_ino]
+            directory = self._directories.get(status.st_ino)
+            if directory is None:
+                return  # above the root
             for name, entry in directory.pending:
                 if entry is None:
                     directory.durable.pop(name, None)
@@ -197,8 +206,14 @@ class PowerCutFiles(Files):
             directory.pending.clear()
         else:
             file = self._files[status.st_ino]
-            file.durable = os.pread(file.descriptor, 1 << 24, 0)
+            file.durable = _content(file)
             file.synced = True
+
+
+def _content(file: _File) -> bytes:
+    if file.current is None:
+        file.current = os.pread(file.descriptor, 1 << 24, 0)
+    return file.current
 
 
 def _is_note(path: str) -> bool:

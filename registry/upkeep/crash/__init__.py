@@ -1,0 +1,1 @@
+"""The crash test: registries are killed at every file call, and what they leave is judged."""

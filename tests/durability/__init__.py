@@ -1,0 +1,1 @@
+"""What is promised when processes are killed and power is cut."""
