@@ -71,7 +71,7 @@ def _serve(
                 said = b""
             if HURRY in said:
                 ending.hurry()
-            elif said == RETIRE:
+            elif said and not said.strip(RETIRE):
                 ending.retire()
             else:
                 ending.ask()
