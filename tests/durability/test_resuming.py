@@ -1,0 +1,123 @@
+"""The power fails between PATCH and PUT, and the client goes on: with what is left, or from the beginning."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from registry.app import open_scratch
+from registry.core.registry import Registry, Repository
+from registry.core.uploads import ChunkOutOfOrder
+from registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid
+from registry.model.digests import Digest
+from registry.model.ranges import ByteRange
+from registry.upkeep.crash.acts import OLD
+from registry.upkeep.crash.client import Client, Received
+from storage.files import Files
+from storage.local import LocalDriver
+from tests.durability.cuts import AFTER, cuts_during, different, reopened
+from tests.durability.reader import Tree
+
+PIECES = (b"first" * 20, b"second" * 15_000, b"third")
+DATA = b"".join(PIECES)
+DIGEST = Digest.of(DATA)
+ENDS = [sum(map(len, PIECES[:count])) for count in range(len(PIECES) + 1)]
+EVERY = 10
+
+
+class Patches:
+    """An upload of which only the closing PUT is missing."""
+
+    uuid = ""
+
+    async def __call__(self, client: Client) -> None:
+        repository = client.registry.repository(OLD, "tester")
+        self.uuid = (await repository.begin_upload("sha256")).uuid
+        for piece in PIECES:
+            await repository.append(self.uuid, Received(piece), None)
+
+
+async def asking_first(repository: Repository, uuid: str) -> str:
+    """What containerd, skopeo and others do: ask how far it got, and send the rest."""
+    try:
+        size = await repository.upload_size(uuid)
+    except BlobUploadUnknown:
+        return await from_the_beginning(repository)
+    assert size in ENDS
+    await repository.append(uuid, Received(DATA[size:]), ByteRange(size, len(DATA)) if DATA[size:] else None)
+    await repository.finish_upload(uuid, DIGEST, Received(), None)
+    return f"resumed at {size}"
+
+
+async def closing_at_once(repository: Repository, uuid: str) -> str:
+    """What docker does: it was told that all of it has come."""
+    try:
+        await repository.finish_upload(uuid, DIGEST, Received(), None)
+    except (BlobUploadUnknown, DigestInvalid):
+        with pytest.raises(BlobUnknown):
+            await repository.blob(DIGEST, may_push=True)
+        return await from_the_beginning(repository)
+    return "closed"
+
+
+async def sending_it_all_again(repository: Repository, uuid: str) -> str:
+    """A PUT with all of the body: right for a session without pieces only."""
+    try:
+        await repository.finish_upload(uuid, DIGEST, Received(DATA), ByteRange(0, len(DATA)))
+    except (BlobUploadUnknown, DigestInvalid):
+        return await from_the_beginning(repository)
+    except ChunkOutOfOrder:
+        return await asking_first(repository, uuid)
+    return "sent in the PUT"
+
+
+async def from_the_beginning(repository: Repository) -> str:
+    """A new session."""
+    uuid = (await repository.begin_upload("sha256")).uuid
+    await repository.append(uuid, Received(DATA), None)
+    await repository.finish_upload(uuid, DIGEST, Received(), None)
+    return "begun again"
+
+
+@asynccontextmanager
+async def on_disk(root: Path, tree: Tree) -> AsyncIterator[Registry]:
+    """The real driver on what is left, in a later boot."""
+    for path, data in tree.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+    async with open_scratch(str(root), Files()) as registry:
+        cast(LocalDriver, registry.store.driver)._epoch = AFTER
+        yield registry
+
+
+CLIENTS: dict[Callable[[Repository, str], Awaitable[str]], set[str]] = {
+    asking_first: {"begun again", *(f"resumed at {end}" for end in ENDS)},
+    closing_at_once: {"begun again", "closed"},
+    sending_it_all_again: {"begun again", "sent in the PUT", f"resumed at {ENDS[1]}"},
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
+async def test_what_is_closed_is_whole(
+    tmp_path: Path, client: Callable[[Repository, str], Awaitable[str]]
+) -> None:
+    patches = Patches()
+    cuts, _ = await cuts_during(tmp_path / "root", patches)
+    outcomes = set()
+
+    async def go_on(registry: Registry) -> None:
+        repository = registry.repository(OLD, "tester")
+        outcomes.add(await client(repository, patches.uuid))
+        async with repository.open_blob(DIGEST) as opened:
+            assert b"".join([piece async for piece in opened.chunks()]) == DATA
+
+    for number, (tree, _ledger) in enumerate(different(cuts)):
+        await go_on(reopened(tree))
+        if number % EVERY == 0:
+            async with on_disk(tmp_path / str(number), tree) as registry:
+                await go_on(registry)
+    assert CLIENTS[client] <= outcomes
