@@ -15,8 +15,9 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from registry.server.application import ASGIApp
+from registry.server.conditions import Conditions
 from registry.server.listeners import BACKLOG, Listener
-from registry.server.protocol import Conditions, HTTPProtocol
+from registry.server.protocol import HTTPProtocol
 
 # Whether connections speak through uvicorn's own class instead of ours; a test sets it.
 STOCK = False

@@ -10,12 +10,12 @@ from typing import Any
 
 from registry.logs import event
 from registry.server.application import Application, StartFailed
+from registry.server.conditions import Conditions
 from registry.server.connections import Connections, Exhaustion
 from registry.server.descriptors import most_connections, raise_limit
 from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
 from registry.server.memory import keep_buffers
-from registry.server.protocol import Conditions
 from registry.server.requests import Requests
 from registry.server.settings import ServerSettings
 from registry.server.tls import Certificate

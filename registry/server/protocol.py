@@ -7,8 +7,7 @@ import logging
 import socket
 import urllib.parse
 from collections import deque
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
 from typing import Any, cast
 
 import httptools
@@ -19,39 +18,18 @@ from uvicorn.server import ServerState
 from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, document
 from registry.logs import event
 from registry.server.application import ASGIApp, Scope
+from registry.server.conditions import LEAST_READ_BYTES, Conditions
 from registry.server.confirmed import confirmed_bytes
-from registry.server.connections import Connections
 from registry.server.deadline import Deadline
 from registry.server.exchange import LINGER_BYTES, Exchange
-from registry.server.settings import TimeoutSettings
 from registry.server.status import status_line
-from storage.sharing import Share
 
 logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 256 << 10
 LINGER_SECONDS = 2.0
-_READ_BYTES = 256 << 10
-_RECEIVED_BYTES = 32 << 20
-_LEAST_READ_BYTES = 16 << 10
-_MOST_QUEUED_BYTES = 1 << 20
 _PIPELINED = 32
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What the connections of one listener have in common.
-
-    They all read into the one `buffer`: it is empty again before the loop turns to the next.
-    """
-
-    timeouts: TimeoutSettings
-    connections: Connections
-    share: Share = field(
-        default_factory=lambda: Share(_RECEIVED_BYTES, least=_LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
-    )
-    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
-    fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))
+_PROGRESS_BYTES = 1 << 10
 
 
 class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
@@ -69,6 +47,8 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._waiting: deque[Exchange] = deque()  # begun behind others
         self._in_head = True
         self._head_bytes = 0
+        self._framing_bytes = 0  # since there was a piece of a body
+        self._body_bytes = 0  # since the deadline was last moved
         self._passed = 0  # ends of heads and of bodies
         self._refusal: RegistryError | None = None
         self._deaf = False  # what still arrives is dropped
@@ -109,7 +89,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's)
         """Where to read to."""
-        return self._conditions.buffer[: max(self._conditions.share.bytes, _LEAST_READ_BYTES)]
+        return self._conditions.buffer[: max(self._conditions.share.bytes, LEAST_READ_BYTES)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes were read."""
@@ -117,6 +97,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._drop(nbytes)
             return
         was_in_head, passed = self._in_head, self._passed
+        self._framing_bytes += nbytes
         try:
             self.parser.feed_data(self._conditions.buffer[:nbytes])
         except httptools.HttpParserUpgrade:
@@ -124,17 +105,26 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._deaf = True
         except httptools.HttpParserError:
             self._refusal = self._refusal or RequestInvalid()
+        if self._refusal is None and not self._in_head and self._framing_bytes > HEAD_BYTES:
+            # The parser keeps the whole of a trailer, however long, and has no end of them.
+            self._refusal = HeadTooLarge(f"between two pieces of the body stand more than {HEAD_BYTES} bytes")
         if self._refusal is not None:
             self._refuse(self._refusal)
-        elif self._in_head and self._exchange_is_over():
+        elif self._in_head:
             # Behind the end of another request in the same buffer, hardly anything has come yet.
             self._head_bytes = self._head_bytes + nbytes if passed == self._passed else 1
             if self._head_bytes >= HEAD_BYTES:
                 self._refuse(HeadTooLarge(f"the request's head is larger than {HEAD_BYTES} bytes"))
+            elif not self._exchange_is_over():
+                self._expect()
             elif not was_in_head or passed != self._passed:
                 self._deadline.set(self._timeouts.head_seconds)
         elif not self._exchange_is_over():
-            self._expect()
+            # A few bytes now and then are no progress.
+            self._body_bytes += nbytes
+            if passed != self._passed or self.flow.read_paused or self._body_bytes >= _PROGRESS_BYTES:
+                self._body_bytes = 0
+                self._expect()
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -157,9 +147,15 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._in_head = True
         self._head_bytes = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; or a trailer, which must not come to stand among the headers of a request under way."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """A whole head."""
         self._in_head = False
+        self._framing_bytes = 0
         self._passed += 1
         if self._hears_no_more():
             return
@@ -203,6 +199,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, uncopied as the parser cut it off."""
+        self._framing_bytes = 0
         if self._hears_no_more() or self._exchange is None:
             return
         if self._lingering:
@@ -213,6 +210,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._passed += 1
+        self._framing_bytes = 0
         if self._hears_no_more() or self._exchange is None:
             return
         self._exchange.end_body()

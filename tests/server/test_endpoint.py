@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from registry.server.application import Receive, Scope, Send
+from registry.server.conditions import Conditions
 from registry.server.connections import Connections
 from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
-from registry.server.protocol import Conditions
 from registry.server.settings import TimeoutSettings
 from tests.server.conftest import Start, ask
 

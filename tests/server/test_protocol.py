@@ -236,19 +236,38 @@ def test_an_idle_connection_is_closed_without_a_word(start: Start) -> None:
         assert rest(client) == b""
 
 
-def test_a_body_that_stalls_ends_the_connection_and_one_that_trickles_does_not(start: Start) -> None:
-    server = timed(start, body_seconds=0.4)
-    with connected(server) as stalling, connected(server) as trickling:
-        for client in (stalling, trickling):
-            client.sendall(b"PUT /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n")
+def test_a_body_that_stalls_or_trickles_ends_the_connection_and_a_slow_one_does_not(start: Start) -> None:
+    server = timed(start, body_seconds=0.8)
+    with connected(server) as stalling, connected(server) as trickling, connected(server) as slow:
+        for client in (stalling, trickling, slow):
+            client.sendall(b"PUT /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 20480\r\n\r\n")
         stalling.sendall(b"a" * 7)
-        for _ in range(40):
-            assert not select.select([trickling], [], [], 0.02)[0]
-            trickling.sendall(b"b")
-        assert one(trickling)[2] == b"40"
-        assert rest(stalling) == b""
+        for _ in range(80):
+            assert not select.select([slow], [], [], 0.02)[0]
+            slow.sendall(b"b" * 256)
+            with contextlib.suppress(ConnectionError):
+                trickling.sendall(b"c")
+        assert one(slow)[2] == b"20480"
+        assert rest(stalling) == b"" == rest(trickling)
     server.wait_for("left after 7")
-    assert [line["event"] for line in server.log].count("connection.cut") == 1
+    assert [line["event"] for line in server.log].count("connection.cut") == 2
+
+
+@pytest.mark.parametrize("size", [HEAD_BYTES // 2, HEAD_BYTES * 2])
+def test_a_head_that_is_sent_ahead_has_no_more_room_than_others(start: Start, size: int) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(GET.replace(b"/ ", b"/slow "))
+        server.wait_for("slow began")
+        client.sendall(GET[:-2] + b"X: " + b"y" * size)
+        assert not select.select([client], [], [], 0.3)[0]
+        (server.directory / "go").touch()
+        assert one(client)[0] == 200
+        if size > HEAD_BYTES:
+            assert one(client)[0] == 431
+        else:
+            client.sendall(b"\r\n\r\n")
+            assert one(client)[0] == 200
 
 
 @pytest.mark.parametrize("path", [b"/file", b"/bytes"])
@@ -300,6 +319,30 @@ def test_a_head_that_is_too_large_is_answered_431(start: Start) -> None:
         assert (status, headers["content-type"]) == (431, "application/json")
         assert "262144 bytes" in json.loads(body)["errors"][0]["message"]
         assert rest(client) == b""
+
+
+@pytest.mark.parametrize(
+    "trailers", [b"X: " + b"y" * HEAD_BYTES * 2, b"X: y\r\n" * HEAD_BYTES, b"1;" + b"x" * HEAD_BYTES * 2]
+)
+def test_trailers_have_no_more_room_than_headers(start: Start, trailers: bytes) -> None:
+    server = start()
+    with connected(server) as client:
+        last = b"" if trailers.startswith(b"1;") else b"0\r\n"
+        with contextlib.suppress(ConnectionError):
+            client.sendall(
+                b"PUT /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+                + last
+                + trailers
+            )
+        assert one(client)[0] == 431
+
+
+def test_a_trailer_is_no_header(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /late HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        client.sendall(b"0\r\nX-Late: yes\r\n\r\n")
+        assert one(client)[2] == b"host transfer-encoding"
 
 
 def test_so_many_headers_are_too_large_a_head_too(start: Start) -> None:

@@ -55,6 +55,12 @@ class Toy:
                     length, more = length + len(message["body"]), message["more_body"]
                 await answer(send, 200, str(length))
                 return
+            elif path == "/late":
+                # The headers as they stand when the body has ended.
+                while (await receive())["more_body"]:
+                    pass
+                await answer(send, 200, " ".join(name.decode() for name, _ in scope["headers"]))
+                return
             elif path == "/extensions":
                 await answer(send, 200, " ".join(scope.get("extensions", {})))
                 return

@@ -1,0 +1,31 @@
+"""What the connections of one listener share: times, their number, and the memory that they read into."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from registry.server.connections import Connections
+from registry.server.settings import TimeoutSettings
+from storage.sharing import Share
+
+LEAST_READ_BYTES = 16 << 10
+_READ_BYTES = 256 << 10
+_RECEIVED_BYTES = 32 << 20
+_MOST_QUEUED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Given to every connection of a listener.
+
+    They all read into the one `buffer`: it is empty again before the loop turns to the next.
+    """
+
+    timeouts: TimeoutSettings
+    connections: Connections
+    share: Share = field(
+        default_factory=lambda: Share(_RECEIVED_BYTES, least=LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
+    )
+    buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
+    fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))
