@@ -203,6 +203,82 @@ async def test_what_lies_there_already_is_made_durable_before_it_is_a_success(di
         assert found["a/b/key"] == NEW
 
 
+class DroppingFiles(PowerCutFiles):
+    """Syncs, but for the one of the number `dropped`, which does nothing."""
+
+    dropped: int | None = None
+    count = 0
+    idle: set[int]
+
+    def begin(self, dropped: int | None) -> None:
+        """Count from here on."""
+        self.dropped, self.count, self.idle = dropped, 0, set()
+
+    def sync(self, descriptor: int) -> None:
+        number, self.count = self.count, self.count + 1
+        if not self.in_doubt(descriptor):
+            self.idle.add(number)
+        if number != self.dropped:
+            super().sync(descriptor)
+
+
+async def put_there(driver: LocalDriver) -> None:
+    """What somebody has just put, and has not made durable yet."""
+    await driver.put("a/b/key", NEW, durable=False)
+    await driver.put("a/gone/key", OLD)
+    await driver.put("source/whole", NEW, durable=False)
+    await driver.put("source/1", NEW[:4], durable=False)
+    await driver.put("source/2", NEW[4:], durable=False)
+
+
+async def nothing(driver: LocalDriver) -> None:
+    """Only what the work needs."""
+    await lay_sources(driver, durable=False)
+    await driver.put("a/gone/key", OLD)
+
+
+WORKS: dict[str, Work] = WRITES | {"delete": lambda driver: driver.delete(["a/gone/key"])}
+# Bytes are synced before it can be known that the same lie there already; then they are thrown away.
+IN_VAIN = {"put-if-absent", "write-if-absent", "copy"}
+
+
+async def after_a_cut(
+    path: Path, before: Work, name: str, dropped: int | None
+) -> tuple[set[bytes | None], set[int]]:
+    """What may lie there when the work was acknowledged, and which syncs had something to do."""
+    (path / "root").mkdir(parents=True)
+    files = DroppingFiles(path / "root")
+    driver = LocalDriver(path / "root", files=files)
+    await before(driver)
+    files.begin(dropped)
+    await WORKS[name](driver)
+    found: set[bytes | None] = set()
+    moment = files.moment()
+    for number, outcome in enumerate(moment.outcomes()):
+        moment.restore(path / str(number), outcome)
+        key = path / str(number) / ("a/gone/key" if name == "delete" else "a/b/key")
+        found.add(key.read_bytes() if key.exists() else None)
+    await driver.aclose()
+    files.close_all()
+    return found, set(range(files.count)) - files.idle
+
+
+@pytest.mark.parametrize("before", [nothing, put_there])
+@pytest.mark.parametrize("name", WORKS)
+async def test_without_any_one_sync_what_was_acknowledged_is_lost(
+    tmp_path: Path, name: str, before: Work
+) -> None:
+    promised = {None if name == "delete" else NEW}
+    found, needed = await after_a_cut(tmp_path / "all", before, name, None)
+    assert found == promised
+    if before is put_there and name in IN_VAIN:
+        needed.remove(0)
+    assert needed
+    for dropped in needed:
+        found, _ = await after_a_cut(tmp_path / str(dropped), before, name, dropped)
+        assert found > promised or found.isdisjoint(promised), f"without sync {dropped}"
+
+
 async def test_a_refused_put_changes_nothing(disk: Disk) -> None:
     await disk.before(lambda driver: driver.put("a/b/key", OLD))
 
