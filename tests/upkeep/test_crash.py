@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +23,9 @@ from registry.upkeep.operations import operations
 from registry.work.operations import Context, Progress, Result, Status
 from storage.files import Files
 from storage.trial import Trial, mounted, try_out_durability
+from tests.api.server import environment, moorage
 from tests.durability.reader import tree_of
+from tests.e2e.processes import run
 
 ACT = "delete a tag"
 WELL = Trial("ext4", 0.001, [])
@@ -165,3 +170,44 @@ def test_what_is_mounted_where_is_known(tmp_path: Path, monkeypatch: pytest.Monk
     assert mounted(Path("/with blank/x"))[0] == "btrfs"
     (tmp_path / "mounts").write_text(lines[0] + "\n" + lines[1])
     assert mounted(Path("/data")) == ("xfs", frozenset({"rw", "nobarrier"}))
+
+
+def test_what_cannot_be_tested_is_refused(tmp_path: Path) -> None:
+    absent = moorage("storage", "check", "--crash", "--root", str(tmp_path / "absent"), code=1)
+    assert f"there is no directory {tmp_path}/absent" in absent.err
+    both = moorage("storage", "check", "--crash", "--hash-blobs", "--root", str(tmp_path), code=3)
+    assert "looks at no content" in both.err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_in_memory_is_told_to_be_one() -> None:
+    memory = next((Path(path) for path in ("/dev/shm", "/run") if mounted(Path(path))[0] == "tmpfs"), None)
+    assert memory is not None, "this machine has no file system in memory"
+    with tempfile.TemporaryDirectory(dir=memory) as root:
+        ended = moorage("storage", "check", "--crash", "--json", "--root", root, code=4)
+        value = json.loads(ended.out)
+        assert value["file_system"] == "tmpfs"
+        assert value["problems"][0]["problem"] == "tmpfs lies in memory: a power cut takes everything"
+        assert os.listdir(root) == []
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_the_file_system_of_this_machine_is_tested(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "registry.cli",
+        "storage",
+        "check",
+        "--crash",
+        "--json",
+        "--root",
+        tmp_path,
+    ]
+    ended = run(command, environ=environment(), code=None, deadline_seconds=3600)
+    value = json.loads(ended.out)
+    assert (ended.code, value["problems"]) == (0, []) or value["file_system"] == "tmpfs"
+    assert value["kills"] > 300 or value["file_system"] == "tmpfs"
+    assert len(ended.err.splitlines()) >= value["kills"]
+    assert os.listdir(tmp_path) == []
