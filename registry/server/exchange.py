@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 LINGER_BYTES = 1 << 20
 # A body up to this size goes out in one write with its head, and is copied for that.
 _JOINED_BYTES = 64 << 10
+# What a piece takes in memory besides its bytes, of which there may be two.
+_PIECE_BYTES = 64
 _WITHOUT_BODY = frozenset({204, 304})
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -90,7 +92,7 @@ class Exchange:
             self._sharing = True
             self._share.__enter__()
         self._pieces.append(piece)
-        self.queued_bytes += len(piece)
+        self.queued_bytes += len(piece) + _PIECE_BYTES
         self.received_bytes += len(piece)
         self._wake()
         return self.queued_bytes >= self._share.bytes
