@@ -34,6 +34,8 @@ _DELETES_INLINE = 16
 _THREADS = 32
 # A listing begins on the event loop; what takes longer goes on in a thread.
 _LISTED_INLINE_SECONDS = 0.001
+# More of a hundred than of reads: a write is many calls, any of which a busy machine may interrupt.
+_SLOW_WRITES = 10
 
 
 class LocalDriver(Driver):
@@ -67,7 +69,7 @@ class LocalDriver(Driver):
         self._pace = Pace(clock)
         self._gathering = Share(_GATHERED_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
-        self._writing_pace = Pace(clock)
+        self._writing_pace = Pace(clock, _SLOW_WRITES)
         self._now = now
         self._allow_case_folding = allow_case_folding
         self._epoch = _boot_id()
