@@ -35,13 +35,17 @@ class Directories:
 
     def make(self, path: str) -> None:
         """Make the directory `path` and what is missing above it."""
-        missing = []
-        while path != self._root and not self._exists(path):
-            missing.append(path)
-            path = path.rpartition("/")[0]
-        for directory in reversed(missing):
+        try:
+            self._files.make_marked_directory(path)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            above = path.rpartition("/")[0]
+            if not above.startswith(self._root) or above == self._root:
+                raise  # The root is never made again.
+            self.make(above)
             with suppress(FileExistsError):
-                self._files.make_marked_directory(directory)
+                self._files.make_marked_directory(path)
 
     def within(self, path: str, action: Callable[[], T]) -> T:
         """Do what needs the directory `path`, which is made if `action` raises FileNotFoundError."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import stat
 from collections.abc import Sequence
 
 from storage.directories import Directories
 from storage.errors import NotFound, Unavailable
 from storage.files import Files
-from storage.oserrors import read_error, writing
+from storage.oserrors import Writing, read_error
 from storage.syncs import Work
 from storage.unfinished import Unfinished
-
-# Another file system behind a mount or a link, too many names already, another owner's file.
-_NO_SECOND_NAME = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 KeyAndPath = tuple[str, str]
 
@@ -39,34 +35,36 @@ class Joining:
             except NotFound:
                 if self._size(self._key, self._path) != size:
                     raise
-                with writing(self._key):
+                with Writing(self._key):
                     yield from self._target.accept()
             else:
                 if self._target.size_bytes != size:
                     raise Unavailable(
-                        self._key, f"the sources changed while they were joined, not {size} bytes"
+                        self._key, f"the sources have {self._target.size_bytes} bytes, not {size}"
                     )
                 yield from self._target.publish(if_absent=False)
         finally:
             self._target.discard()
         for key, path in sources:
             if path != self._path:
-                with writing(key):
+                with Writing(key):
                     self._directories.remove(path)
                 yield ()
 
     def copy(self, source: KeyAndPath) -> Work:
         """Give the bytes of the source a second name, or copy them where they cannot have one."""
         try:
-            self._size(*source)
-            yield from self._take(source)
-            with writing(self._key):
+            self._target.adopt(*source)
+            with Writing(self._key):
                 if not (yield from self._target.appear()):
                     yield from self._target.accept()
         finally:
             self._target.discard()
 
     def _gather(self, sources: Sequence[KeyAndPath], size: int) -> Work:
+        if len(sources) == 1:
+            self._target.adopt(*sources[0])
+            return
         total = 0
         for count, source in enumerate(sources, start=1):
             total += self._size(*source)
@@ -74,23 +72,8 @@ class Joining:
                 yield ()
         if total != size:
             raise Unavailable(self._key, f"the sources have {total} bytes, not {size}")
-        if len(sources) == 1:
-            yield from self._take(sources[0])
-        else:
-            for source in sources:
-                yield from self._append(source)
-
-    def _take(self, source: KeyAndPath) -> Work:
-        with writing(self._key):
-            try:
-                self._target.adopt(source[1])
-                return
-            except FileNotFoundError:
-                raise NotFound(source[0]) from None
-            except OSError as error:
-                if error.errno not in _NO_SECOND_NAME:
-                    raise
-        yield from self._append(source)
+        for source in sources:
+            yield from self._append(source)
 
     def _append(self, source: KeyAndPath) -> Work:
         key, path = source

@@ -12,8 +12,10 @@ TEMPORARY_PREFIX = ".tmp-"
 NOTES_PREFIX = f"{TEMPORARY_PREFIX}notes-"
 """Begins the names, in the root alone, under which drivers note where unfinished objects lie."""
 
-_SEGMENT = rf"(?!\.{{1,2}}(?:/|\Z))(?!{re.escape(TEMPORARY_PREFIX)})[A-Za-z0-9._-]+"
-_match_key = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*").fullmatch
+# Looks ahead only where a segment begins with a dot, and never back: keys are checked many times a request.
+_DOTTED = rf"(?!\.{{1,2}}(?:/|\Z))(?!{re.escape(TEMPORARY_PREFIX)})\."
+_SEGMENT = rf"(?:[A-Za-z0-9_-]|{_DOTTED})[A-Za-z0-9._-]*+"
+_match_key = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*+").fullmatch
 _match_segment = re.compile(_SEGMENT).fullmatch
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
 from contextlib import aclosing
+from uuid import uuid4
 
 from storage.contract import Check, Driver, ObjectInfo
 from storage.directories import Directories
@@ -15,7 +17,7 @@ from storage.joining import Joining, KeyAndPath
 from storage.keys import validate, validate_prefix
 from storage.listing import Listing
 from storage.notes import Notes
-from storage.oserrors import read_error, write_error, writing
+from storage.oserrors import Writing, read_error, write_error
 from storage.reading import INLINE_BYTES, PIECE_BYTES, OpenFile, Pace, Reader
 from storage.sharing import Share
 from storage.suitability import make_root, try_out
@@ -63,6 +65,7 @@ class LocalDriver(Driver):
         self._files = Files() if files is None else files
         self._directories = Directories(self._root, self._files)
         self._notes = Notes(self._root, self._files, self._directories)
+        self._own, self._names = str(uuid4()), itertools.count()
         self._threads = Threads(threads)
         self._syncs = Syncs(self._sync)
         self._reader = Reader(self._files)
@@ -230,7 +233,8 @@ class LocalDriver(Driver):
         return self._start_of_path + key
 
     def _unfinished(self, key: str, durable: bool) -> Unfinished:
-        return Unfinished(key, self._path(key), durable, self._files, self._directories, self._notes)
+        name = f"{self._own}-{next(self._names)}"
+        return Unfinished(key, self._path(key), name, durable, self._files, self._directories, self._notes)
 
     def _start(self) -> None:
         make_root(self._root, self._files)
@@ -264,12 +268,12 @@ class LocalDriver(Driver):
     def _remove(self, paths: Sequence[KeyAndPath], durable: bool) -> Work:
         changed = set()
         for count, (key, path) in enumerate(paths, start=1):
-            with writing(key):
+            with Writing(key):
                 changed.add(self._directories.remove(path))
             if count % _DELETES_A_STEP == 0:
                 yield ()
         if durable:
-            with writing(paths[0][0] if paths else ""):
+            with Writing(paths[0][0] if paths else ""):
                 yield [directory for directory in changed if directory is not None]
 
     def _sync(self, one: int | str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from storage.contract import Check, Driver, ObjectInfo, OpenObject
 from storage.errors import NotFound, StorageError
@@ -101,18 +102,29 @@ class TimedDriver(Driver):
         with self._timed("delete"):
             await self._driver.delete(keys, durable=durable)
 
-    @contextmanager
-    def _timed(self, operation: str) -> Iterator[None]:
-        began = self._clock()
-        outcome = "ok"
-        try:
-            yield
-        except StorageError as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            self._observe(operation, outcome, self._clock() - began)
+    def _timed(self, operation: str) -> _Timed:
+        return _Timed(operation, self._observe, self._clock)
 
     def _failed(self, operation: str, error: StorageError) -> None:
         if not isinstance(error, NotFound):
             self._observe(operation, type(error).__name__, 0.0)
+
+
+class _Timed:
+    """One call on its way."""
+
+    __slots__ = ("_began", "_clock", "_observe", "_operation")
+
+    def __init__(self, operation: str, observe: Observe, clock: Callable[[], float]) -> None:
+        self._operation = operation
+        self._observe = observe
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._began = self._clock()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = type(error).__name__ if isinstance(error, StorageError) else "ok"
+        self._observe(self._operation, outcome, self._clock() - self._began)

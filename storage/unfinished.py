@@ -7,17 +7,18 @@ import os
 import stat
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from uuid import uuid4
 
 from storage.contract import Check
 from storage.directories import Directories
-from storage.errors import AlreadyExists
+from storage.errors import AlreadyExists, NotFound
 from storage.files import Files
 from storage.keys import TEMPORARY_PREFIX
 from storage.notes import Notes
-from storage.oserrors import writing
+from storage.oserrors import Writing, read_error
 from storage.syncs import Wanted, Work
 
+# Another file system behind a mount or a link, too many names already, another owner's file.
+_NO_SECOND_NAME = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 _COPIED_A_TURN = 8 << 20
 _COMPARED_A_TURN = 4 << 20
 
@@ -27,15 +28,22 @@ class Abandoned(Exception):
 
 
 class Unfinished:
-    """One new object for the key that lies at `path`; its methods block, and run one by one in threads.
+    """One new object for the key that lies at `path`; its methods block, and run one by one.
 
-    The temporary name lies in the directory of the object itself, since another disk may be mounted or
-    linked anywhere in the tree, and names can be exchanged within one file system only. What is generated
-    comes in turns of bounded length.
+    Its temporary name, which ends in a `name` that nothing else has, lies in the directory of the object
+    itself, since another disk may be mounted or linked anywhere in the tree, and names can be exchanged
+    within one file system only. What is generated comes in turns of bounded length.
     """
 
     def __init__(
-        self, key: str, path: str, durable: bool, files: Files, directories: Directories, notes: Notes
+        self,
+        key: str,
+        path: str,
+        name: str,
+        durable: bool,
+        files: Files,
+        directories: Directories,
+        notes: Notes,
     ) -> None:
         self._key = key
         self._path = path
@@ -45,10 +53,10 @@ class Unfinished:
         self._notes = notes
         self._note = -1
         self._directory = path.rpartition("/")[0]
-        self._temporary = f"{self._directory}/{TEMPORARY_PREFIX}{uuid4()}"
+        self._temporary = f"{self._directory}/{TEMPORARY_PREFIX}{name}"
         self._entered = False  # whether the directory may have been made for this
         self._named = False  # whether the temporary name may be there
-        self._adopted = False
+        self._origin: tuple[str, str] | None = None  # key and path of the file that this is to be a name of
         self._descriptor = -1
         self._abandoned = False
         self.size_bytes = 0
@@ -62,7 +70,7 @@ class Unfinished:
         if check is not None:
             for piece in pieces:
                 check.update(piece)
-        with writing(self._key):
+        with Writing(self._key):
             self._create()
             self._files.write(self._descriptor, pieces)
         self.size_bytes += sum(map(len, pieces))
@@ -71,7 +79,7 @@ class Unfinished:
         """Append all of a file; FileNotFoundError if it is gone."""
         source = self._files.open(path)
         try:
-            with writing(self._key):
+            with Writing(self._key):
                 self._create()
                 offset = 0
                 while copied := self._files.append(self._descriptor, source, offset, _COPIED_A_TURN):
@@ -81,16 +89,21 @@ class Unfinished:
         finally:
             self._files.close(source)
 
-    def adopt(self, path: str) -> None:
-        """Be a second name of a file instead of new bytes; OSError where it cannot have one."""
-        self._enter()
-        self._directories.within(self._directory, lambda: self._link_from(path))
-        self._descriptor = self._files.open(self._temporary)
-        self.size_bytes = self._files.status_of(self._descriptor).st_size
+    def adopt(self, key: str, path: str) -> None:
+        """Be a second name of a file, or a copy where it cannot have one. Raises NotFound for `key`."""
+        self._origin = key, path
+        try:
+            self._descriptor = self._files.open(path)
+            status = self._files.status_of(self._descriptor)
+        except OSError as error:
+            raise read_error(error, key) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise NotFound(key)
+        self.size_bytes = status.st_size
 
     def publish(self, if_absent: bool) -> Work:
         """Appear under the key; with `if_absent`, equal bytes there are as good, others AlreadyExists."""
-        with writing(self._key):
+        with Writing(self._key):
             if not if_absent:
                 yield from self.replace()
                 return
@@ -105,28 +118,27 @@ class Unfinished:
     def replace(self) -> Work:
         """Appear under the key, over what lies there."""
         yield from self._make_ready()
-        try:
-            self._files.rename(self._temporary, self._path)
-        except IsADirectoryError:
-            if not self._directories.clear(self._path):
-                raise
-            self._files.rename(self._temporary, self._path)
-        # Renaming does nothing where both names belong to one file, as they may after `adopt`.
-        self._named = self._adopted
+        if self._origin is None or not (yield from self._link()):
+            # Renaming does nothing where both names belong to one file, as they may then.
+            adopted = self._origin is not None
+            if adopted:
+                self._enter()
+                self._link_origin(self._temporary)
+                self._named = True
+            try:
+                self._files.rename(self._temporary, self._path)
+            except IsADirectoryError:
+                if not self._directories.clear(self._path):
+                    raise
+                self._files.rename(self._temporary, self._path)
+            self._named = adopted
         yield from self._appeared()
 
     def appear(self) -> Generator[Wanted, None, bool]:
         """Appear under the key if nothing lies there; whether it did."""
         yield from self._make_ready()
-        try:
-            self._files.link(self._temporary, self._path)
-        except FileExistsError:
-            if not self._cleared_the_way():
-                return False
-            try:
-                self._files.link(self._temporary, self._path)
-            except FileExistsError:
-                return False
+        if not (yield from self._link()) and not (self._cleared_the_way() and (yield from self._link())):
+            return False
         yield from self._appeared()
         return True
 
@@ -141,7 +153,7 @@ class Unfinished:
 
     def discard(self) -> None:
         """Leave nothing of an object that did not appear, nor of the directories made for it."""
-        with writing(self._key):
+        with Writing(self._key):
             self._drop_name()
             if self._entered:
                 self._directories.prune(self._directory)
@@ -175,15 +187,59 @@ class Unfinished:
     def _create(self) -> None:
         if self._descriptor < 0:
             self._enter()
-            self._descriptor = self._directories.within(
-                self._directory, lambda: self._files.create(self._temporary)
-            )
+            try:
+                self._descriptor = self._files.create(self._temporary)
+            except FileNotFoundError:
+                self._descriptor = self._directories.within(
+                    self._directory, lambda: self._files.create(self._temporary)
+                )
             self._named = True
 
-    def _link_from(self, path: str) -> None:
-        self._files.status(self._directory)
-        self._files.link(path, self._temporary)
-        self._named = self._adopted = True
+    def _link(self) -> Generator[Wanted, None, bool]:
+        """Give the object its name, if nothing has that; whether it has it."""
+        try:
+            if self._origin is None:
+                self._files.link(self._temporary, self._path)
+                return True
+            self._entered = True
+            self._link_origin(self._path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if self._origin is None or error.errno not in _NO_SECOND_NAME:
+                raise
+            yield from self._copy_origin(*self._origin)
+            return (yield from self._link())
+        return True
+
+    def _link_origin(self, target: str) -> None:
+        assert self._origin is not None
+        key, path = self._origin
+
+        def link() -> None:
+            if self._abandoned:
+                raise Abandoned
+            try:
+                self._files.link(path, target)
+            except FileNotFoundError:
+                try:
+                    self._files.status(path)
+                except FileNotFoundError:
+                    raise NotFound(key) from None
+                raise
+
+        self._directories.within(self._directory, link)
+
+    def _copy_origin(self, key: str, path: str) -> Work:
+        self._origin = None
+        descriptor, self._descriptor = self._descriptor, -1
+        self._files.close(descriptor)
+        self.size_bytes = 0
+        try:
+            yield from self.append_file(path)
+        except OSError as error:
+            raise read_error(error, key) from error
+        yield from self._make_ready()
 
     def _make_ready(self) -> Work:
         self._create()

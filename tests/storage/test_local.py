@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from storage.local import LocalDriver
 from storage.reading import INLINE_BYTES
 from tests.storage.conformance import DriverConformance
 from tests.storage.probing import pieces
-from tests.storage.watched import Call, WatchedFiles, slow_down
+from tests.storage.watched import WatchedFiles, slow_down
 
 
 class DirectoryProbe:
@@ -95,27 +94,6 @@ async def test_on_a_slow_disk_and_with_much_the_whole_work_leaves_the_loop(tmp_p
     await driver.write("e", pieces(b"x"))
     await driver.delete(["a", "b"])
     assert threading.get_ident() not in {call.thread for call in files.calls}
-    await driver.aclose()
-
-
-async def test_writers_at_once_sync_a_directory_once(tmp_path: Path) -> None:
-    held, reached = threading.Event(), threading.Event()
-    files = WatchedFiles()
-    driver = LocalDriver(tmp_path, files=files)
-    await driver.put("a/first", b"x")
-    files.calls.clear()
-
-    def hold(call: Call) -> None:
-        if call.name == "sync" and not reached.is_set():
-            reached.set()
-            assert held.wait(60)
-
-    files.before = hold
-    puts = [asyncio.ensure_future(driver.put(f"a/{number}", b"x")) for number in range(10)]
-    assert await asyncio.to_thread(reached.wait, 60)
-    held.set()
-    await asyncio.gather(*puts)
-    assert files.names().count("sync_directory") < 5
     await driver.aclose()
 
 

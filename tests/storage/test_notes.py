@@ -22,7 +22,7 @@ from tests.storage.probing import MIB, pieces
 from tests.storage.watched import WatchedFiles, failing
 
 DAY = 24 * 3600
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-[0-9]+)?")
 
 CHILD = """
     import asyncio, sys

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from storage.errors import Forbidden, InvalidKey, NotFound, OutOfSpace, StorageError, TooLarge, Unavailable
-from storage.oserrors import read_error, write_error, writing
+from storage.oserrors import Writing, read_error, write_error
 
 BOTH: list[tuple[int, type[StorageError]]] = [
     (errno.ENOSPC, OutOfSpace),
@@ -47,6 +47,6 @@ def test_a_missing_file_is_not_found_by_a_read_and_a_failure_of_a_write() -> Non
 
 def test_inside_writing_the_cause_is_kept() -> None:
     cause = OSError(errno.ENOSPC, "full")
-    with pytest.raises(OutOfSpace) as caught, writing("a"):
+    with pytest.raises(OutOfSpace) as caught, Writing("a"):
         raise cause
     assert caught.value.__cause__ is cause
