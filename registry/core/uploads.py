@@ -211,7 +211,9 @@ class Uploads:
                 detail={"digest": str(digest), "content": str(found)},
             )
         commit = Commit(digest, chunks[-1].end if chunks else 0, self._store.driver.epoch)
-        await self._sessions.put_commit(session, commit)
+        if len(chunks) > 1:
+            # Of a single chunk its own record says as much.
+            await self._sessions.put_commit(session, commit)
         await self._commit(session, commit, [chunk.key for chunk in chunks])
 
     async def _digest(self, chunks: list[Chunk], algorithm: str) -> Digest | None:

@@ -16,7 +16,7 @@
       manifests/<name>/_/<alg>/<hex>                            what Distribution would refuse, whole
       referrers/<name>/_/<alg>/<hex>/<alg>-<hex>                subject, referrer: its descriptor
       history/<name>/_/<tag>/<20-digit ns>-<uuid>               what a tag was set to
-      uploads/<uuid>/{session,renewed,commit,data/<random>,chunks/<20-digit offset>}
+      uploads/<uuid>/{session,renewed,commit,data-<uuid>,chunk-<20-digit offset>}
       intents/<uuid>                                            what a writer is about to need
       trash/data/<alg>/<hex>/<run>, trash/links/<name>/_/<kind>/…/<run>, trash/{open,runs}/<run>
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
@@ -45,6 +45,9 @@ CATALOG = f"{OURS}/catalog"
 WHOLE_MANIFESTS = f"{OURS}/manifests"
 UPLOADS = f"{OURS}/uploads"
 INTENTS = f"{OURS}/intents"
+# What the names in a session begin with; a directory more would cost each small push four calls.
+CHUNK = "chunk-"
+DATA = "data-"
 TRASH_OPEN = f"{OURS}/trash/open"
 TRASH_RUNS = f"{OURS}/trash/runs"
 
@@ -175,7 +178,12 @@ def upload(uuid: str) -> str:
 
 def upload_chunk(uuid: str, offset: int) -> str:
     """The record that commits the chunk at `offset`."""
-    return f"{UPLOADS}/{uuid}/chunks/{offset:020d}"
+    return f"{UPLOADS}/{uuid}/{CHUNK}{offset:020d}"
+
+
+def upload_data(uuid: str, random: str) -> str:
+    """The bytes of one chunk."""
+    return f"{UPLOADS}/{uuid}/{DATA}{random}"
 
 
 def intent(uuid: str) -> str:

@@ -1,6 +1,6 @@
 """Upload sessions as they lie in the store: chunks, and the records that commit them.
 
-A chunk's bytes lie under a random key; the record `chunks/<offset>` put with `if_absent` commits it, so that
+A chunk's bytes lie under a random key; the record `chunk-<offset>` put with `if_absent` commits it, so that
 of two writers at one offset exactly one wins and the other's bytes were never there. Nothing of a session
 needs to survive a power cut, so a record of an earlier epoch is believed only after its chunk was hashed.
 """
@@ -94,7 +94,7 @@ class Sessions:
 
     async def write(self, session: Session, chunks: AsyncIterable[bytes], check: Check) -> tuple[str, int]:
         """Store the bytes of a chunk that no record names yet; its key and size in bytes."""
-        key = f"{layout.upload(session.uuid)}/data/{self._effects.unique()}"
+        key = layout.upload_data(session.uuid, self._effects.unique())
         return key, await self._driver.write(key, chunks, check=check, durable=False)
 
     async def commit_chunk(self, session: Session, chunk: Chunk) -> bool:
@@ -117,7 +117,7 @@ class Sessions:
         A chunk is committed only behind a verified one, so a last record of this epoch means that all are
         sound; otherwise the caller reads `chunks`.
         """
-        names = await self._driver.children(f"{layout.upload(session.uuid)}/chunks")
+        names = await self._records(session)
         if not names:
             return 0, None
         return len(names), await self._chunk(session, names[-1])
@@ -127,7 +127,7 @@ class Sessions:
 
         A record whose chunk fails, and all behind it, are removed before this returns.
         """
-        names = await self._driver.children(f"{layout.upload(session.uuid)}/chunks")
+        names = await self._records(session)
         read = await self._effects.together(self._chunk(session, name) for name in names)
         sound: list[Chunk] = []
         for chunk in read:
@@ -138,7 +138,7 @@ class Sessions:
             if not self.is_current(chunk):
                 chunk = await self._renew(session, chunk)
             sound.append(chunk)
-        broken = [f"{layout.upload(session.uuid)}/chunks/{name}" for name in names[len(sound) :]]
+        broken = [f"{layout.upload(session.uuid)}/{name}" for name in names[len(sound) :]]
         if broken:
             # The last first: what is left at any moment is a chain without a gap.
             for key in reversed(broken):
@@ -187,14 +187,19 @@ class Sessions:
             newest = written if newest is None else max(newest, written)
         return newest
 
+    async def _records(self, session: Session) -> list[str]:
+        """The names of the records, by their offsets."""
+        names = await self._driver.children(layout.upload(session.uuid))
+        return [name for name in names if name.startswith(layout.CHUNK)]
+
     async def _chunk(self, session: Session, name: str) -> Chunk | None:
         try:
-            key = f"{layout.upload(session.uuid)}/chunks/{name}"
+            key = f"{layout.upload(session.uuid)}/{name}"
             record = json.loads(await self._driver.get(key, limit=_LIMIT))
             return Chunk(
-                int(name),
+                int(name.removeprefix(layout.CHUNK)),
                 int(record["size"]),
-                f"{layout.upload(session.uuid)}/data/{record['data']}",
+                layout.upload_data(session.uuid, record["data"]),
                 tuple(Digest.parse(digest) for digest in record["digests"]),
                 record["epoch"],
             )
@@ -225,7 +230,7 @@ class Sessions:
 
 def _record(chunk: Chunk) -> bytes:
     record = {
-        "data": chunk.key.rpartition("/")[2],
+        "data": chunk.key.rpartition("/")[2].removeprefix(layout.DATA),
         "size": chunk.size_bytes,
         "digests": [str(digest) for digest in chunk.digests],
         "epoch": chunk.epoch,

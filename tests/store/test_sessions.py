@@ -180,7 +180,7 @@ async def test_a_dropped_session_leaves_no_directory(tmp_path: Path) -> None:
     assert await sessions.commit_chunk(session, Chunk(0, size, key, (check.digest("sha256"),), driver.epoch))
     await sessions.put_commit(session, Commit(check.digest("sha256"), size, driver.epoch))
     await sessions.renew(session)
-    assert (tmp_path / layout.upload(session.uuid) / "data").is_dir()
+    assert (tmp_path / key).is_file()
     await sessions.drop(session.uuid)
     assert not (tmp_path / layout.UPLOADS).exists()
     await driver.aclose()
