@@ -21,9 +21,10 @@ from storage.oserrors import Writing, read_error, write_error
 from storage.reading import INLINE_BYTES, PIECE_BYTES, OpenFile, Pace, Reader
 from storage.sharing import Share
 from storage.suitability import make_root, try_out
-from storage.syncs import Syncs, Work, advance, alone
+from storage.syncs import Work
 from storage.threads import Threads
 from storage.unfinished import Unfinished
+from storage.works import Works
 
 # What the bodies that a process receives and sends may take of its memory here; the fewer, the larger pieces.
 _GATHERED_BYTES = 32 << 20
@@ -36,17 +37,14 @@ _DELETES_INLINE = 16
 _THREADS = 32
 # A listing begins on the event loop; what takes longer goes on in a thread.
 _LISTED_INLINE_SECONDS = 0.001
-# More of a hundred than of reads: a write is many calls, any of which a busy machine may interrupt.
-_SLOW_WRITES = 10
 
 
 class LocalDriver(Driver):
     """Keeps each object in a file of its own below `root`; any number of processes may share the tree.
 
-    What the page cache answers (small reads, and small writes that need not be durable) runs on the event
-    loop while the disk is quick (see `Pace`); `clock` times it. Small durable writes share one thread (see
-    `Rounds`), and everything else runs in at most `threads` threads. `now` is the wall clock, for the age of
-    what a crash left.
+    What the page cache answers (small reads, small writes but for their syncs, short listings) runs on the
+    event loop while the disk is quick (see `Pace` and `Works`), by `clock`; everything else in at most
+    `threads` threads. `now` is the wall clock, for the age of what a crash left.
     Call `start` before the first use and `aclose` after the last.
     """
 
@@ -67,12 +65,11 @@ class LocalDriver(Driver):
         self._notes = Notes(self._root, self._files, self._directories)
         self._own, self._names = str(uuid4()), itertools.count()
         self._threads = Threads(threads)
-        self._syncs = Syncs(self._sync)
+        self._works = Works(self._threads, self._sync, clock)
         self._reader = Reader(self._files)
         self._pace = Pace(clock)
         self._gathering = Share(_GATHERED_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
-        self._writing_pace = Pace(clock, _SLOW_WRITES)
         self._now = now
         self._allow_case_folding = allow_case_folding
         self._epoch = _boot_id()
@@ -119,7 +116,7 @@ class LocalDriver(Driver):
 
     async def aclose(self) -> None:
         """Wait for the work under way and end the threads."""
-        await self._syncs.close()
+        await self._works.close()
         await self._threads.run_always(self._notes.close)
         await self._threads.close()
 
@@ -166,7 +163,7 @@ class LocalDriver(Driver):
         """Put a small object, in one step."""
         unfinished = self._unfinished(key, durable)
         work = _put(unfinished, data, if_absent)
-        await self._do(work, unfinished.abandon, short=len(data) <= INLINE_BYTES)
+        await self._works.do(work, unfinished.abandon, short=len(data) <= INLINE_BYTES)
 
     async def write(
         self,
@@ -192,7 +189,7 @@ class LocalDriver(Driver):
                         gathered = 0
             work = _finish(unfinished, pieces, check, if_absent)
             short = unfinished.size_bytes + gathered <= INLINE_BYTES
-            await self._do(work, unfinished.abandon, short=short)
+            await self._works.do(work, unfinished.abandon, short=short)
         except BaseException:
             await self._threads.run_always(unfinished.discard)
             raise
@@ -226,7 +223,7 @@ class LocalDriver(Driver):
     async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Remove files, and the directories that they leave empty; each that changed is synced once."""
         paths = [(key, self._path(key)) for key in keys]
-        await self._do(self._remove(paths, durable), None, short=len(keys) <= _DELETES_INLINE)
+        await self._works.do(self._remove(paths, durable), short=len(keys) <= _DELETES_INLINE)
 
     def _path(self, key: str) -> str:
         validate(key)
@@ -243,27 +240,7 @@ class LocalDriver(Driver):
     async def _join(self, key: str, join: Callable[[Joining], Work], *, short: bool) -> None:
         target = self._unfinished(key, durable=True)
         joining = Joining(target, key, self._path(key), self._files, self._directories)
-        await self._do(join(joining), target.abandon, short=short)
-
-    async def _do(self, work: Work, abandon: Callable[[], None] | None, *, short: bool) -> None:
-        """Do a work: a short one here while the disk is quick, with shared syncs; others in a thread."""
-        pace = self._writing_pace
-        if not short or pace.aside:
-            await self._threads.finish(alone(work, self._sync), abandon)
-            return
-        error = None
-        try:
-            while True:
-                began = pace.clock()
-                try:
-                    wanted = advance(work, error)
-                finally:
-                    pace.took(began)
-                if wanted is None:
-                    return
-                error = await self._syncs.done(wanted) if wanted else None
-        finally:
-            work.close()
+        await self._works.do(join(joining), target.abandon, short=short)
 
     def _remove(self, paths: Sequence[KeyAndPath], durable: bool) -> Work:
         changed = set()

@@ -21,23 +21,23 @@ from storage.threads import Threads
 INLINE_BYTES = 64 << 10
 PIECE_BYTES = 1 << 20
 _SLOW_SECONDS = 0.005
+_SLOW_READS = 3
 _OF_READS = 100
 _ASIDE_SECONDS = 30.0
 
 
 class Pace:
-    """Decides where short calls run: when `tolerated` of the last 100 took over 5 ms, 30 s in threads.
+    """Decides where small reads run: when 3 of the last 100 took over 5 ms, 30 s in threads.
 
     A read of a cached file takes microseconds and a hop to a thread a hundred of them, while a disk or a
     network file system that hangs would stop every connection of the process.
     """
 
-    def __init__(self, clock: Callable[[], float], tolerated: int = 3) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.slow_reads = 0
         self._reads = 0
-        self._tolerated = tolerated
-        self._slow: deque[int] = deque(maxlen=tolerated)
+        self._slow: deque[int] = deque(maxlen=_SLOW_READS)
         self._aside_until = float("-inf")
 
     @property
@@ -53,7 +53,7 @@ class Pace:
             return
         self.slow_reads += 1
         self._slow.append(self._reads)
-        if len(self._slow) == self._tolerated and self._reads - self._slow[0] < _OF_READS:
+        if len(self._slow) == _SLOW_READS and self._reads - self._slow[0] < _OF_READS:
             self._slow.clear()
             self._aside_until = now + _ASIDE_SECONDS
 

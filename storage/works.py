@@ -1,0 +1,80 @@
+"""Where a work is done: a short one on the event loop while the disk is quick, any other in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from storage.syncs import Sync, Syncs, Work, advance, alone
+from storage.threads import Threads
+
+_TURNS = 100
+_SLOW_SECONDS = 0.25
+_ASIDE_SECONDS = 30.0
+
+
+class Patience:
+    """Decides where short works run: when a hundred turns took over a quarter second, 30 s in threads.
+
+    A turn is a dozen calls that take microseconds each, while a disk that hangs would stop every connection
+    of the process. That a busy machine interrupts one now and then is no reason to go aside.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._turns = 0
+        self._spent = 0.0
+        self._aside_until = float("-inf")
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether works go to threads now."""
+        return self.clock() < self._aside_until
+
+    def took(self, began: float) -> None:
+        """Note a turn on the loop that began at `began` by the clock and has ended."""
+        now = self.clock()
+        self._turns += 1
+        self._spent += now - began
+        if self._spent > _SLOW_SECONDS:
+            self._aside_until = now + _ASIDE_SECONDS
+        if self._turns == _TURNS or self._spent > _SLOW_SECONDS:
+            self._turns = 0
+            self._spent = 0.0
+
+
+class Works:
+    """Does works; those on the loop share the thread that syncs for them."""
+
+    def __init__(self, threads: Threads, sync: Sync, clock: Callable[[], float]) -> None:
+        self._threads = threads
+        self._sync = sync
+        self._syncs = Syncs(sync)
+        self.patience = Patience(clock)
+
+    async def do(self, work: Work, abandon: Callable[[], None] | None = None, *, short: bool) -> None:
+        """Return when the work has ended, or raise what it raised.
+
+        When cancelled, it returns only when nothing of the work is under way any more; `abandon` is called
+        first if that has to wait for a thread.
+        """
+        patience = self.patience
+        if not short or patience.exhausted:
+            await self._threads.finish(alone(work, self._sync), abandon)
+            return
+        error = None
+        try:
+            while True:
+                began = patience.clock()
+                try:
+                    wanted = advance(work, error)
+                finally:
+                    patience.took(began)
+                if wanted is None:
+                    return
+                error = await self._syncs.done(wanted) if wanted else None
+        finally:
+            work.close()
+
+    async def close(self) -> None:
+        """Wait for the syncs under way."""
+        await self._syncs.close()

@@ -1,0 +1,59 @@
+"""Short works stay on the loop while the disk is quick."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.works import Patience
+
+
+class Stopwatch:
+    """A clock that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def turns(self, patience: Patience, milliseconds: float, times: int) -> None:
+        """Turns that take so long each."""
+        for _ in range(times):
+            began = self.now
+            self.now += milliseconds / 1000
+            patience.took(began)
+
+
+@pytest.fixture
+def clock() -> Stopwatch:
+    return Stopwatch()
+
+
+@pytest.fixture
+def patience(clock: Stopwatch) -> Patience:
+    return Patience(clock)
+
+
+def test_quick_turns_and_a_few_long_ones_stay(patience: Patience, clock: Stopwatch) -> None:
+    for _ in range(50):
+        clock.turns(patience, 0.1, times=95)
+        clock.turns(patience, 40, times=5)
+    assert not patience.exhausted
+
+
+def test_a_hundred_long_ones_go_aside_for_half_a_minute(patience: Patience, clock: Stopwatch) -> None:
+    clock.turns(patience, 2.6, times=96)
+    assert not patience.exhausted
+    clock.turns(patience, 2.6, times=4)
+    assert patience.exhausted
+    clock.now += 29.9
+    assert patience.exhausted
+    clock.now += 0.2
+    assert not patience.exhausted
+    clock.turns(patience, 2, times=100)
+    assert not patience.exhausted
+
+
+def test_one_that_hangs_goes_aside_at_once(patience: Patience, clock: Stopwatch) -> None:
+    clock.turns(patience, 251, times=1)
+    assert patience.exhausted
