@@ -9,6 +9,7 @@ from storage.threads import Threads
 
 _TURNS = 100
 _SLOW_SECONDS = 0.25
+_COUNTED_SECONDS = 0.025
 _ASIDE_SECONDS = 30.0
 
 
@@ -16,7 +17,8 @@ class Patience:
     """Decides where short works run: when a hundred turns took over a quarter second, 30 s in threads.
 
     A turn is a dozen calls that take microseconds each, while a disk that hangs would stop every connection
-    of the process. That a busy machine interrupts one now and then is no reason to go aside.
+    of the process. Of one turn 25 ms count at most: that a busy machine or disk holds up one now and then is
+    no reason to go aside.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -34,7 +36,7 @@ class Patience:
         """Note a turn on the loop that began at `began` by the clock and has ended."""
         now = self.clock()
         self._turns += 1
-        self._spent += now - began
+        self._spent += min(now - began, _COUNTED_SECONDS)
         if self._spent > _SLOW_SECONDS:
             self._aside_until = now + _ASIDE_SECONDS
         if self._turns == _TURNS or self._spent > _SLOW_SECONDS:

@@ -54,6 +54,8 @@ def test_a_hundred_long_ones_go_aside_for_half_a_minute(patience: Patience, cloc
     assert not patience.exhausted
 
 
-def test_one_that_hangs_goes_aside_at_once(patience: Patience, clock: Stopwatch) -> None:
-    clock.turns(patience, 251, times=1)
+def test_one_that_hangs_counts_little_and_ten_go_aside(patience: Patience, clock: Stopwatch) -> None:
+    clock.turns(patience, 60_000, times=9)
+    assert not patience.exhausted
+    clock.turns(patience, 60_000, times=2)
     assert patience.exhausted
