@@ -209,15 +209,26 @@ class LocalDriver(Driver):
     async def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
         """The immediate names below `prefix`, in byte order."""
         validate_prefix(prefix)
-        listing = Listing(self._root, self._files, self._now())
-        return [name async for name in self._listed(listing.children(prefix, after, limit), prefix)]
+        names = Listing(self._root, self._files, self._now()).children(prefix, after, limit)
+        found: list[str] = []
+        if not self._pace.aside:
+            found, ended = self._first(names, prefix)
+            if ended:
+                return found
+        return [*found, *[name async for name in self._listed(names, prefix)]]
 
     async def walk(self, prefix: str, *, after: str = "") -> AsyncGenerator[str, None]:
         """Every key below `prefix` greater than `after`, in byte order."""
         validate_prefix(prefix)
-        listing = Listing(self._root, self._files, self._now())
-        async with aclosing(self._listed(listing.walk(prefix, after), prefix)) as keys:
-            async for key in keys:
+        keys = Listing(self._root, self._files, self._now()).walk(prefix, after)
+        if not self._pace.aside:
+            found, ended = self._first(keys, prefix)
+            for key in found:
+                yield key
+            if ended:
+                return
+        async with aclosing(self._listed(keys, prefix)) as listed:
+            async for key in listed:
                 yield key
 
     async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
@@ -263,19 +274,13 @@ class LocalDriver(Driver):
         self, names: Generator[str | None, None, None], prefix: str
     ) -> AsyncGenerator[str, None]:
         try:
-            if not self._pace.aside:
-                first, ended = self._first(names)
-                for name in first:
-                    yield name
-                if ended:
-                    return
             async with aclosing(self._threads.items(names, _NAMES_A_STEP)) as listed:
                 async for name in listed:
                     yield name
         except OSError as error:
             raise read_error(error, prefix) from error
 
-    def _first(self, names: Generator[str | None, None, None]) -> tuple[list[str], bool]:
+    def _first(self, names: Generator[str | None, None, None], prefix: str) -> tuple[list[str], bool]:
         """What a listing gives within a moment, and whether that is all."""
         clock = self._pace.clock
         found: list[str] = []
@@ -286,6 +291,8 @@ class LocalDriver(Driver):
                     found.append(name)
                 if clock() - began > _LISTED_INLINE_SECONDS or len(found) >= _NAMES_A_STEP:
                     return found, False
+        except OSError as error:
+            raise read_error(error, prefix) from error
         finally:
             self._pace.took(began)
         return found, True

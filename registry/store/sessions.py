@@ -169,8 +169,11 @@ class Sessions:
         """Remove a session and all that belongs to it; its record first, so that it ends at once."""
         prefix = layout.upload(uuid)
         # Two steps: a piece committed behind the first finds no session, and one before it is walked over.
-        await self._driver.delete([f"{prefix}/session"], durable=False)
-        await self._driver.delete([key async for key in self._driver.walk(prefix)], durable=False)
+        # Of most sessions nothing is left for the second.
+        await self._driver.delete([f"{prefix}/session", layout.upload_chunk(uuid, 0)], durable=False)
+        left = [key async for key in self._driver.walk(prefix)]
+        if left:
+            await self._driver.delete(left, durable=False)
 
     async def uuids(self, *, after: str = "", limit: int) -> list[str]:
         """The sessions there are, finished or not, behind `after`."""
