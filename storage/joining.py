@@ -32,17 +32,17 @@ class Joining:
         try:
             try:
                 yield from self._gather(sources, size)
-            except NotFound:
-                if self._size(self._key, self._path) != size:
-                    raise
-                with Writing(self._key):
-                    yield from self._target.accept()
-            else:
                 if self._target.size_bytes != size:
                     raise Unavailable(
                         self._key, f"the sources have {self._target.size_bytes} bytes, not {size}"
                     )
                 yield from self._target.publish(if_absent=False)
+            except NotFound:
+                # At whatever point another has moved them: then it lies there.
+                if self._size(self._key, self._path) != size:
+                    raise
+                with Writing(self._key):
+                    yield from self._target.accept()
         finally:
             self._target.discard()
         for key, path in sources:

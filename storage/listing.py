@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from collections.abc import Callable, Generator
+from itertools import islice
+from operator import attrgetter
 
 from storage.files import Files
 from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
+_name: Callable[[os.DirEntry[str]], str] = attrgetter("name")
 
 
 class Listing:
@@ -23,22 +28,23 @@ class Listing:
         self._root = root
         self._files = files
         self._oldest = now - TEMPORARY_SECONDS
+        self._likely = ""
 
     def children(self, prefix: str, after: str, limit: int | None) -> Generator[str | None, None, None]:
-        """The names directly below `prefix` that are files, or directories with something in them."""
+        """The names directly below `prefix` that are files, or directories with an object in them."""
         directory = self._path(prefix)
-        names = yield from self._names(directory)
+        entries = yield from self._entries(directory)
+        entries.sort(key=_name)
         found = 0
-        for name, entry in sorted((entry.rstrip("/"), entry) for entry in names):
+        for entry in entries:
             if limit is not None and found >= limit:
                 return
-            if name <= after:
+            name = entry.name
+            if name <= after or not is_segment(name):
                 continue
-            if entry != name and not self._has_objects(f"{directory}/{name}"):
-                yield None
-                continue
-            found += 1
-            yield name
+            there = self._has_objects(f"{directory}/{name}") if _is(entry.is_dir) else _is(entry.is_file)
+            found += there
+            yield name if there else None
 
     def walk(self, prefix: str, after: str) -> Generator[str | None, None, None]:
         """Every key below `prefix` greater than `after`; what lies before is not even listed."""
@@ -59,38 +65,64 @@ class Listing:
     def _names(self, directory: str) -> Generator[None, None, list[str]]:
         """The possible segments in a directory, those of directories with a slash at the end."""
         names = []
-        old = []
-        try:
-            with self._files.scan(directory) as entries:
-                for count, entry in enumerate(entries, start=1):
-                    if count % _ENTRIES_A_TURN == 0:
-                        yield None
-                    name = entry.name
-                    if not is_segment(name):
-                        if name.startswith(TEMPORARY_PREFIX) and not name.startswith(NOTES_PREFIX):
-                            old.append(entry.path)
-                    elif _is(entry.is_dir):
-                        names.append(f"{name}/")
-                    elif _is(entry.is_file):
-                        names.append(name)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        for path in old:
-            self._remove_if_old(path)
+        for entry in (yield from self._entries(directory)):
+            if not is_segment(entry.name):
+                continue
+            if _is(entry.is_dir):
+                names.append(f"{entry.name}/")
+            elif _is(entry.is_file):
+                names.append(entry.name)
         yield None
         return names
 
-    def _has_objects(self, directory: str) -> bool:
-        """Whether a file lies at any depth below: what a killed writer leaves are directories."""
+    def _entries(self, directory: str) -> Generator[None, None, list[os.DirEntry[str]]]:
+        """What lies in a directory, tidied on the way."""
+        found: list[os.DirEntry[str]] = []
         try:
             with self._files.scan(directory) as entries:
-                return any(
-                    entry.is_file() or (entry.is_dir() and self._has_objects(entry.path))
-                    for entry in entries
-                    if is_segment(entry.name)
-                )
+                while some := list(islice(entries, _ENTRIES_A_TURN)):
+                    found += some
+                    if len(some) == _ENTRIES_A_TURN:
+                        yield None
         except (FileNotFoundError, NotADirectoryError):
+            return []
+        for entry in found:
+            if entry.name.startswith(TEMPORARY_PREFIX) and not entry.name.startswith(NOTES_PREFIX):
+                self._remove_if_old(entry.path)
+        return found
+
+    def _has_objects(self, directory: str) -> bool:
+        """Whether a file lies at any depth below: what a killed writer leaves are directories.
+
+        Neighbours are mostly alike (all tags have `current/link`): so that is looked for first which the last
+        one had, with one call instead of a search.
+        """
+        if self._likely and self._is_file(f"{directory}/{self._likely}"):
+            return True
+        found = self._search(directory)
+        self._likely = found or self._likely
+        return bool(found)
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            return stat.S_ISREG(self._files.status(path).st_mode)
+        except OSError:
             return False
+
+    def _search(self, directory: str) -> str:
+        """The path of a file somewhere below; empty when there is none."""
+        try:
+            with self._files.scan(directory) as entries:
+                for entry in entries:
+                    if not is_segment(entry.name):
+                        continue
+                    if entry.is_file():
+                        return entry.name
+                    if entry.is_dir() and (below := self._search(entry.path)):
+                        return f"{entry.name}/{below}"
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return ""
 
     def _remove_if_old(self, path: str) -> None:
         try:

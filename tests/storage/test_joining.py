@@ -15,7 +15,7 @@ from storage.local import LocalDriver
 from tests.storage.disks import Mount, mount
 from tests.storage.probing import MIB
 from tests.storage.test_local import DirectoryProbe
-from tests.storage.watched import WatchedFiles
+from tests.storage.watched import Call, WatchedFiles
 
 __all__ = ["mount"]
 
@@ -129,6 +129,24 @@ async def test_a_source_that_vanishes_on_the_way_is_missing(tmp_path: Path, prob
     with pytest.raises(NotFound):
         await driver.compose("whole/key", ["1"], size=3)
     assert probe.names() == set()
+    await driver.aclose()
+
+
+@pytest.mark.parametrize("call", ["open", "status_of", "sync", "link"])
+async def test_a_source_that_another_moves_at_any_moment_is_no_error(
+    tmp_path: Path, probe: DirectoryProbe, files: WatchedFiles, call: str
+) -> None:
+    def moving(made: Call) -> None:
+        if made.name == call and probe.get("source") is not None:
+            (tmp_path / "root/whole").mkdir()
+            (tmp_path / "root/source").rename(tmp_path / "root/whole/key")
+
+    files.before = moving
+    driver = LocalDriver(tmp_path / "root", files=files)
+    probe.set("source", b"one")
+    await driver.compose("whole/key", ["source"], size=3)
+    assert probe.get("whole/key") == b"one"
+    assert probe.names() == {"whole/key"}
     await driver.aclose()
 
 

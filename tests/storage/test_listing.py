@@ -71,6 +71,20 @@ async def test_a_directory_with_unfinished_objects_alone_is_no_child(
     assert await driver.children("", limit=1) == ["c"]
 
 
+async def test_neighbours_that_are_alike_cost_one_look_each_and_others_are_searched(
+    tmp_path: Path, driver: LocalDriver, files: WatchedFiles
+) -> None:
+    for number in range(10):
+        make(tmp_path / f"tags/{number}/current/link")
+    (tmp_path / "tags/3/current/link").unlink()
+    (tmp_path / "tags/5/current/link").rename(tmp_path / "tags/5/other")
+    (tmp_path / "tags/7/current/link").unlink()
+    (tmp_path / "tags/7/current/link").mkdir()
+    assert await driver.children("tags") == ["0", "1", "2", "4", "5", "6", "8", "9"]
+    searched = {Path(path).relative_to(tmp_path).parts[:2] for path in files.given("scan")}
+    assert searched == {("tags",), ("tags", "0"), ("tags", "3"), ("tags", "5"), ("tags", "6"), ("tags", "7")}
+
+
 async def test_names_that_no_key_can_have_are_hidden(tmp_path: Path, driver: LocalDriver) -> None:
     for name in ("lost+found/x", "with space", "ümlaut/x", "key", "...", "~"):
         make(tmp_path / name)
