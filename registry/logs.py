@@ -296,6 +296,8 @@ def writing(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    # No line shows them, and to find them out takes half the time of making a record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:
         yield
     finally:

@@ -166,7 +166,8 @@ class Unfinished:
     def _enter(self) -> None:
         """Before anything of this lies there."""
         self._entered = True
-        if self._note < 0:
+        # What need not be durable lies where its owner looks again, and listings tidy.
+        if self._durable and self._note < 0:
             self._note = self._notes.take(self._temporary)
 
     def _drop_name(self) -> None:

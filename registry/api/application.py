@@ -29,12 +29,17 @@ class Guarded:
             await render(error, head=scope["method"] == "HEAD")(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> RegistryError | None:
-        hosts = _values(scope, b"host")
-        if len(hosts) > 1:
-            return NameInvalid("the request has more than one Host header")
+        host: str | None = None
+        origin: str | None = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                if host is not None:
+                    return NameInvalid("the request has more than one Host header")
+                host = value.decode("latin-1")
+            elif name == b"origin" and origin is None:
+                origin = value.decode("latin-1")
         if self._guard is None:
             return None
-        host, origin = (next(iter(values), None) for values in (hosts, _values(scope, b"origin")))
         refusal = self._guard(host, origin)
         return None if refusal is None else Denied(refusal)
 
@@ -52,6 +57,3 @@ class RegistryListener:
         inner = self._v2 if path.startswith("/v2/") or path == "/v2" else self._health
         await inner(scope, receive, send)
 
-
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]

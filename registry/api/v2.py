@@ -84,7 +84,7 @@ class V2:
                 # What is on its way cannot be taken back; the client must see that it is not whole.
                 raise
             response = render(translated, head=request.method == "HEAD")
-            response.headers.update(V2_HEADERS)
+            response.raw_headers.extend(_RAW_HEADERS)
             await response(scope, receive, send)
 
     async def _handle(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class V2:
                 raise Denied(decision.reason, detail={"name": name, "action": right})
         response = await handler(call)
         if not isinstance(response, blobs.BlobResponse):
-            response.headers.update(V2_HEADERS)
+            response.raw_headers.extend(_RAW_HEADERS)
         return response
 
     def _route(self, target: Target, method: str) -> tuple[Handler, Action | None]:
@@ -118,4 +118,6 @@ class V2:
         return route
 
 
+# No handler sets one of these itself; to look for each would cost as much as the rest of an answer's head.
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in V2_HEADERS.items()]
 _NAMED = frozenset(Endpoint) - {Endpoint.BASE, Endpoint.CATALOG}
