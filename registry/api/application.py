@@ -56,4 +56,3 @@ class RegistryListener:
         path = scope["path"]
         inner = self._v2 if path.startswith("/v2/") or path == "/v2" else self._health
         await inner(scope, receive, send)
-
