@@ -14,7 +14,6 @@ from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
-_name: Callable[[os.DirEntry[str]], str] = attrgetter("name")
 
 
 class Listing:
@@ -34,7 +33,7 @@ class Listing:
         """The names directly below `prefix` that are files, or directories with an object in them."""
         directory = self._path(prefix)
         entries = yield from self._entries(directory)
-        entries.sort(key=_name)
+        entries.sort(key=attrgetter("name"))
         found = 0
         for entry in entries:
             if limit is not None and found >= limit:
