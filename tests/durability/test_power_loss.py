@@ -66,7 +66,7 @@ def lost(cut: Cut) -> bool:
 
 def is_copy_or_empty(sync: Sync) -> bool:
     """Of what has no bytes of its own, a copy being another name, the driver syncs the file all the same."""
-    return re.search(r"/(trash/.*|_layers|v1)/\.tmp-[^/]*$", sync.path) is not None
+    return re.search(r"/(trash/.*|_layers|v1)/\.tmp-[^/]*$|/link$", sync.path) is not None
 
 
 def is_excused(number: int, syncs: list[Sync]) -> bool:
