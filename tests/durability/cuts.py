@@ -94,6 +94,16 @@ class RecordingFiles(PowerCutFiles):
         self._ledgers.append(Ledger(dict(self._ledger.may_be)))
         return super().moment()
 
+    def lay(self, root: Path, tree: Tree) -> None:
+        """Put a tree on the empty disk."""
+        for path, data in tree.items():
+            for above in reversed(Path(path).parents[:-1]):
+                if not (root / above).is_dir():
+                    self.make_directory(str(root / above))
+            descriptor = self.create(str(root / path))
+            self.write(descriptor, [data])
+            self.close(descriptor)
+
     def begin(self) -> None:
         """What was done so far was long ago."""
         self.settle()
