@@ -75,6 +75,7 @@ class Driver(Protocol):
         With `if_absent` exactly one of several concurrent callers with different bytes wins; equal bytes are
         success for all of them, so who needs a single winner writes a nonce.
         `durable=False` is for what a power cut may take; it is atomic all the same and survives `kill -9`.
+        Over a durable object it is wrong: a power cut may leave neither the old bytes nor the new.
 
         Raises AlreadyExists (with `if_absent`, when other bytes lie there).
         """

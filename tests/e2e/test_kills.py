@@ -66,15 +66,14 @@ class Registries:
 
 
 def serves(registry: Registry, kind: str, name: str, *which: str) -> str | None:
-    """The digest of what a registry serves; None for what it has not, or has no word for."""
+    """The digest of what a registry serves, or its refusal; None for what it has not or has no word for."""
     path = {"blob": "blobs/", "manifest": "manifests/", "tag": "manifests/"}.get(kind)
     if path is None:
         return None
     answer = registry.repository(name).ask("GET", path + which[0], {"Accept": OCI_IMAGE})
     if answer.status == 404:
         return None
-    assert answer.status == 200, answer
-    return digest_of(answer.body)
+    return digest_of(answer.body) if answer.status == 200 else str(answer)
 
 
 @pytest.fixture
