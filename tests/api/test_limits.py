@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from tests.api.conftest import Serve
 from tests.api.contents import digest_of
 from tests.api.registry import Repository
 from tests.api.server import Server
+from tests.server.test_tls import make, trusting
+from tests.server.test_tls import settings as tls_settings
 
 MIB = 1 << 20
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -154,3 +158,33 @@ def test_manifests_in_memory(repository: Repository) -> None:
             connection.send(large[-1:])
             assert connection.answer().status == 201
     assert large_one().status == 201
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_connections(serve: Serve, tmp_path: Path, secure: bool) -> None:
+    pair = make(tmp_path / "pair") if secure else None
+    tls = {"tls": tls_settings(pair)} if pair else {}
+    server = serve(settings={"registry": {"max_connections": 3, **tls}})
+    context = trusting(pair) if pair else None
+    with ExitStack() as stack:
+
+        def connect() -> HTTPConnection:
+            host_port = server.registry.host_port
+            made = HTTPSConnection(host_port, context=context) if context else HTTPConnection(host_port)
+            stack.callback(made.close)
+            made.request("GET", "/v2/")
+            return made
+
+        served = [connect() for _ in range(3)]
+        assert [one.getresponse().read() for one in served] == [b"{}"] * 3
+        refused = connect().getresponse()
+        assert (refused.status, refused.getheader("Connection")) == (503, "close")
+        assert int(refused.getheader("Retry-After", "0")) > 0
+        assert json.loads(refused.read())["errors"][0]["code"] == "UNAVAILABLE"
+        # Those that are connected go on.
+        for one in served:
+            one.request("GET", "/v2/")
+            assert one.getresponse().read() == b"{}"
+        served[0].close()
+        while connect().getresponse().status == 503:
+            pass
