@@ -161,7 +161,7 @@ class LocalDriver(Driver):
 
     async def put(self, key: str, data: bytes, *, if_absent: bool = False, durable: bool = True) -> None:
         """Put a small object, in one step."""
-        unfinished = self._unfinished(key, durable)
+        unfinished = self._unfinished(key, durable, noted=durable)
         work = _put(unfinished, data, if_absent)
         await self._works.do(work, unfinished.abandon, short=len(data) <= INLINE_BYTES)
 
@@ -175,7 +175,7 @@ class LocalDriver(Driver):
         durable: bool = True,
     ) -> int:
         """Stream an object to disk; see the contract."""
-        unfinished = self._unfinished(key, durable)
+        unfinished = self._unfinished(key, durable, noted=True)
         pieces: list[bytes] = []
         gathered = 0
         try:
@@ -240,16 +240,18 @@ class LocalDriver(Driver):
         validate(key)
         return self._start_of_path + key
 
-    def _unfinished(self, key: str, durable: bool) -> Unfinished:
+    def _unfinished(self, key: str, durable: bool, *, noted: bool) -> Unfinished:
+        """A new object; of those that are not `noted` a kill leaves some hundred bytes, and some for ever."""
         name = f"{self._own}-{next(self._names)}"
-        return Unfinished(key, self._path(key), name, durable, self._files, self._directories, self._notes)
+        notes = self._notes if noted else None
+        return Unfinished(key, self._path(key), name, durable, self._files, self._directories, notes)
 
     def _start(self) -> None:
         make_root(self._root, self._files)
         try_out(self._root, self._files, allow_case_folding=self._allow_case_folding)
 
     async def _join(self, key: str, join: Callable[[Joining], Work], *, short: bool) -> None:
-        target = self._unfinished(key, durable=True)
+        target = self._unfinished(key, durable=True, noted=True)
         joining = Joining(target, key, self._path(key), self._files, self._directories)
         await self._works.do(join(joining), target.abandon, short=short)
 

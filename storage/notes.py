@@ -72,31 +72,42 @@ class Notes:
 
         One that lives keeps its own file young by sweeping.
         """
-        with suppress(FileNotFoundError):
-            self._files.touch(self._path)
+        self._keep_young()
         oldest = now - TEMPORARY_SECONDS
         with self._files.scan(self._root) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(TEMPORARY_PREFIX)]
         for name in names:
-            path = f"{self._root}/{name}"
-            if path == self._path or not self._is_old(path, oldest):
-                continue
-            all_gone = True
-            if name.startswith(NOTES_PREFIX):
-                for count, noted in enumerate(self._noted(path), start=1):
-                    all_gone &= self._remove(noted, oldest)
-                    if count % _LINES_A_TURN == 0:
-                        yield
-            if all_gone:
-                self._unlink(path)
-            yield
+            # Another process may be sweeping too; and a directory belongs to a crash test.
+            with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+                yield from self._sweep(f"{self._root}/{name}", oldest)
+
+    def _keep_young(self) -> None:
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            try:
+                self._files.touch(self._path)
+            except FileNotFoundError:
+                # We could not sweep for a day, and were taken for dead: the next note begins a file anew.
+                self._files.close(self._descriptor)
+                self._descriptor = -1
+
+    def _sweep(self, path: str, oldest: float) -> Generator[None, None, None]:
+        if path == self._path or not self._is_old(path, oldest):
+            return
+        all_gone = True
+        if path.startswith(f"{self._root}/{NOTES_PREFIX}"):
+            for count, noted in enumerate(self._noted(path), start=1):
+                all_gone &= self._remove(noted, oldest)
+                if count % _LINES_A_TURN == 0:
+                    yield
+        if all_gone:
+            self._files.unlink(path)
+        yield
 
     def _noted(self, path: str) -> Iterator[str]:
         """The paths that a file of notes names, as far as they can be those of unfinished objects."""
-        try:
-            descriptor = self._files.open(path)
-        except FileNotFoundError:
-            return
+        descriptor = self._files.open(path)
         try:
             offset = 0
             while line := self._files.read(descriptor, _LINE_BYTES, offset):
@@ -109,16 +120,12 @@ class Notes:
 
     def _remove(self, path: str, oldest: float) -> bool:
         """Remove an unfinished object and the directories made for it; whether it is gone."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             if not self._is_old(path, oldest):
                 return False
-            self._unlink(path)
+            self._files.unlink(path)
         self._directories.prune(path.rpartition("/")[0])
         return True
 
     def _is_old(self, path: str, oldest: float) -> bool:
         return self._files.status(path).st_mtime < oldest
-
-    def _unlink(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            self._files.unlink(path)

@@ -43,7 +43,7 @@ class Unfinished:
         durable: bool,
         files: Files,
         directories: Directories,
-        notes: Notes,
+        notes: Notes | None,
     ) -> None:
         self._key = key
         self._path = path
@@ -166,8 +166,7 @@ class Unfinished:
     def _enter(self) -> None:
         """Before anything of this lies there."""
         self._entered = True
-        # What need not be durable lies where its owner looks again, and listings tidy.
-        if self._durable and self._note < 0:
+        if self._notes is not None and self._note < 0:
             self._note = self._notes.take(self._temporary)
 
     def _drop_name(self) -> None:
@@ -182,7 +181,7 @@ class Unfinished:
                 with suppress(FileNotFoundError):
                     self._files.unlink(self._temporary)
         note, self._note = self._note, -1
-        if note >= 0:
+        if self._notes is not None and note >= 0:
             self._notes.give_back(note)
 
     def _create(self) -> None:

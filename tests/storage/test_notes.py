@@ -19,7 +19,7 @@ from storage.errors import Unavailable
 from storage.keys import NOTES_PREFIX
 from storage.local import LocalDriver
 from tests.storage.probing import MIB, pieces
-from tests.storage.watched import WatchedFiles, failing
+from tests.storage.watched import Call, WatchedFiles, failing
 
 DAY = 24 * 3600
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-[0-9]+)?")
@@ -38,16 +38,16 @@ CHILD = """
             await asyncio.Event().wait()
 
         await driver.put("a/whole", b"here", durable=False)
-        await driver.write("a/b/c/unfinished", chunks())
+        await driver.write("a/b/c/unfinished", chunks(), durable=sys.argv[2] == "durable")
 
     asyncio.run(main())
 """
 
 
-def killed_writer(root: Path) -> None:
+def killed_writer(root: Path, durable: str = "durable") -> None:
     """A process that has put `a/whole` and is killed while it writes `a/b/c/unfinished`."""
     child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD), str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(CHILD), str(root), durable], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     with child.stdout:
@@ -69,8 +69,11 @@ def found(root: Path) -> list[str]:
     return sorted(UUID.sub("*", name) for name in names)
 
 
-async def test_what_a_killed_writer_left_goes_after_a_day_though_nobody_lists_it(tmp_path: Path) -> None:
-    killed_writer(tmp_path)
+@pytest.mark.parametrize("durable", ["durable", "a piece of an upload"])
+async def test_what_a_killed_writer_left_goes_after_a_day_though_nobody_lists_it(
+    tmp_path: Path, durable: str
+) -> None:
+    killed_writer(tmp_path, durable)
     left = [".tmp-notes-*", "a/b/c/.tmp-*", "a/whole"]
     assert found(tmp_path) == left
     await swept(tmp_path, later=23 * 3600)
@@ -118,6 +121,18 @@ async def test_a_process_that_lives_keeps_its_notes(tmp_path: Path) -> None:
     assert found(tmp_path) == ["a/key"]
 
 
+async def test_a_process_that_was_taken_for_dead_begins_its_notes_anew(tmp_path: Path) -> None:
+    driver = LocalDriver(tmp_path)
+    await driver.put("a/first", b"")
+    assert found(tmp_path) == [".tmp-notes-*", "a/first"]
+    await swept(tmp_path, later=25 * 3600)
+    assert found(tmp_path) == ["a/first"]
+    await driver.sweep()
+    await driver.put("a/second", b"")
+    assert found(tmp_path) == [".tmp-notes-*", "a/first", "a/second"]
+    await driver.aclose()
+
+
 async def test_only_unfinished_objects_of_the_tree_are_swept(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
@@ -157,3 +172,27 @@ async def test_an_object_that_could_not_be_removed_stays_noted(tmp_path: Path) -
     assert found(tmp_path) == [".tmp-*", ".tmp-notes-*"]
     await swept(tmp_path, later=2 * DAY)
     assert found(tmp_path) == []
+
+
+async def test_processes_that_sweep_at_the_same_time_and_crash_tests_do_no_harm(tmp_path: Path) -> None:
+    killed_writer(tmp_path)
+    (tmp_path / ".tmp-crash-test/base").mkdir(parents=True)
+    (tmp_path / ".tmp-probe").write_bytes(b"")
+    os.utime(tmp_path / ".tmp-crash-test", (0, 0))
+    later = max(path.stat().st_mtime for path in tmp_path.rglob("*")) + 2 * DAY
+    names = ["scan", "status", "open", "unlink", "remove_directory"]
+    for name in names:
+        # Whatever this process is about to look at, another has just removed.
+        files = WatchedFiles()
+
+        def vanish(call: Call, name: str = name) -> None:
+            if call.name == name and "/.tmp-" in str(call.arguments[0]) and "crash" not in call.arguments[0]:
+                Path(call.arguments[0]).unlink(missing_ok=True)
+
+        files.before = vanish
+        driver = LocalDriver(tmp_path, files=files, now=lambda: later)
+        await driver.sweep()
+        await driver.aclose()
+    await swept(tmp_path, later=2 * DAY)
+    assert found(tmp_path) == ["a/whole"]
+    assert (tmp_path / ".tmp-crash-test/base").is_dir()
