@@ -103,6 +103,9 @@ class Exhaustion:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """Handle what asyncio could hand to nobody."""
         error = context.get("exception")
+        if isinstance(error, ValueError) and "_start_serving" in context["message"]:
+            # The second is over, and the listening socket was closed meanwhile, since the end was asked for.
+            return
         if not (isinstance(error, OSError) and error.errno in _EXHAUSTED and "socket" in context):
             loop.default_exception_handler(dict(context))
             return

@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -121,6 +122,20 @@ def test_that_none_are_left_is_said_now_and_then(caplog: pytest.LogCaptureFixtur
             handler(loop, full)
     assert [record.message for record in caplog.records] == ["connections.delayed"] * 2
     loop.close()
+
+
+async def test_an_end_within_the_second_of_waiting_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Exhaustion(100))
+    with socket.socket() as listening:
+        listening.setblocking(False)
+    # What asyncio does when it tries again.
+    loop.call_later(0, loop._start_serving, asyncio.Protocol, listening)  # type: ignore[attr-defined]
+    tried = asyncio.Event()
+    loop.call_later(0.01, tried.set)
+    with caplog.at_level(logging.DEBUG):
+        await tried.wait()
+    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_anything_else_is_an_error_as_ever(caplog: pytest.LogCaptureFixture) -> None:
