@@ -9,9 +9,9 @@ from registry.server.connections import Connections
 from registry.server.settings import TimeoutSettings
 from storage.sharing import Share
 
-LEAST_READ_BYTES = 16 << 10
-_READ_BYTES = 256 << 10
-_RECEIVED_BYTES = 32 << 20
+_READ_BYTES = 1 << 20
+_RECEIVED_BYTES = 16 << 20
+_LEAST_READ_BYTES = 16 << 10
 _MOST_QUEUED_BYTES = 1 << 20
 
 
@@ -25,7 +25,7 @@ class Conditions:
     timeouts: TimeoutSettings
     connections: Connections
     share: Share = field(
-        default_factory=lambda: Share(_RECEIVED_BYTES, least=LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
+        default_factory=lambda: Share(_RECEIVED_BYTES, least=_LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
     )
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
     fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))

@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, document
 from registry.logs import event
 from registry.server.application import ASGIApp, Scope
-from registry.server.conditions import LEAST_READ_BYTES, Conditions
+from registry.server.conditions import Conditions
 from registry.server.confirmed import confirmed_bytes
 from registry.server.deadline import Deadline
 from registry.server.exchange import LINGER_BYTES, Exchange
@@ -46,6 +46,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._exchange: Exchange | None = None  # the last one begun
         self._waiting: deque[Exchange] = deque()  # begun behind others
         self._in_head = True
+        self._read_bytes = 0
         self._head_bytes = 0
         self._framing_bytes = 0  # since there was a piece of a body
         self._body_bytes = 0  # since the deadline was last moved
@@ -89,13 +90,14 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's)
         """Where to read to."""
-        return self._conditions.buffer[: max(self._conditions.share.bytes, LEAST_READ_BYTES)]
+        return self._conditions.buffer[: self._conditions.share.bytes if self._expects_body() else HEAD_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes were read."""
         if self._deaf:
             self._drop(nbytes)
             return
+        self._read_bytes = nbytes
         was_in_head, passed = self._in_head, self._passed
         self._framing_bytes += nbytes
         try:
@@ -114,7 +116,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             # Behind the end of another request in the same buffer, hardly anything has come yet.
             self._head_bytes = self._head_bytes + nbytes if passed == self._passed else 1
             if self._head_bytes >= HEAD_BYTES:
-                self._refuse(HeadTooLarge(f"the request's head is larger than {HEAD_BYTES} bytes"))
+                self._refuse(_head_too_large())
             elif not self._exchange_is_over():
                 self._expect()
             elif not was_in_head or passed != self._passed:
@@ -161,6 +163,10 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return
         if len(self._waiting) == _PIPELINED:
             self._refusal = RequestInvalid(f"more than {_PIPELINED} requests were sent ahead of their turn")
+            return
+        if self._read_bytes > HEAD_BYTES and sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
+            # Behind a body in the same buffer, which is larger than a head may be.
+            self._refusal = _head_too_large()
             return
         version = self.parser.get_http_version()
         target = httptools.parse_url(self.url)
@@ -260,6 +266,9 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def _hears_no_more(self) -> bool:
         """Whether what the parser still finds counts for nothing: behind a close there are no requests."""
         return self._refusal is not None or self.transport.is_closing()
+
+    def _expects_body(self) -> bool:
+        return self._exchange is not None and self._exchange.more_body
 
     def _exchange_is_over(self) -> bool:
         return self._exchange is None or self._exchange.response_complete
@@ -384,6 +393,10 @@ _REFUSED_HEAD = (
     b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n"
 )
+
+
+def _head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"the request's head is larger than {HEAD_BYTES} bytes")
 
 
 def _announces_body(name: bytes, value: bytes) -> bool:
