@@ -116,7 +116,10 @@ async def test_a_sync_that_takes_no_time_is_not_believed(
     assert "a sync returns at once" in value.told()
 
 
-async def test_what_an_earlier_test_left_goes_after_a_day(tmp_path: Path) -> None:
+async def test_what_an_earlier_test_left_goes_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "try_out_durability", lambda *_: Trial("tmpfs", 0.0, ["no disk"]))
     for name in ("old", "young"):
         (tmp_path / f".tmp-crash-{name}/base").mkdir(parents=True)
     os.utime(tmp_path / ".tmp-crash-old", (0, 0))
