@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from registry.errors import Unavailable, document
+from registry.errors import Unavailable
 from registry.logs import event
+from registry.server.answers import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Connections:
         self._open = 0
         self._full = False
         self._turned_away: set[_TurnedAway] = set()
-        self.refusal = _answer(
+        self.refusal = refusal(
             Unavailable(
                 f"this server has {most} connections already; try again shortly",
                 headers={"Retry-After": str(retry_after_seconds)},
@@ -113,15 +114,3 @@ class Exhaustion:
         if self._told_at is None or now - self._told_at >= _TELL_SECONDS:
             self._told_at = now
             event(logger, logging.WARNING, "connections.delayed", reason=error.strerror, limit=self._limit)
-
-
-def _answer(error: Unavailable) -> bytes:
-    body = document(error)
-    head = [
-        f"HTTP/1.1 {error.status} Service Unavailable",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        *(f"{name}: {value}" for name, value in error.headers.items()),
-        "Connection: close",
-    ]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body

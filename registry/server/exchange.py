@@ -11,9 +11,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry.errors import RegistryError, document
 from registry.logs import event
+from registry.server.answers import status_line
 from registry.server.application import ASGIApp, ClientGone, Message, Scope
 from registry.server.sending import send_file
-from registry.server.status import status_line
 from storage.sharing import Share
 
 logger = logging.getLogger(__name__)

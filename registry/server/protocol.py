@@ -15,14 +15,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, document
+from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout
 from registry.logs import event
+from registry.server.answers import refusal
 from registry.server.application import ASGIApp, Scope
 from registry.server.conditions import Conditions
 from registry.server.confirmed import confirmed_bytes
 from registry.server.deadline import Deadline
 from registry.server.exchange import LINGER_BYTES, Exchange
-from registry.server.status import status_line
 
 logger = logging.getLogger(__name__)
 
@@ -349,9 +349,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             if exchange.response_started:
                 self._close()
                 return
-        body = document(error)
-        lines = [b"%s: %s\r\n" % header for header in self.date]
-        self.transport.write(b"".join([status_line(error.status), *lines, _REFUSED_HEAD % len(body), body]))
+        self.transport.write(refusal(error, self.date))
         self._lingering = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -389,10 +387,6 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
 
 _EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}
-_REFUSED_HEAD = (
-    b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n"
-)
 
 
 def _head_too_large() -> HeadTooLarge:

@@ -45,6 +45,7 @@ async def test_what_was_acknowledged_outlives_a_cut_at_any_moment(quick: Path, a
 RENEWING = {"push again", "move tags"}  # write again what lies there already, the same bytes for the same
 
 
+@pytest.mark.e2e  # too long for every `make check`
 @pytest.mark.parametrize("act", [act for act in ACTS if act not in RENEWING])
 async def test_without_any_one_sync_something_is_lost(quick: Path, act: str) -> None:
     _, syncs = await cuts_during(quick / "root", ACTS[act])

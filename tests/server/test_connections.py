@@ -41,8 +41,8 @@ def test_the_refusal_is_an_answer_in_the_protocols_form() -> None:
     head, _, body = Connections(7, retry_after_seconds=9).refusal.partition(b"\r\n\r\n")
     status, *fields = head.split(b"\r\n")
     assert status.startswith(b"HTTP/1.1 503 ")
-    assert {b"Retry-After: 9", b"Connection: close", b"Content-Length: %d" % len(body)} <= set(fields)
-    assert b"Content-Type: application/json" in fields
+    assert {b"retry-after: 9", b"connection: close", b"content-length: %d" % len(body)} <= set(fields)
+    assert b"content-type: application/json" in fields
     (error,) = json.loads(body)["errors"]
     assert error["code"] == "UNAVAILABLE" and "7 connections" in error["message"]
 

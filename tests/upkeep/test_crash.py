@@ -46,6 +46,7 @@ async def held(root: Path, opening: Opening = open_scratch) -> tuple[list[Progre
     return [step for step in progress if isinstance(step, Progress)], result, result.value
 
 
+@pytest.mark.e2e
 async def test_a_sound_registry_loses_nothing(tmp_path: Path) -> None:
     async with open_scratch(str(tmp_path), Files()) as registry:
         await registry.store.marks.put_format()
@@ -76,6 +77,7 @@ async def open_careless(root: str, files: Files) -> AsyncIterator[Registry]:
             await remove(*arguments)
 
 
+@pytest.mark.e2e
 async def test_what_a_careless_registry_loses_is_told(tmp_path: Path) -> None:
     _, result, value = await held(tmp_path, open_careless)
     assert result.status is Status.DAMAGED
