@@ -13,6 +13,10 @@ _READ_BYTES = 1 << 20
 _RECEIVED_BYTES = 16 << 20
 _LEAST_READ_BYTES = 16 << 10
 _MOST_QUEUED_BYTES = 1 << 20
+# What a turn of the loop sends of files: some milliseconds' worth, since a call copies all that is taken.
+_SENT_BYTES = 16 << 20
+_LEAST_SENT_BYTES = 512 << 10
+_MOST_SENT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -28,4 +32,7 @@ class Conditions:
         default_factory=lambda: Share(_RECEIVED_BYTES, least=_LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
     )
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
+    windows: Share = field(
+        default_factory=lambda: Share(_SENT_BYTES, least=_LEAST_SENT_BYTES, most=_MOST_SENT_BYTES)
+    )
     fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))

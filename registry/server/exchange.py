@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import Executor
 from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -13,8 +12,8 @@ from registry.errors import RegistryError, document
 from registry.logs import event
 from registry.server.answers import status_line
 from registry.server.application import ASGIApp, ClientGone, Message, Scope
+from registry.server.conditions import Conditions
 from registry.server.sending import send_file
-from storage.sharing import Share
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +37,8 @@ class Connection(Protocol):
     def date(self) -> list[tuple[bytes, bytes]]:
         """The headers that every answer has."""
 
-    @property
-    def fetchers(self) -> Executor:
-        """Threads that bring files into memory."""
-
     def taken(self) -> None:
         """What had arrived of the body was taken."""
-
-    def began_window(self) -> None:
-        """So much was sent of a file that the next part of it begins."""
-
-    def ended_file(self) -> None:
-        """No file is being sent any more."""
 
     def answered(self) -> None:
         """The answer is complete."""
@@ -58,16 +47,23 @@ class Connection(Protocol):
 class Exchange:
     """A request that was begun, and the answer to it.
 
-    Pieces of the body wait in a queue, which counts against `share`; what arrived before a connection broke
-    is still received. `send` raises ClientGone as soon as that is known.
+    Pieces of the body wait in a queue, which has its share of the memory for bodies; what arrived before a
+    connection broke is still received. `send` raises ClientGone as soon as that is known.
     """
 
     def __init__(
-        self, connection: Connection, scope: Scope, share: Share, *, keep_alive: bool, expects_continue: bool
+        self,
+        connection: Connection,
+        scope: Scope,
+        conditions: Conditions,
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
     ) -> None:
         self._connection = connection
         self._scope = scope
-        self._share = share
+        self._conditions = conditions
+        self._share = conditions.share
         self._sharing = False
         self._expects_continue = expects_continue
         self._pieces: list[bytes] = []
@@ -145,10 +141,7 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer. Raises ClientGone."""
-        if self._connection.flow.write_paused and not self.gone:
-            await self._connection.flow.drain()
-        if self.gone or self._connection.transport.is_closing():
-            raise ClientGone
+        await self._room()
         match message["type"]:
             case "http.response.start" if not self.response_started:
                 self._start(message)
@@ -162,6 +155,13 @@ class Exchange:
                 raise RuntimeError(f"{other} has no place here in an answer")
 
     # How.
+
+    async def _room(self) -> None:
+        """Wait until the connection takes more. Raises ClientGone."""
+        if self._connection.flow.write_paused and not self.gone:
+            await self._connection.flow.drain()
+        if self.gone or self._connection.transport.is_closing():
+            raise ClientGone
 
     def _at_end(self) -> bool:
         return not self.more_body and not self._told_end
@@ -245,20 +245,15 @@ class Exchange:
         head, self._head = self._head, None
         if head is not None:
             self._connection.transport.write(head)
-        try:
-            sent = await send_file(
-                self._connection.transport,
-                descriptor,
-                offset,
-                count,
-                fetchers=self._connection.fetchers,
-                began_window=self._connection.began_window,
-            )
-        except (ConnectionError, asyncio.SendfileNotAvailableError, RuntimeError) as error:
-            # The first failing call of a window is told as if the file could not be sent this way at all.
-            raise ClientGone from error
-        finally:
-            self._connection.ended_file()
+        sent = await send_file(
+            self._connection.transport,
+            self._room,
+            descriptor,
+            offset,
+            count,
+            windows=self._conditions.windows,
+            fetchers=self._conditions.fetchers,
+        )
         if sent < count:
             raise RuntimeError(f"a file ended after {sent} of {count} bytes while it was being sent")
 

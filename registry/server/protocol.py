@@ -7,7 +7,6 @@ import logging
 import socket
 import urllib.parse
 from collections import deque
-from concurrent.futures import Executor
 from typing import Any, cast
 
 import httptools
@@ -56,17 +55,11 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._lingering = False
         self._linger_bytes = LINGER_BYTES
         self._confirmed = 0
-        self._sending_file = False
 
     @property
     def date(self) -> list[tuple[bytes, bytes]]:
         """The headers that every answer has."""
         return self.server_state.default_headers
-
-    @property
-    def fetchers(self) -> Executor:
-        """Threads that bring files into memory."""
-        return self._conditions.fetchers
 
     # The transport's side.
 
@@ -187,7 +180,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._exchange = exchange = Exchange(
             self,
             scope,
-            self._conditions.share,
+            self._conditions,
             keep_alive=version != "1.0" and not switching and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue,
         )
@@ -232,16 +225,6 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.flow.resume_reading()
             self._expect()
 
-    def began_window(self) -> None:
-        """The client has taken a window of a file, and the next begins."""
-        self._sending_file = True
-        self._expect_room()
-
-    def ended_file(self) -> None:
-        """A file was sent, or not."""
-        self._sending_file = False
-        self._expect()
-
     def answered(self) -> None:
         """Turn to the next request, or first to what is still to come of this one's body."""
         self.server_state.total_requests += 1
@@ -275,7 +258,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _expect(self) -> None:
         """Wait as long as befits what the connection waits for."""
-        if self.flow.write_paused or self._sending_file:
+        if self.flow.write_paused:
             return  # set when that began
         if self._exchange is None or self._exchange.response_complete:
             self._deadline.set(self._timeouts.idle_seconds)
@@ -366,7 +349,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _late(self) -> None:
         """The time is up: for whatever this connection is waiting for."""
-        unsent = self._sending_file or self.transport.get_write_buffer_size() > 0
+        unsent = self.transport.get_write_buffer_size() > 0
         if unsent and confirmed_bytes(self._socket) != self._confirmed:
             self._expect_room()
         elif self._in_head and self._head_bytes and self._exchange_is_over() and not self._deaf:
@@ -377,13 +360,9 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._cut()
 
     def _cut(self) -> None:
-        stalled = "answer" if self._sending_file or self.flow.write_paused else "body"
+        stalled = "answer" if self.flow.write_paused else "body"
         event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
-        if self._sending_file:
-            # To abort the transport under `loop.sendfile` would leave its task waiting for ever.
-            self._socket.shutdown(socket.SHUT_RDWR)
-        else:
-            self.transport.abort()
+        self.transport.abort()
 
 
 _EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}

@@ -1,68 +1,124 @@
-"""A part of a file sent by the kernel: from its page cache to the socket, past this process."""
+"""A part of a file sent as the kernel has it: from its page cache to the socket, past this process."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from functools import cache
 
-WINDOW_BYTES = 8 << 20
+from storage.sharing import Share
+
 _STEP_BYTES = 128 << 10  # what the kernel reads ahead by default
+_WAITING_BYTES = 64 << 10
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
-
-
-class _File:
-    """What `loop.sendfile` wants of a file object."""
-
-    mode = "rb"
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def fileno(self) -> int:
-        return self._descriptor
 
 
 async def send_file(
     transport: asyncio.Transport,
+    drain: Callable[[], Awaitable[None]],
     descriptor: int,
     offset: int,
     count: int,
     *,
+    windows: Share,
     fetchers: Executor,
-    began_window: Callable[[], None],
 ) -> int:
-    """Send `count` bytes from `offset` on and return how many there were; `began_window` tells of progress.
+    """Send `count` bytes of a file from `offset` on, and return how many there were.
 
-    The kernel waits for the disk in the middle of such a call, and with it the loop and every connection. So
-    each window is looked for in memory first, and where it is not fetched by a thread, one window ahead.
+    Window by window the file is mapped and written to the socket as it is: the kernel copies it from its page
+    cache, once. When the socket is full, the transport gets a little to wait with, and `drain` returns when
+    that is sent; it raises what ends the sending. The mapping is never read here: where the file has been
+    truncated meanwhile, that would be a signal's end to this process, while to the kernel it is an error.
+
+    For a page that is not in memory the kernel waits for the disk, and with it the loop and all connections.
+    So each window is looked for first, and where it is not in memory a thread fetches it, one window ahead.
+    And who is near takes all of a window in one call: the more clients, the smaller the windows.
     """
     loop = asyncio.get_running_loop()
-    file, start, end = _File(descriptor), offset, offset + count
+    start, end = offset, offset + count
+    fetched = offset  # up to here it is in memory
     fetching: asyncio.Future[None] | None = None
-    try:
-        while offset < end:
-            stop = min(offset + WINDOW_BYTES, end)
+
+    def fetch(stop: int) -> asyncio.Future[None] | None:
+        nonlocal fetched
+        begin, fetched = fetched, max(fetched, stop)
+        if begin >= stop or _in_memory(descriptor, begin, stop):
+            return None
+        return loop.run_in_executor(fetchers, _fetch, descriptor, begin, stop)
+
+    transport.set_write_buffer_limits(high=0)
+    with windows as window:
+        try:
+            while offset < end:
+                stop = min(offset + window.bytes, end)
+                for waited_for in (fetching, fetch(stop)):
+                    if waited_for is not None:
+                        fetching = waited_for
+                        await waited_for
+                fetching = fetch(min(stop + window.bytes, end))
+                sent = await _send_window(transport, drain, descriptor, offset, stop)
+                offset += sent
+                if sent == 0:
+                    break
+                await asyncio.sleep(0)
+        finally:
+            transport.set_write_buffer_limits()
             if fetching is not None:
-                await fetching
-            elif not _in_memory(descriptor, offset, stop):
-                await loop.run_in_executor(fetchers, _fetch, descriptor, offset, stop)
-            fetching = None
-            if stop < end and not _in_memory(descriptor, stop, min(stop + WINDOW_BYTES, end)):
-                fetching = loop.run_in_executor(
-                    fetchers, _fetch, descriptor, stop, min(stop + WINDOW_BYTES, end)
-                )
-            began_window()
-            sent = await loop.sendfile(transport, file, offset, stop - offset, fallback=False)  # type: ignore[arg-type]
-            offset += sent
-            if offset < stop:
-                break
-    finally:
-        if fetching is not None:
-            # The descriptor is the caller's, and closed when this returns.
-            await _ended(fetching)
+                # The descriptor is the caller's, and closed when this returns.
+                await _ended(fetching)
     return offset - start
+
+
+async def _send_window(
+    transport: asyncio.Transport,
+    drain: Callable[[], Awaitable[None]],
+    descriptor: int,
+    offset: int,
+    stop: int,
+) -> int:
+    """Send a part of a file, and return how much of it there was; 0 behind the end of the file."""
+    await drain()
+    base = offset - offset % mmap.ALLOCATIONGRANULARITY
+    at = offset
+    with _mapped(descriptor, base, stop) as view:
+        while at < stop:
+            if view and not transport.get_write_buffer_size():
+                at += _write(transport, view[at - base :])
+            if at < stop:
+                piece = os.pread(descriptor, min(_WAITING_BYTES, stop - at), at)
+                if not piece:
+                    break
+                transport.write(piece)
+                at += len(piece)
+                await drain()
+    return at - offset
+
+
+def _mapped(descriptor: int, start: int, stop: int) -> memoryview:
+    """A part of a file as memory; nothing of it where the file system, or its end, does not let us."""
+    try:
+        mapped = mmap.mmap(descriptor, stop - start, prot=mmap.PROT_READ, offset=start)
+    except (OSError, ValueError):
+        return memoryview(b"")
+    # The mapping goes with the last view of it.
+    return memoryview(mapped)
+
+
+def _write(transport: asyncio.Transport, view: memoryview) -> int:
+    """How much the socket takes of it now; an error of the connection is left for the transport to find."""
+    with view, suppress(BlockingIOError, ConnectionError):
+        try:
+            return os.write(transport.get_extra_info("socket").fileno(), view)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            # A hole where the file was truncated, which reading will find.
+    return 0
 
 
 async def _ended(fetching: asyncio.Future[None]) -> None:
@@ -85,9 +141,21 @@ def _in_memory(descriptor: int, start: int, stop: int) -> bool:
         for offset in range(start, stop, _STEP_BYTES):
             os.preadv(descriptor, byte, offset, _NO_WAIT)
         os.preadv(descriptor, byte, stop - 1, _NO_WAIT)
+    except OSError as error:
+        return error.errno == errno.EOPNOTSUPP and _is_memory(os.fstat(descriptor).st_dev)
+    return True
+
+
+@cache
+def _is_memory(device: int) -> bool:
+    """Whether the file system of that number is memory itself (tmpfs), by the kernel's list of mounts."""
+    name = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            fields = [line.split() for line in mounts]
     except OSError:
         return False
-    return True
+    return any(one[2] == name and one[one.index("-") + 1] == "tmpfs" for one in fields)
 
 
 def _fetch(descriptor: int, start: int, stop: int) -> None:

@@ -175,6 +175,18 @@ def test_what_comes_over_tls_behind_a_close_is_no_mistake_of_ours(start: Start, 
     assert not [line for line in server.log if line["level"] in ("warning", "error")]
 
 
+def test_a_file_that_is_truncated_under_its_client_harms_nobody(start: Start) -> None:
+    server = start()
+    data = content(server, 64 << 20)
+    process = server.get("/").pid
+    with connected(server, receive_bytes=4096) as client:
+        client.sendall(GET.replace(b"/ ", b"/file "))
+        assert client.recv(4096)
+        os.truncate(server.directory / "content", 1 << 20)
+        assert len(rest(client)) < len(data)
+    assert server.get("/").pid == process
+
+
 # A client that leaves.
 
 
