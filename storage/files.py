@@ -34,6 +34,10 @@ class Files:
         """A descriptor for writing a file that must not have existed."""
         return os.open(path, _CREATE, 0o666)
 
+    def reopen(self, path: str) -> int:
+        """A descriptor for writing a file that `create` has made."""
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+
     def close(self, descriptor: int) -> None:
         """Give a descriptor back."""
         os.close(descriptor)

@@ -23,7 +23,8 @@ class Notes:
     """One file in the root, with a line of fixed length for each object that is being written.
 
     A note costs one write into the page cache and no sync: `kill -9` leaves it, and a power cut leaves it
-    where the object was minutes in the making. To lack one is no reason to refuse a write.
+    where the object was minutes in the making. To lack one is no reason to refuse a write. The file is open
+    only while something is unfinished, or nobody could mount the disk read-only.
     """
 
     def __init__(self, root: str, files: Files, directories: Directories) -> None:
@@ -33,6 +34,7 @@ class Notes:
         self._path = f"{root}/{NOTES_PREFIX}{uuid4()}"
         self._lock = threading.Lock()
         self._descriptor = -1
+        self._made = False
         self._free: list[int] = []
         self._lines = 0
 
@@ -45,7 +47,7 @@ class Notes:
             line = self._free.pop()
             with suppress(OSError):
                 if self._descriptor < 0:
-                    self._descriptor = self._files.create(self._path)
+                    self._descriptor = self._open()
                 text = path.removeprefix(f"{self._root}/").encode()[: _LINE_BYTES - 1]
                 padded = text.ljust(_LINE_BYTES - 1) + b"\n"
                 self._files.overwrite(self._descriptor, padded, line * _LINE_BYTES)
@@ -55,16 +57,16 @@ class Notes:
         """Say that nothing unfinished lies there any more. What the line says is left: nothing is found."""
         with self._lock:
             self._free.append(line)
+            if len(self._free) == self._lines:
+                self._shut()
 
     def close(self) -> None:
         """Remove the file, unless something unfinished could not be."""
         with self._lock:
-            descriptor, self._descriptor = self._descriptor, -1
-            if descriptor < 0:
-                return
-            with suppress(OSError):
-                self._files.close(descriptor)
-                if len(self._free) == self._lines:
+            self._shut()
+            if self._made and len(self._free) == self._lines:
+                self._made = False
+                with suppress(OSError):
                     self._files.unlink(self._path)
 
     def sweep(self, now: float) -> Generator[None, None, None]:
@@ -83,14 +85,28 @@ class Notes:
 
     def _keep_young(self) -> None:
         with self._lock:
-            if self._descriptor < 0:
+            if not self._made:
                 return
             try:
                 self._files.touch(self._path)
             except FileNotFoundError:
                 # We could not sweep for a day, and were taken for dead: the next note begins a file anew.
-                self._files.close(self._descriptor)
-                self._descriptor = -1
+                self._made = False
+                self._shut()
+
+    def _open(self) -> int:
+        if self._made:
+            with suppress(FileNotFoundError):
+                return self._files.reopen(self._path)
+        descriptor = self._files.create(self._path)
+        self._made = True
+        return descriptor
+
+    def _shut(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):
+                self._files.close(descriptor)
 
     def _sweep(self, path: str, oldest: float) -> Generator[None, None, None]:
         if path == self._path or not self._is_old(path, oldest):
