@@ -20,9 +20,9 @@ from registry.logs import event
 from registry.server.application import Application, StartFailed
 from registry.server.listeners import Listener
 from registry.server.place import Place
-from registry.server.renewal import Estate, Renewal, Sockets, Trial, Veteran
+from registry.server.renewal import Estate, Renewal, Sockets, Trial
 from registry.server.settings import LogSettings, ServerSettings
-from registry.server.worker import HURRY, RETIRE, STOP, work
+from registry.server.worker import HURRY, STOP, work
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +95,15 @@ class Parent:
             return
         for worker in self._estate.workers:
             place = Place(len(self._workers) + len(self._veterans))
-            place.fill(worker.pid, socket.socket(fileno=worker.channel), self._clock())
+            place.inherit(worker, self._clock())
+            place.hurry()
             self._veterans.append(place)
             self._listen_to(place)
+        if any(place.ready and not place.retired for place in self._veterans):
+            # Who is not ready has relieved nobody, and would be one too many.
+            for place in self._veterans:
+                if not place.ready:
+                    place.retire()
         for listener, wanted in zip(self._listeners, self._addresses(), strict=True):
             if listener.address != wanted:
                 event(
@@ -177,8 +183,7 @@ class Parent:
         serving = [place for place in self._veterans if not place.retired]
         complete = all(place.ready for place in self._workers)
         for place in serving if complete else serving[:1]:
-            place.tell(RETIRE)
-            place.retired = True
+            place.retire()
         if complete and serving:
             event(logger, logging.INFO, "server.renewed", pid=os.getpid())
 
@@ -258,9 +263,9 @@ class Parent:
                 for one in self._listeners
             },
             [
-                Veteran(place.pid, place.channel.fileno())
+                veteran
                 for place in (*self._veterans, *self._workers)
-                if place.pid is not None and place.channel is not None
+                if (veteran := place.leave()) is not None
             ],
             os.environ[_METRICS],
         )

@@ -7,10 +7,13 @@ import signal
 import socket
 from dataclasses import dataclass
 
-from registry.server.worker import READY
+from registry.server.renewal import Veteran
+from registry.server.worker import HURRY, READY, RETIRE, STOP
 
 # A worker that dies again and again is started after 0.1, 0.2, 0.4 … 30 seconds; one that lived, after 0.1.
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS, _LIVED_SECONDS = 0.1, 30.0, 60.0
+# A worker that was relieved ends with its grace at the second renewal after, and without at the third.
+_MOST_RENEWALS = 2
 
 
 def delay_after(deaths: int) -> float:
@@ -28,6 +31,7 @@ class Place:
     channel: socket.socket | None = None
     heard: bytes = b""
     retired: bool = False
+    renewals: int = 0
     started_at: float = 0.0
     due_at: float = 0.0
     deaths: int = 0
@@ -36,6 +40,24 @@ class Place:
         """A process begins to work here."""
         channel.setblocking(False)
         self.pid, self.channel, self.heard, self.started_at = pid, channel, b"", now
+
+    def inherit(self, worker: Veteran, now: float) -> None:
+        """A worker of the program before goes on here."""
+        self.fill(worker.pid, socket.socket(fileno=worker.channel), now)
+        self.heard = READY if worker.ready else b""
+        self.retired = worker.retired
+        self.renewals = worker.renewals + 1 if worker.retired else 0
+
+    def leave(self) -> Veteran | None:
+        """What the next program has to know of who is here."""
+        if self.pid is None or self.channel is None:
+            return None
+        return Veteran(self.pid, self.channel.fileno(), self.ready, self.retired, self.renewals)
+
+    def retire(self) -> None:
+        """Another has the place of the worker, who finishes what it has begun."""
+        self.retired = True
+        self.tell(RETIRE)
 
     def hear(self) -> bytes | None:
         """What the worker says; nothing when it will say no more, None when it says nothing now."""
@@ -56,6 +78,11 @@ class Place:
                 self.channel.send(what)
             except OSError:
                 return
+
+    def hurry(self) -> None:
+        """Nobody stays for more than two renewals, or each would leave workers behind for slow clients."""
+        if self.renewals >= _MOST_RENEWALS:
+            self.tell(STOP if self.renewals == _MOST_RENEWALS else HURRY)
 
     def kill(self) -> None:
         """End the worker at once."""

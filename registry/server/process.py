@@ -150,8 +150,10 @@ async def _end(
     for endpoint in endpoints:
         endpoint.close()
     if ending.replaced:
-        # What was begun here may take as long as it needs, unless those who go on are told to end as well.
-        await _wait_for(ending.told.wait(), _all_sent(endpoints, requests), within_seconds=None)
+        # Nobody waits for us, but a client that reads slowly must not keep a whole process for ever.
+        await _wait_for(
+            ending.told.wait(), _all_sent(endpoints, requests), within_seconds=settings.retire_seconds
+        )
     await _wait_for(
         ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=settings.grace_seconds
     )

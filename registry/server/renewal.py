@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import NoReturn
 
 _VARIABLE = "REGISTRY_ESTATE"
@@ -40,10 +40,16 @@ class Sockets:
 
 @dataclass(frozen=True, slots=True)
 class Veteran:
-    """A worker of the program before: its process id, and the descriptor of our end of its channel."""
+    """A worker of the program before: its process id, and the descriptor of our end of its channel.
+
+    `renewals` counts those that it has seen since it was relieved.
+    """
 
     pid: int
     channel: int
+    ready: bool = True
+    retired: bool = False
+    renewals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,11 @@ class Estate:
             name: Sockets(one["address"], tuple(one["descriptors"]))
             for name, one in left["listeners"].items()
         }
-        workers = [Veteran(one["pid"], one["channel"]) for one in left["workers"]]
+        known = {field.name for field in fields(Veteran)}
+        workers = [
+            Veteran(**{name: value for name, value in one.items() if name in known})
+            for one in left["workers"]
+        ]
         for number in (
             *(n for one in listeners.values() for n in one.descriptors),
             *(w.channel for w in workers),

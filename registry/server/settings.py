@@ -75,6 +75,8 @@ class ServerSettings(Settings):
     drain_seconds: Seconds = 0.0
     # … and then so long requests in flight may go on.
     grace_seconds: Seconds = 25.0
+    # A worker that was relieved after HUP may go on for so long with what it has begun; then `grace_seconds`.
+    retire_seconds: Seconds = 3600.0
     timeouts: TimeoutSettings = TimeoutSettings()
 
 

@@ -106,6 +106,42 @@ def test_a_request_in_flight_is_finished_by_the_worker_that_began_it(start: Star
     until(lambda: len(living(server)) == 2, "the old one to end")
 
 
+def test_who_was_relieved_may_not_take_for_ever(start: Start) -> None:
+    server = start(workers=2, retire_seconds=0.01, grace_seconds=0.01)
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", "/slow")
+        server.wait_for("slow began")
+        renew(server)
+        assert read(connection).status == 503
+    assert len(living(server)) == 2
+
+
+@pytest.mark.parametrize("grace_seconds", [0.01, 3600])
+def test_no_more_than_two_programs_of_before_have_workers_left(start: Start, grace_seconds: float) -> None:
+    """Whoever renews it again and again, while clients read slowly, does not fill the machine."""
+    server = start(workers=2, grace_seconds=grace_seconds)
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for count in range(1, 5):
+            connection = stack.enter_context(contextlib.closing(server.connect()))
+            connection.request("GET", "/slow")
+            connections.append(connection)
+            until(lambda count=count: server.journal.count("slow began") == count, "the request")  # type: ignore[misc]
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda count=count: len(server.events("server.renewed")) == count, "the renewal")  # type: ignore[misc]
+            if count == 3:
+                # This one gives the oldest its grace; the next one ends it at once, if it is still there.
+                left = 4 if grace_seconds < 1 else 5
+                until(lambda left=left: len(living(server)) == left, "the idle ones to end")  # type: ignore[misc]
+        until(lambda: len(living(server)) == (4 if grace_seconds < 1 else 5), "the oldest to end")
+        assert read(connections[0]).status == 503
+        (server.directory / "go").touch()
+        assert read(connections[-1]).status == 200
+        assert read(connections[-2]).status == 200
+    until(lambda: len(living(server)) == 2, "the old ones to end")
+    assert not server.events("worker.died")
+
+
 def test_the_end_of_all_does_not_wait_for_who_was_relieved(start: Start) -> None:
     server = start(workers=2, grace_seconds=0.01)
     with contextlib.closing(server.connect()) as connection:
