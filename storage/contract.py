@@ -118,7 +118,8 @@ class Driver(Protocol):
         unspecified.
 
         Raises NotFound when a source is missing and `key` does not have `size`; Unavailable when the sources
-        have another total. Both leave everything as it was.
+        have another total. Both leave everything as it was. When the bytes of a single source cannot be made
+        durable (Unavailable, OutOfSpace), that source is gone: a disk that is asked again may lie.
         """
 
     async def copy(self, key: str, source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 
 from storage.directories import Directories
 from storage.errors import NotFound, Unavailable
@@ -44,6 +45,8 @@ class Joining:
                 with Writing(self._key):
                     yield from self._target.accept()
         finally:
+            if self._target.unsynced:
+                self._drop(sources)
             self._target.discard()
         for key, path in sources:
             if path != self._path:
@@ -60,6 +63,13 @@ class Joining:
                     yield from self._target.accept()
         finally:
             self._target.discard()
+
+    def _drop(self, sources: Sequence[KeyAndPath]) -> None:
+        """Let nobody sync these files again: of bytes that it could not write Linux tells only once."""
+        for _, path in sources:
+            if path != self._path:
+                with suppress(OSError):
+                    self._directories.remove(path)
 
     def _gather(self, sources: Sequence[KeyAndPath], size: int) -> Work:
         if len(sources) == 1:

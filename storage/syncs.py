@@ -23,7 +23,8 @@ def alone(work: Work, sync: Sync) -> Generator[None, None, None]:
     try:
         while (wanted := advance(work, error)) is not None:
             error = _first(wanted, _failures(wanted, sync))
-            yield
+            if error is None:
+                yield  # Who is cancelled goes no further, but the work must hear of an error.
     finally:
         work.close()
 
@@ -49,7 +50,10 @@ class Syncs:
         self._thread: threading.Thread | None = None
 
     async def done(self, wanted: Wanted) -> OSError | None:
-        """Return when all of it is on the disk, or could not be; when cancelled, too."""
+        """Return when all of it is on the disk, or could not be.
+
+        When cancelled, too; then the error is the cause of the CancelledError.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="storage-syncs", daemon=True)
             self._thread.start()
@@ -101,7 +105,7 @@ class _Asked:
             except asyncio.CancelledError:
                 cancelled = True
         if cancelled:
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError from self._error
         return self._error
 
 

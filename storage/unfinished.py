@@ -60,6 +60,8 @@ class Unfinished:
         self._descriptor = -1
         self._abandoned = False
         self.size_bytes = 0
+        self.unsynced = False
+        """Whether the file that this was to be a name of could not be synced: nobody may use it any more."""
 
     def abandon(self) -> None:
         """Say, from any thread, that the object must not become visible any more if it has not yet."""
@@ -244,7 +246,11 @@ class Unfinished:
     def _make_ready(self) -> Work:
         self._create()
         if self._durable:
-            yield [self._descriptor]
+            try:
+                yield [self._descriptor]
+            except OSError:
+                self.unsynced = self._origin is not None
+                raise
         if self._abandoned:
             raise Abandoned
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
+from storage.errors import StorageError
 from storage.syncs import Sync, Syncs, Work, advance, alone
 from storage.threads import Threads
 
@@ -74,6 +77,12 @@ class Works:
                 if wanted is None:
                     return
                 error = await self._syncs.done(wanted) if wanted else None
+        except asyncio.CancelledError as cancelled:
+            if isinstance(cancelled.__cause__, OSError):
+                # The work must hear of it: who asks for the same sync again is told that all is well.
+                with suppress(StorageError, OSError):
+                    advance(work, cancelled.__cause__)
+            raise
         finally:
             work.close()
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from storage.errors import NotFound, Unavailable
+from storage.errors import NotFound, OutOfSpace, Unavailable
 from storage.files import Files
 from storage.local import LocalDriver
 from tests.storage.disks import Mount, mount
 from tests.storage.probing import MIB
 from tests.storage.test_local import DirectoryProbe
-from tests.storage.watched import Call, WatchedFiles
+from tests.storage.watched import Call, Gate, WatchedFiles
 
 __all__ = ["mount"]
 
@@ -174,3 +175,68 @@ async def test_more_sources_than_descriptors(driver: LocalDriver, probe: Directo
     assert probe.get("whole") == "".join(sources).encode()
     assert probe.names() == {"whole"}
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@pytest.mark.parametrize("size", [3, len(DATA)], ids=["short", "much"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_what_could_not_be_synced_is_never_believed(
+    driver: LocalDriver, probe: DirectoryProbe, files: WatchedFiles, number: int, size: int
+) -> None:
+    files.before = failing_sync(number)
+    probe.set("source", DATA[:size])
+    with pytest.raises(OutOfSpace if number == errno.ENOSPC else Unavailable):
+        await driver.compose("whole/key", ["source"], size=size)
+    assert probe.names() == set()
+    with pytest.raises(NotFound):
+        await driver.compose("whole/key", ["source"], size=size)
+    assert probe.names() == set()
+
+
+@pytest.mark.parametrize("size", [3, len(DATA)], ids=["short", "much"])
+async def test_nor_when_the_client_has_gone_meanwhile(
+    driver: LocalDriver, probe: DirectoryProbe, files: WatchedFiles, size: int
+) -> None:
+    gate = Gate(0)
+    failing = failing_sync(errno.EIO)
+
+    def before(call: Call) -> None:
+        if call.name == "sync":
+            gate(call)
+        failing(call)
+
+    files.before = before
+    probe.set("source", DATA[:size])
+    moving = asyncio.ensure_future(driver.compose("whole/key", ["source"], size=size))
+    assert await asyncio.to_thread(gate.reached.wait, 60)
+    moving.cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await moving
+    assert probe.names() == set()
+
+
+async def test_sources_of_a_join_outlive_a_sync_that_fails(
+    driver: LocalDriver, probe: DirectoryProbe, files: WatchedFiles
+) -> None:
+    files.before = failing_sync(errno.EIO)
+    probe.set("1", b"one")
+    probe.set("2", b"two")
+    with pytest.raises(Unavailable):
+        await driver.compose("key", ["1", "2"], size=6)
+    assert probe.names() == {"1", "2"}
+    # Their bytes are written anew, to another file.
+    await driver.compose("key", ["1", "2"], size=6)
+    assert probe.get("key") == b"onetwo"
+
+
+def failing_sync(number: int) -> Callable[[Call], None]:
+    """The first sync fails; as on Linux, each later one of the same file says that all is well."""
+    failed: list[Call] = []
+
+    def before(call: Call) -> None:
+        if call.name == "sync" and not failed:
+            failed.append(call)
+            raise OSError(number, os.strerror(number))
+
+    return before

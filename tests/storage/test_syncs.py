@@ -106,7 +106,7 @@ def test_a_work_hears_of_the_sync_that_failed(disk: Disk) -> None:
             heard.append(error.strerror)
         yield ()
 
-    assert len([*alone(work(), disk.sync)]) == 3
+    assert len([*alone(work(), disk.sync)]) == 2
     assert heard == ["broken"]
     assert disk.synced == ["good", "good", "bad"]
     ended = work()
