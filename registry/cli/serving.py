@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
+from registry.access.exposure import Exposed
+from registry.access.rules import Policy
 from registry.cli.announcement import announcement
 from registry.cli.composition import Composition
 from registry.cli.exits import Refused, told
 from registry.cli.options import ConfigOption, RootOption
 from registry.cli.ownership import require_owner
-from registry.config import Config, check
-from registry.server.renewal import Renewal
+from registry.config import Config, ConfigError, check
+from registry.server.renewal import Renewal, settings_left
 
 
 def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) -> None:
@@ -51,18 +55,37 @@ def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) 
         with told():
             flags = {"--listen": listen, "--root": root, "--workers": workers}
             # Each worker reads rules and certificate itself; what is wrong with them is told once, and here.
-            sound = check(config, os.environ, flags)
-            settings = sound.resolved.config
+            policy: Policy | None = None
+            refused: str | None = None
+            try:
+                sound = check(config, os.environ, flags)
+                settings, policy = sound.resolved.config, sound.policy
+            except (ConfigError, Exposed) as error:
+                # Changed since it was checked; to end now would end the workers that were left to us.
+                if (left := _left()) is None:
+                    raise
+                settings, refused = left, str(error)
             _warn_root(settings, words)
 
             def on_ready(urls: Mapping[str, str]) -> None:
-                # Standard output is the log's.
-                print(announcement(settings, sound.policy, urls), file=sys.stderr, flush=True)
+                if policy is not None:
+                    # Standard output is the log's.
+                    print(announcement(settings, policy, urls), file=sys.stderr, flush=True)
 
-            code = composition.serve(
-                settings, on_ready, _renewal(words, {"--config": config, "--root": root})
-            )
+            renewal = _renewal(words, {"--config": config, "--root": root})
+            if renewal is not None:
+                renewal = replace(renewal, settings=settings.model_dump_json(), refused=refused)
+            code = composition.serve(settings, on_ready, renewal)
         raise typer.Exit(code)
+
+
+def _left() -> Config | None:
+    """The settings of the program that this one has replaced, as far as they are still settings."""
+    text = settings_left()
+    try:
+        return None if text is None else Config.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _renewal(words: Sequence[str], checked: Mapping[str, object]) -> Renewal | None:

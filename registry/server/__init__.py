@@ -22,7 +22,8 @@ calls `build(config)`. `on_ready` gets the URL by listener, `{"registry": "http:
 once, in the process that called `serve`, when the first connection can be answered. `serve` belongs on the
 main thread: it sets up the log, takes TERM and INT, blocks until one of them came, and returns the exit code.
 On HUP a parent of workers starts the commands of `renewal`, and what `serve` is called by then goes on with
-its sockets.
+its sockets. Having those, it must not end because the configuration has changed since it was checked:
+`settings_left()` is then what to go on with.
 `ListenFailed` and `StartFailed` are its expected errors, worded for the person at the terminal.
 """
 
@@ -31,7 +32,7 @@ from __future__ import annotations
 from registry.server.address import Address
 from registry.server.application import Application, ASGIApp, Deferred, StartFailed
 from registry.server.listeners import ListenFailed
-from registry.server.renewal import Renewal
+from registry.server.renewal import Renewal, settings_left
 from registry.server.settings import LogSettings, ServerSettings
 from registry.server.workers import serve
 
@@ -46,4 +47,5 @@ __all__ = [
     "ServerSettings",
     "StartFailed",
     "serve",
+    "settings_left",
 ]

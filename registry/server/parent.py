@@ -93,6 +93,8 @@ class Parent:
     def _adopt(self) -> None:
         if self._estate is None:
             return
+        if self._renewal and self._renewal.refused is not None:
+            event(logger, logging.ERROR, "renewal.refused", reason=self._renewal.refused)
         for worker in self._estate.workers:
             place = Place(len(self._workers) + len(self._veterans))
             place.inherit(worker, self._clock())
@@ -268,6 +270,7 @@ class Parent:
                 if (veteran := place.leave()) is not None
             ],
             os.environ[_METRICS],
+            self._renewal.settings,
         )
         estate.hand_over(self._renewal.serve)
 

@@ -24,10 +24,16 @@ _HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """Two commands: `serve` starts this program again, and `check` ends with 0 if that would go well."""
+    """Two commands: `serve` starts this program again, and `check` ends with 0 if that would go well.
+
+    `settings` are left to the next program, in the words of whoever calls `serve`, for the case that those
+    it finds are bad, having changed since `check`; `refused` says that this program goes on with such.
+    """
 
     check: tuple[str, ...]
     serve: tuple[str, ...]
+    settings: str | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Estate:
     listeners: Mapping[str, Sockets]
     workers: Sequence[Veteran]
     metrics: str
+    settings: str | None = None
 
     def hand_over(self, command: Sequence[str]) -> NoReturn:
         """Become that command. Raises OSError when it cannot be started, and then nothing has happened."""
@@ -103,7 +110,14 @@ class Estate:
             *(w.channel for w in workers),
         ):
             os.set_inheritable(number, False)
-        return cls(listeners, workers, left["metrics"])
+        return cls(listeners, workers, left["metrics"], left.get("settings"))
+
+
+def settings_left() -> str | None:
+    """The `settings` of the renewal that made this program what it is; None where none did."""
+    written = os.environ.get(_VARIABLE)
+    settings = json.loads(written).get("settings") if written else None
+    return settings if isinstance(settings, str) else None
 
 
 class Trial:

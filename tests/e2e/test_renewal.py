@@ -108,3 +108,40 @@ def test_a_mistake_leaves_everything_as_it_is(
     os.kill(server.pid, signal.SIGHUP)
     renewed(server, 1)
     assert server.registry.ask("GET", "/v2/").status == 200
+
+
+@pytest.mark.parametrize("wrong", ["settings", "rules"])
+def test_what_is_spoilt_after_it_was_checked_ends_nobody(
+    server: Server, rules: Path, scratch: Path, wrong: str
+) -> None:
+    """The program that finds it so has the sockets and the old workers already."""
+    file = rules if wrong == "rules" else next(scratch.glob("moorage-*.yaml"))
+    sound = file.read_text()
+    alive = workers(server)
+    # Whoever checks waits for us to write, and nobody after them finds the pipe any more.
+    pipe, spoilt = scratch / "pipe", scratch / "spoilt"
+    os.mkfifo(pipe)
+    os.link(pipe, scratch / "link")
+    (scratch / "link").replace(file)
+    os.kill(server.pid, signal.SIGHUP)
+    with open(pipe, "w") as checked:
+        spoilt.write_text("this is neither: [")
+        spoilt.replace(file)
+        checked.write(sound)
+    while '"renewal.refused"' not in server.log:
+        assert set(alive) <= set(workers(server)), server.log[-1500:]
+    assert file.name in server.log.partition('"renewal.refused"')[2]
+    assert server.registry.ask("GET", "/v2/").status == 200
+    if wrong == "rules":
+        # Workers read them for themselves: new ones cannot start, and the old ones stay.
+        while '"worker.died"' not in server.log:
+            pass
+        assert set(alive) <= set(workers(server))
+        file.write_text(sound)
+    # With the settings of before.
+    renewed(server, 1)
+    assert server.registry.ask("GET", "/v2/").status == 200
+    file.write_text(sound)
+    os.kill(server.pid, signal.SIGHUP)
+    renewed(server, 2)
+    assert server.registry.ask("GET", "/v2/").status == 200
