@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from uuid import uuid4
 
 from storage.contract import Check, Driver, ObjectInfo
@@ -34,6 +34,7 @@ _GATHERED_PIECES = 512
 _NAMES_A_STEP = 1024
 _DELETES_A_STEP = 128
 _DELETES_INLINE = 16
+_UNLINKED_INLINE_BYTES = 1 << 20  # giving back the room of a large file takes a file system 0.1 s per GiB
 _THREADS = 32
 # A listing begins on the event loop; what takes longer goes on in a thread.
 _LISTED_INLINE_SECONDS = 0.001
@@ -234,7 +235,8 @@ class LocalDriver(Driver):
     async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Remove files, and the directories that they leave empty; each that changed is synced once."""
         paths = [(key, self._path(key)) for key in keys]
-        await self._works.do(self._remove(paths, durable), short=len(keys) <= _DELETES_INLINE)
+        inline = len(paths) <= _DELETES_INLINE and not self._works.patience.exhausted
+        await self._works.do(self._remove(paths, durable), short=inline and not self._is_any_large(paths))
 
     def _path(self, key: str) -> str:
         validate(key)
@@ -265,6 +267,13 @@ class LocalDriver(Driver):
         if durable:
             with Writing(paths[0][0] if paths else ""):
                 yield [directory for directory in changed if directory is not None]
+
+    def _is_any_large(self, paths: Sequence[KeyAndPath]) -> bool:
+        for _, path in paths:
+            with suppress(OSError):  # what is wrong with it, if anything, the removal says
+                if self._files.status(path).st_size > _UNLINKED_INLINE_BYTES:
+                    return True
+        return False
 
     def _sync(self, one: int | str) -> None:
         if isinstance(one, int):

@@ -15,7 +15,7 @@ from storage.keys import NOTES_PREFIX
 from storage.local import LocalDriver
 from storage.reading import INLINE_BYTES
 from tests.storage.conformance import DriverConformance
-from tests.storage.probing import pieces
+from tests.storage.probing import MIB, pieces
 from tests.storage.watched import WatchedFiles, slow_down
 
 
@@ -94,6 +94,22 @@ async def test_on_a_slow_disk_and_with_much_the_whole_work_leaves_the_loop(tmp_p
     await driver.write("e", pieces(b"x"))
     await driver.delete(["a", "b"])
     assert threading.get_ident() not in {call.thread for call in files.calls}
+    await driver.aclose()
+
+
+async def test_one_large_file_is_enough_for_a_delete_to_leave_the_loop(tmp_path: Path) -> None:
+    files = WatchedFiles()
+    driver = LocalDriver(tmp_path, files=files)
+    for size, inline in ((MIB, True), (3 << 30, False)):
+        await driver.put("a/small", b"x", durable=False)
+        (tmp_path / "a/large").touch()
+        os.truncate(tmp_path / "a/large", size)
+        files.calls.clear()
+        await driver.delete(["a/missing", "a/small", "a/large"], durable=False)
+        assert {call.thread == threading.get_ident() for call in files.calls if call.name == "unlink"} == {
+            inline
+        }
+        assert os.listdir(tmp_path) == []
     await driver.aclose()
 
 
