@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from registry.access.exposure import Exposed
 from registry.access.rules import Policy
@@ -18,7 +17,7 @@ from registry.cli.composition import Composition
 from registry.cli.exits import Refused, told
 from registry.cli.options import ConfigOption, RootOption
 from registry.cli.ownership import require_owner
-from registry.config import Config, ConfigError, check
+from registry.config import Config, ConfigError, check, restored
 from registry.server.renewal import Renewal, settings_left
 
 
@@ -82,10 +81,7 @@ def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) 
 def _left() -> Config | None:
     """The settings of the program that this one has replaced, as far as they are still settings."""
     text = settings_left()
-    try:
-        return None if text is None else Config.model_validate_json(text)
-    except ValidationError:
-        return None
+    return None if text is None else restored(text)
 
 
 def _renewal(words: Sequence[str], checked: Mapping[str, object]) -> Renewal | None:

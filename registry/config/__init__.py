@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.config.loading import ConfigError, Resolved, load, resolve
+from registry.config.loading import ConfigError, Resolved, load, resolve, restored
 from registry.config.policy import host_guard, load_policy
 from registry.config.soundness import Sound, check
 from registry.config.tree import Config
@@ -17,4 +17,5 @@ __all__ = [
     "load",
     "load_policy",
     "resolve",
+    "restored",
 ]

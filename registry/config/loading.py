@@ -87,6 +87,14 @@ def resolve(
     return merge(Config, None if name is None else _read(name), environ, overlay)
 
 
+def restored(text: str) -> Config | None:
+    """The configuration that was written down as JSON; None if it was by a version with other settings."""
+    try:
+        return Config.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
 def _read(name: str) -> Document:
     try:
         with open(name, "rb") as opened:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.config import Config, ConfigError, load, resolve
+from registry.config import Config, ConfigError, load, resolve, restored
 from registry.config.loading import FLAGS
 from registry.config.tree import leaves
 
@@ -235,3 +235,13 @@ def test_any_tree_of_known_words_loads_or_is_explained(
         load(file, variables, NO_FLAGS)
     except ConfigError as error:
         assert all(problem.message and problem.source.where for problem in error.problems), error
+
+
+def test_what_was_written_down_is_the_same_again_where_the_settings_are(tmp_path: Path) -> None:
+    rules, mine = tmp_path / "access.yaml", tmp_path / "c.yaml"
+    mine.write_text(
+        f"trusted_proxies: [10.0.0.0/8]\naccess: {{rules_file: {rules}}}\nuploads: {{expire_after: 2d}}"
+    )
+    config = resolve(mine, {}, {"--workers": "3"}).config
+    assert restored(config.model_dump_json()) == config
+    assert restored('{"of_another_version": 1}') is None
