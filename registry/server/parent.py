@@ -62,6 +62,7 @@ class Parent:
         self._renewal = renewal
         self._estate = estate
         self._trial: Trial | None = None
+        self._asked_again = False
         self._workers = [Place(number) for number in range(settings.workers)]
         self._veterans: list[Place] = []
         self._selector = selectors.DefaultSelector()
@@ -125,8 +126,10 @@ class Parent:
     def _until_due(self) -> float | None:
         if self._signals:
             return None
-        empty = [worker.due_at for worker in self._workers if worker.pid is None]
-        return max(0.0, min(empty) - self._clock()) if empty else None
+        due = [worker.due_at for worker in self._workers if worker.pid is None]
+        if self._trial is not None and self._trial.due_at is not None:
+            due.append(self._trial.due_at)
+        return max(0.0, min(due) - self._clock()) if due else None
 
     def _fill_places(self) -> None:
         for worker in self._workers:
@@ -232,28 +235,35 @@ class Parent:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
     def _try_renewal(self) -> None:
-        if self._signals or self._trial is not None:
-            # One that is under way finds whatever has changed.
+        if self._signals:
+            return
+        if self._trial is not None:
+            # It may have read already what has been changed since.
+            self._asked_again = True
             return
         if self._renewal is None:
             event(logger, logging.WARNING, "renewal.refused", reason="this server was not told how")
             return
         try:
-            self._trial = Trial(self._renewal.check)
+            self._trial = Trial(self._renewal, self._clock())
         except OSError as error:
             # The program may be away just now, while it is being replaced.
             event(logger, logging.ERROR, "renewal.refused", reason=str(error))
 
     def _judge_trial(self) -> None:
-        if self._trial is None or (problem := self._trial.problem()) is None:
+        if self._trial is None or (problem := self._trial.problem(self._clock())) is None:
             return
         self._trial = None
         if not problem:
+            # Had it been asked for again meanwhile: the next program reads everything anew.
             try:
                 self._hand_over()
             except OSError as error:
                 problem = str(error)
         event(logger, logging.ERROR, "renewal.refused", reason=problem)
+        if self._asked_again:
+            self._asked_again = False
+            self._try_renewal()
 
     def _hand_over(self) -> NoReturn:
         assert self._renewal is not None

@@ -26,6 +26,8 @@ _HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class Renewal:
     """Two commands: `serve` starts this program again, and `check` ends with 0 if that would go well.
 
+    `check` may take so many seconds.
+
     `settings` are left to the next program, in the words of whoever calls `serve`, for the case that those
     it finds are bad, having changed since `check`; `refused` says that this program goes on with such.
     """
@@ -34,6 +36,7 @@ class Renewal:
     serve: tuple[str, ...]
     settings: str | None = None
     refused: str | None = None
+    check_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +124,32 @@ def settings_left() -> str | None:
 
 
 class Trial:
-    """A check of what would be served next, in a process of its own."""
+    """A check of what would be served next, in a process of its own, which is killed when it is `due_at`."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, renewal: Renewal, now: float) -> None:
+        self.due_at: float | None = now + renewal.check_seconds
+        self._seconds = renewal.check_seconds
         self._told = tempfile.TemporaryFile()  # noqa: SIM115 (read when the process has ended)
         self._process = subprocess.Popen(  # noqa: S603 (the command that started us, less its verb)
-            command, stdin=subprocess.DEVNULL, stdout=self._told, stderr=subprocess.STDOUT
+            renewal.check, stdin=subprocess.DEVNULL, stdout=self._told, stderr=subprocess.STDOUT
         )
 
-    def problem(self) -> str | None:
+    def problem(self, now: float) -> str | None:
         """What it found; empty when nothing is wrong, None while it still looks."""
         code = self._process.poll()
         if code is None:
+            if self.due_at is not None and now >= self.due_at:
+                self.due_at = None
+                self._process.kill()
             return None
         self._told.seek(0)
         told = self._told.read(_TOLD_BYTES).decode("utf-8", "replace").strip()
         self._told.close()
-        return "" if code == 0 else told or f"{self._process.args!r} ended with exit code {code}"
+        if code == 0:
+            return ""
+        if self.due_at is None:
+            return f"{self._process.args!r} had not ended after {self._seconds:g} s {told}".rstrip()
+        return told or f"{self._process.args!r} ended with exit code {code}"
 
     def abandon(self) -> None:
         """End it; its answer is of no use any more."""

@@ -34,6 +34,7 @@ def main(directory: str, settings: str) -> int:
             Renewal(
                 check=(str(trial(directory)),),
                 serve=(sys.executable, *sys.orig_argv[1:]),
+                check_seconds=2.0 if Path(directory, "impatient").exists() else 60.0,
             ),
         )
     except (ListenFailed, StartFailed) as error:
@@ -42,7 +43,10 @@ def main(directory: str, settings: str) -> int:
 
 
 def trial(directory: str) -> Path:
-    """A program that says whether the toy would start: not with a file `unsound`, which holds the reason."""
+    """A program that says whether the toy would start: not with a file `unsound`, which holds the reason.
+
+    It may be a pipe, and then somebody has to write the reason.
+    """
     program = Path(directory, "trial")
     program.write_text(f"#!/bin/sh\ncat {directory}/unsound 2>/dev/null && exit 1\nexit 0\n")
     program.chmod(0o755)

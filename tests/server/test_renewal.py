@@ -194,6 +194,31 @@ def test_what_would_not_start_is_refused_and_all_goes_on(start: Start) -> None:
     assert server.end() == 0
 
 
+def test_a_check_that_hangs_is_ended_and_the_next_one_counts(start: Start) -> None:
+    server = start(prepare="impatient", workers=2)
+    os.mkfifo(server.directory / "unsound")
+    server.process.send_signal(signal.SIGHUP)
+    (refusal,) = until(lambda: server.events("renewal.refused"), "the refusal")
+    assert refusal["reason"].endswith("had not ended after 2 s")
+    (server.directory / "unsound").unlink()
+    renew(server)
+    assert server.end() == 0
+
+
+def test_what_is_asked_while_it_checks_is_not_forgotten(start: Start) -> None:
+    server = start(workers=2)
+    pipe = server.directory / "unsound"
+    os.mkfifo(pipe)
+    server.process.send_signal(signal.SIGHUP)
+    with open(pipe, "w") as check:
+        pipe.unlink()
+        server.process.send_signal(signal.SIGHUP)
+        check.write("the port is no number")
+    until(lambda: server.events("server.renewed"), "the renewal that was asked for meanwhile")
+    (refusal,) = server.events("renewal.refused")
+    assert refusal["reason"] == "the port is no number"
+
+
 def test_a_program_that_is_away_while_it_is_replaced_is_refused_too(start: Start) -> None:
     server = start(workers=2)
     program = server.directory / "trial"
