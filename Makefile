@@ -5,13 +5,14 @@ PY = $(ENVIRONMENT)/bin/python
 MINUTES = 30
 SEED =
 
-.PHONY: help serve check lint unit test soak bench lock tools environment clean
+.PHONY: help serve check lint unit test soak pythons bench lock tools tools-soak environment clean
 
 help:
 	@echo 'make serve   a registry on 127.0.0.1:5000, data in ./data   (ARGS="--listen 127.0.0.1:5010" adds flags)'
 	@echo 'make check   format, lint, types and unit tests; under a minute'
 	@echo 'make test    everything: check, then every test with real clients; installs those where it may'
-	@echo 'make soak    the randomised tests for longer   (MINUTES=30 SEED=1)'
+	@echo 'make soak    the randomised tests for longer, and all clients on buckets   (MINUTES=30 SEED=1)'
+	@echo 'make pythons the unit tests under every other Python 3.11 to 3.14 that is here; make soak begins with it'
 	@echo 'make bench   measure beside CNCF Distribution and write BENCHMARKS.md'
 	@echo 'make tools   install the clients and servers that the tests drive   (ONLY="crane oras": just these)'
 	@echo 'make lock    resolve the dependencies anew into requirements/   (needs uv)'
@@ -29,13 +30,20 @@ lint: environment
 	$(PY) -m mypy
 
 unit: environment
-	$(PY) -m pytest -q -n 2 -m 'not e2e and not soak'
+	$(PY) -m pytest -q -n 2 -m 'not e2e and not soak and not exhaustive' --ignore tests/e2e --ignore tests/api
 
 test: lint tools
-	$(PY) -m pytest -n 2 --dist loadscope
+	$(PY) -m pytest -n 2 --dist loadscope -m 'not long_build'
 
-soak: environment tools
-	MINUTES='$(MINUTES)' SEED='$(SEED)' $(PY) -m pytest -m 'soak or other_client' -s
+soak: environment tools-soak pythons
+	MINUTES='$(MINUTES)' SEED='$(SEED)' $(PY) -m pytest -m 'soak or other_client or long_build' -s
+	MINUTES='$(MINUTES)' $(PY) -m pytest -n 2 tests/core/test_undo_races.py
+	MOORAGE_TEST_REGISTRY=s3 $(PY) -m pytest -m any_registry tests/e2e
+	MOORAGE_TEST_REGISTRY=s3-redirect $(PY) -m pytest -m any_registry tests/e2e
+	MOORAGE_TEST_ENGINE=minio $(PY) -m pytest -m any_engine tests/e2e
+
+pythons: environment
+	$(PY) -m tests.pythons
 
 bench: environment tools
 	$(PY) -m tests.bench
@@ -43,6 +51,10 @@ bench: environment tools
 # A tool that cannot be had is no error here: the tests that need it say so, and what to type.
 tools: environment
 	@$(PY) -m tests.equipment.install $(if $(ONLY),--only $(ONLY)) || \
+	    echo 'equipment: not everything could be had; the tests that miss something say so at the end' >&2
+
+tools-soak: environment
+	@$(PY) -m tests.equipment.install --soak || \
 	    echo 'equipment: not everything could be had; the tests that miss something say so at the end' >&2
 
 lock: environment

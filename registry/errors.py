@@ -33,6 +33,14 @@ class RegistryError(Exception):
         self.headers = dict(headers or {})
         # Further errors of the same answer: all missing references of a manifest are reported together.
         self.also = tuple(also)
+        # Whether something of what was asked had been done before it.
+        self.in_part = False
+
+    def half_done(self, told: str) -> None:
+        """Say that something had been done before this, so that nobody takes it for a refusal of it all."""
+        self.in_part = True
+        self.message = f"{self.message}; {told}"
+        self.args = (self.message,)
 
 
 class BlobUnknown(RegistryError):
@@ -127,6 +135,30 @@ class Denied(RegistryError):
     code, status, message = "DENIED", 403, "the access rules do not grant this"
 
 
+class Unauthorized(RegistryError):
+    """Whoever asks has to log in, or has to bring a token that is good for this.
+
+    `scope` is what a token has to be good for, `problem` what is wrong with the one that was sent, as the
+    challenge says both (RFC 6750).
+    """
+
+    code, status = "UNAUTHORIZED", 401
+    message = "authentication is required: log in, or ask for a token"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        detail: object = None,
+        headers: Mapping[str, str] | None = None,
+        scope: str = "",
+        problem: str = "",
+    ) -> None:
+        super().__init__(message, detail=detail, headers=headers)
+        self.scope = scope
+        self.problem = problem
+
+
 class Unsupported(RegistryError):
     """The registry does not do that, or has it switched off."""
 
@@ -155,6 +187,37 @@ class HeadTooLarge(RegistryError):
     """The head of the request is too large."""
 
     code, status, message = "REQUEST_INVALID", 431, "the head of the request is too large"
+
+
+class CodingUnsupported(RegistryError):
+    """The body is encoded for its way in another form than chunks."""
+
+    code, status = "REQUEST_INVALID", 501
+    message = "of all transfer codings this server knows chunked alone"
+
+
+class VersionUnsupported(RegistryError):
+    """The request is of a version of HTTP that this server does not speak."""
+
+    code, status, message = "REQUEST_INVALID", 505, "this server speaks HTTP/1.1"
+
+
+class InputInvalid(RegistryError):
+    """What an operation was given does not fit; there is one for each field that is wrong."""
+
+    code, status, message = "INPUT_INVALID", 400, "the input of the operation does not fit"
+
+
+class InputTooLarge(InputInvalid):
+    """What an operation was given is larger than any needs."""
+
+    code, status, message = "INPUT_INVALID", 413, "the input of the operation is too large"
+
+
+class InputTypeUnsupported(InputInvalid):
+    """What an operation was given is not said to be JSON."""
+
+    code, status, message = "INPUT_INVALID", 415, "the input of an operation is application/json"
 
 
 class TagsTooMany(RegistryError):
@@ -197,8 +260,12 @@ class StorageDamaged(RegistryError):
 
 def document(error: RegistryError) -> bytes:
     """The error JSON of the specification for `error` and those it carries along."""
-    entries = [
+    return json.dumps({"errors": entries(error)}, separators=(",", ":")).encode()
+
+
+def entries(error: RegistryError) -> list[dict[str, object]]:
+    """What the error JSON has of `error` and those it carries along."""
+    return [
         {"code": one.code, "message": one.message, **({} if one.detail is None else {"detail": one.detail})}
         for one in (error, *error.also)
     ]
-    return json.dumps({"errors": entries}, separators=(",", ":")).encode()

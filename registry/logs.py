@@ -31,7 +31,15 @@ _TELLING = (
 )
 _SECRET_KEY = re.compile(r"(?i)authorization|cookie|password|secret|(^|_)token$")
 _HIDDEN = "[hidden]"
-_SECRETS = (
+
+
+def _without_query(found: re.Match[str]) -> str:
+    return f"{found[1]}?{_HIDDEN}" if len(found[2]) > 1 else found[0]
+
+
+# No client may keep the server busy by what is logged of a request: each takes time in proportion to the
+# text, since none goes again and again through what an attempt that began a little earlier has gone through.
+_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # A header with its value, however it was quoted: to the end of the line, since a cookie may hold quotes.
     (
         re.compile(r"""(?i)((?:authorization|cookie)(?:\\*['"]\s*[:=,]|\s*[:=])\s*)[^\r\n]+"""),
@@ -42,9 +50,15 @@ _SECRETS = (
     (re.compile(r"\b([Bb]asic\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9+/=]{8,}"), rf"\1{_HIDDEN}"),
     # The query of an absolute URL may be a signature; what stands before its @ is a password.
     (re.compile(r"""(\w://)[^\s/?#@"']+@"""), rf"\1{_HIDDEN}@"),
-    (re.compile(r"""(\w://[^\s?"']+\?)[^\s"']+"""), rf"\1{_HIDDEN}"),
-    (re.compile(r"""(?i)\b((?:x-amz-[\w-]+|signature)=)[^&\s"']+"""), rf"\1{_HIDDEN}"),
+    (re.compile(r"""(\w://[^\s?"']++)([^\s"']*+)"""), _without_query),
+    (
+        re.compile(r"""(?i)(?<![\w-])(?=[\w-]*?(?:x-amz-[\w-]|signature=))([\w-]++=)[^&\s"']+"""),
+        rf"\1{_HIDDEN}",
+    ),
 )
+_LONGEST = 1024  # characters of what a client may make as long as it likes
+_LOOKED_THROUGH = 4 * _LONGEST
+_CUT = "…"
 _WORTH_QUOTING = re.compile(r'[\s"=]|^$')
 
 
@@ -55,11 +69,17 @@ def event(
     /,
     *,
     exception: BaseException | None = None,
+    shown: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> None:
-    """Log that `name` (a static `noun.verb`) happened, with its data; nearly free below the level."""
+    """Log that `name` (a static `noun.verb`) happened, with its data; nearly free below the level.
+
+    `shown` is what people read in the place of both: another `event`, and its data.
+    """
     if logger.isEnabledFor(level):
-        logger.handle(_record(name, level, logger.name, exception, **fields))
+        record = _record(name, level, logger.name, exception, **fields)
+        record.shown = shown
+        logger.handle(record)
 
 
 def _record(
@@ -82,6 +102,14 @@ def redacted(text: str) -> str:
         for pattern, instead in _SECRETS:
             text = pattern.sub(instead, text)
     return text
+
+
+def shortened(text: str) -> str:
+    """What a client says of itself or asks for; what is longer than 1,024 characters ends there with `…`."""
+    if len(text) <= _LONGEST:
+        return text
+    # Before it is cut: of half a credential nobody could tell any more that it is one.
+    return redacted(text[:_LOOKED_THROUGH])[: _LONGEST - 1] + _CUT
 
 
 def _without_secrets(value: Any) -> Any:
@@ -118,8 +146,8 @@ _readable = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", "
 _escaped = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
-def _json(value: Any) -> str:
-    """In JSON; what steers a terminal or turns the direction of writing stands there as an escape."""
+def in_json(value: Any) -> str:
+    """In JSON, on one line; what steers a terminal or turns the direction of writing is escaped."""
     text = _readable(value)
     return text if text.isprintable() else _escaped(value).replace("\x7f", r"\u007f")
 
@@ -127,23 +155,26 @@ def _json(value: Any) -> str:
 def as_json(record: logging.LogRecord) -> str:
     """One JSON object on one line."""
     document = _document(record)
-    line = _json(document)
-    return _json(_without_secrets(document)) if _is_telling(line) else line
+    line = in_json(document)
+    return in_json(_without_secrets(document)) if _is_telling(line) else line
 
 
 def as_text(record: logging.LogRecord) -> str:
     """For people: the time of day, level, event, `key=value`, then the traceback on lines of its own."""
-    document = _without_secrets(_document(record))
+    document = _document(record)
+    if shown := getattr(record, "shown", None):
+        document = {"time": document["time"], "level": document["level"], **shown}
+    document = _without_secrets(document)
     at, level, name = (document.pop(key) for key in ("time", "level", "event"))
     exception = document.pop("exception", "")
-    values = ((key, value if isinstance(value, str) else _json(value)) for key, value in document.items())
+    values = ((key, value if isinstance(value, str) else in_json(value)) for key, value in document.items())
     told = "".join(f" {key}={_quoted(value)}" for key, value in values)
-    below = (line if line.isprintable() else _json(line)[1:-1] for line in exception.splitlines())
+    below = (line if line.isprintable() else in_json(line)[1:-1] for line in exception.splitlines())
     return "\n".join([f"{at[11:-1]} {level.upper():7} {name}{told}", *below])
 
 
 def _quoted(value: str) -> str:
-    return _json(value) if _WORTH_QUOTING.search(value) or not value.isprintable() else value
+    return in_json(value) if _WORTH_QUOTING.search(value) or not value.isprintable() else value
 
 
 class Sink:

@@ -99,6 +99,12 @@ class Metrics:
             "Small reads on the event loop that took over 5 ms",
             registry=self._registry,
         )
+        lookups = Counter(
+            "moorage_cache_lookups",
+            "Reads of content that the cache on the local disk could have answered",
+            ("outcome",),
+            registry=self._registry,
+        )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
         downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
         built = Gauge(
@@ -114,6 +120,7 @@ class Metrics:
         self._storage_children: dict[tuple[str, str], tuple[_Count, _Observe]] = {}
         self._in_flight_children: dict[str, Gauge] = {}
         self.slow_reads: Callable[[float], None] = slow_reads.inc
+        self._cache_hit, self._cache_miss = (lookups.labels(outcome).inc for outcome in ("hit", "miss"))
         self.uploaded: Callable[[float], None] = uploaded.inc
         self.downloaded: Callable[[float], None] = downloaded.inc
         if self._several:
@@ -134,6 +141,10 @@ class Metrics:
         children = self._request_children.get(key) or self._bind_request(key)
         children[0]()
         children[1](seconds)
+
+    def cache(self, hit: bool) -> None:
+        """The cache on the local disk was looked into."""
+        (self._cache_hit if hit else self._cache_miss)()
 
     def storage(self, operation: str, outcome: str, seconds: float) -> None:
         """A call to the storage ended; the outcome is `ok` or the name of the error's class."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,13 @@ class OpenObject(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes of the range, in pieces of at most 1 MiB."""
+
+
+class Presigner(Protocol):
+    """Gives out addresses by which an object can be read past us, by whoever holds one and for a while."""
+
+    async def presign(self, key: str, method: Literal["GET", "HEAD"], *, lifetime_seconds: int) -> str:
+        """A URL for one method on one object, whether it exists or not; it is as good as a password."""
 
 
 class Driver(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TypeVar
 
@@ -58,32 +58,39 @@ class Directories:
                     self.make(path)
         return action()
 
-    def settling(self, path: str) -> Work:
-        """Have the names in the directory `path` synced, and those of the directory and of all above it."""
-        wanted = [path]
+    def settling(self, paths: Collection[str]) -> Work:
+        """Have the names in the directories `paths` synced, and their own names, and those of all above them.
+
+        Where one is gone, those above it: then it is its own removal that must last.
+        """
         unsettled: list[int] = []
         try:
-            while path != self._root and self._files.is_marked(path):
-                unsettled.append(self._files.open_directory(path))
-                path = path.rpartition("/")[0]
-                wanted.append(path)
-            yield wanted
+            while paths:
+                wanted: dict[str, None] = {}
+                highest = []
+                for path in paths:
+                    while path not in wanted:
+                        wanted[path] = None
+                        if path == self._root or not self._found_unsettled(path, unsettled):
+                            highest.append(path)
+                            break
+                        path = path.rpartition("/")[0]
+                yield wanted
+                # Others may have removed one since, and made it anew: then that one was synced in its stead,
+                # and the old one comes back with all that was in it, unless the names above are synced too.
+                paths = [path for path in highest if path != self._root and self._is_unsettled(path)]
             # Opened before its name was synced: if it was removed and made anew, the new one keeps its mark.
             for descriptor in reversed(unsettled):
                 with suppress(PermissionError):  # another user's, who alone may take the mark off
                     self._files.unmark(descriptor)
-        except FileNotFoundError:
-            return  # gone, with whatever was to be durable in it
         finally:
             for descriptor in unsettled:
                 self._files.close(descriptor)
 
     def sync(self, path: str) -> None:
-        """Make durable the names in the directory `path`; when it is gone, so are they."""
-        try:
+        """Make durable the names in the directory `path`; one that is gone has none (see `settling`)."""
+        with suppress(FileNotFoundError):
             self._files.sync_directory(path)
-        except FileNotFoundError:
-            return
 
     def remove(self, path: str) -> str | None:
         """Remove the file at `path`, if there is one, and the directories it leaves empty.
@@ -133,11 +140,19 @@ class Directories:
             raise
         return True
 
-    def _exists(self, path: str) -> bool:
+    def _is_unsettled(self, path: str) -> bool:
+        """Whether the name of the directory is not known to be durable; one that is gone counts, too."""
         try:
-            self._files.status(path)
+            return self._files.is_marked(path)
         except FileNotFoundError:
+            return True
+
+    def _found_unsettled(self, path: str, unsettled: list[int]) -> bool:
+        """The same, and a descriptor of it for who is to take the mark off."""
+        if not self._is_unsettled(path):
             return False
+        with suppress(FileNotFoundError):
+            unsettled.append(self._files.open_directory(path))
         return True
 
     def _is_file(self, path: str) -> bool:

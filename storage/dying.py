@@ -34,9 +34,9 @@ class DyingFiles(Files):
         if name not in CHANGES:
             return value
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._step()
-            return value(*arguments)
+            return value(*arguments, **options)
 
         return call
 

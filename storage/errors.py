@@ -52,3 +52,10 @@ class OutOfSpace(StorageError):
 
 class Forbidden(StorageError):
     """The store refused the operation: permissions, or a read-only file system."""
+
+
+class Withheld(StorageError):
+    """What would lie under the key is nothing that may be stored."""
+
+    def __init__(self, key: str, message: str = "this may not be stored") -> None:
+        super().__init__(key, message)

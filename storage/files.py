@@ -30,9 +30,9 @@ class Files:
         """A descriptor for reading an existing file."""
         return os.open(path, _READ)
 
-    def create(self, path: str) -> int:
-        """A descriptor for writing a file that must not have existed."""
-        return os.open(path, _CREATE, 0o666)
+    def create(self, path: str, *, private: bool = False) -> int:
+        """A descriptor for writing a file that must not have existed; `private`: for its owner alone."""
+        return os.open(path, _CREATE, 0o600 if private else 0o666)
 
     def reopen(self, path: str) -> int:
         """A descriptor for writing a file that `create` has made."""

@@ -13,6 +13,7 @@ from storage.contract import Check, Driver, ObjectInfo
 from storage.directories import Directories
 from storage.errors import Forbidden, OutOfSpace, StorageError
 from storage.files import Files
+from storage.findings import Finding
 from storage.joining import Joining, KeyAndPath
 from storage.keys import validate, validate_prefix
 from storage.listing import Listing
@@ -45,7 +46,8 @@ class LocalDriver(Driver):
 
     What the page cache answers (small reads, small writes but for their syncs, short listings) runs on the
     event loop while the disk is quick (see `Pace` and `Works`), by `clock`; everything else in at most
-    `threads` threads. `now` is the wall clock, for the age of what a crash left.
+    `threads` threads. `now` is the wall clock, for the age of what a crash left. What lies below the prefix
+    `private` only the owner of the files may read.
     Call `start` before the first use and `aclose` after the last.
     """
 
@@ -58,6 +60,7 @@ class LocalDriver(Driver):
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], float] = time.time,
         allow_case_folding: bool = False,
+        private: str | None = None,
     ) -> None:
         self._root = os.path.realpath(root)
         self._start_of_path = self._root.rstrip("/") + "/"
@@ -73,6 +76,7 @@ class LocalDriver(Driver):
         self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._now = now
         self._allow_case_folding = allow_case_folding
+        self._private = None if private is None else f"{private}/"
         self._epoch = _boot_id()
         self.read_only = False
 
@@ -96,6 +100,13 @@ class LocalDriver(Driver):
         """Whether small reads go to threads now, since the disk has lately been slow."""
         return self._pace.aside
 
+    def place(self, prefix: str) -> str | None:
+        """What tells the directory `prefix` from any copy of it; None where there is no such directory."""
+        try:
+            return str(self._files.status(self._path(prefix)).st_ino)
+        except FileNotFoundError:
+            return None
+
     async def start(self) -> None:
         """Make the root and try out its file system.
 
@@ -114,6 +125,10 @@ class LocalDriver(Driver):
                 self.read_only = True
                 return
             raise StorageError("", f"the store cannot be kept in {self._root}: {error.strerror}") from error
+
+    async def try_out(self) -> list[Finding]:
+        """Nothing: what a file system must be able to do is found out at the start."""
+        return []
 
     async def aclose(self) -> None:
         """Wait for the work under way and end the threads."""
@@ -246,7 +261,10 @@ class LocalDriver(Driver):
         """A new object; of those that are not `noted` a kill leaves some hundred bytes, and some for ever."""
         name = f"{self._own}-{next(self._names)}"
         notes = self._notes if noted else None
-        return Unfinished(key, self._path(key), name, durable, self._files, self._directories, notes)
+        private = self._private is not None and key.startswith(self._private)
+        return Unfinished(
+            key, self._path(key), name, durable, self._files, self._directories, notes, private=private
+        )
 
     def _start(self) -> None:
         make_root(self._root, self._files)
@@ -258,15 +276,19 @@ class LocalDriver(Driver):
         await self._works.do(join(joining), target.abandon, short=short)
 
     def _remove(self, paths: Sequence[KeyAndPath], durable: bool) -> Work:
-        changed = set()
+        changed: dict[str, None] = {}
         for count, (key, path) in enumerate(paths, start=1):
             with Writing(key):
-                changed.add(self._directories.remove(path))
+                directory = self._directories.remove(path)
+            if directory is not None:
+                changed[directory] = None
             if count % _DELETES_A_STEP == 0:
                 yield ()
         if durable:
+            directories = list(changed)
             with Writing(paths[0][0] if paths else ""):
-                yield [directory for directory in changed if directory is not None]
+                for first in range(0, len(directories), _DELETES_A_STEP):
+                    yield from self._directories.settling(directories[first : first + _DELETES_A_STEP])
 
     def _is_any_large(self, paths: Sequence[KeyAndPath]) -> bool:
         for _, path in paths:

@@ -6,16 +6,9 @@ import os
 from contextlib import suppress
 from uuid import uuid4
 
-from storage.errors import StorageError
 from storage.files import Files
+from storage.findings import UnsuitableStore
 from storage.keys import TEMPORARY_PREFIX
-
-
-class UnsuitableStore(StorageError):
-    """The store lacks something that the promises of the contract rest on; the message says what."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("", message)
 
 
 def make_root(root: str, files: Files) -> None:

@@ -44,6 +44,8 @@ class Unfinished:
         files: Files,
         directories: Directories,
         notes: Notes | None,
+        *,
+        private: bool = False,
     ) -> None:
         self._key = key
         self._path = path
@@ -51,6 +53,7 @@ class Unfinished:
         self._files = files
         self._directories = directories
         self._notes = notes
+        self._private = private
         self._note = -1
         self._directory = path.rpartition("/")[0]
         self._temporary = f"{self._directory}/{TEMPORARY_PREFIX}{name}"
@@ -190,10 +193,10 @@ class Unfinished:
         if self._descriptor < 0:
             self._enter()
             try:
-                self._descriptor = self._files.create(self._temporary)
+                self._descriptor = self._files.create(self._temporary, private=self._private)
             except FileNotFoundError:
                 self._descriptor = self._directories.within(
-                    self._directory, lambda: self._files.create(self._temporary)
+                    self._directory, lambda: self._files.create(self._temporary, private=self._private)
                 )
             self._named = True
 
@@ -286,4 +289,4 @@ class Unfinished:
 
     def _settled_names(self) -> Work:
         if self._durable:
-            yield from self._directories.settling(self._directory)
+            yield from self._directories.settling([self._directory])

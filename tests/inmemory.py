@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -169,4 +170,4 @@ def effects(clock: Clock) -> Effects:
     async def aside(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
 
-    return Effects(now=lambda: clock.now, unique=unique, together=together, aside=aside)
+    return Effects(now=lambda: clock.now, unique=unique, together=together, aside=aside, turn=nullcontext)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -54,6 +55,43 @@ class PausingDriver:
             await _pause()
 
 
+class Killed(BaseException):
+    """The process of an actor was killed: nothing of it runs any more, however it ends."""
+
+
+class MortalDriver(PausingDriver):
+    """A driver of one process that is killed before the call of a number (None: never)."""
+
+    def __init__(self, inner: Driver, killed_at: int | None) -> None:
+        super().__init__(inner)
+        self._left = killed_at
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has come to its end."""
+        return self._left is None or self._left > 0
+
+    def __getattr__(self, name: str) -> Any:
+        call = super().__getattr__(name)
+
+        async def mortal(*args: Any, **kwargs: Any) -> Any:
+            self._live()
+            return await call(*args, **kwargs)
+
+        return mortal
+
+    async def walk(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
+        self._live()
+        async for key in super().walk(prefix, after=after):
+            yield key
+
+    def _live(self) -> None:
+        if not self.alive:
+            raise Killed
+        if self._left is not None:
+            self._left -= 1
+
+
 def counted_effects() -> Effects:
     """Effects without time or chance: the clock ticks at each look, identifiers count up."""
     ticks = 0
@@ -75,6 +113,7 @@ def counted_effects() -> Effects:
         unique=lambda: f"00000000-0000-4000-8000-{tick():012x}",
         together=together,
         aside=aside,
+        turn=nullcontext,
     )
 
 

@@ -1,4 +1,7 @@
-"""How long a randomised test goes on, and from which seed: `make soak MINUTES=30 SEED=1` says both."""
+"""How long a randomised test goes on, and from which seed: `make soak MINUTES=30 SEED=1` says both.
+
+In `make test` all of them together go on for a minute and a half.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,11 @@ def duration_seconds(default: float) -> float:
     """How long: MINUTES, or else the default."""
     minutes = os.environ.get("MINUTES")
     return float(minutes) * 60 if minutes else default
+
+
+def is_soak() -> bool:
+    """Whether there is time: `make soak` says how much."""
+    return "MINUTES" in os.environ
 
 
 def first_seed() -> int:

@@ -10,6 +10,7 @@ import os
 import re
 import select
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,8 @@ SECRET = "c2VjcmV0OnNlY3JldA=="
         {"seen": f"sent basic {SECRET} to it"},
         {"location": f"https://bucket.example/key?X-Amz-Credential=me&X-Amz-Signature={SECRET}"},
         {"location": f"/key?a=b&X-Amz-Signature={SECRET}&c=d"},
+        {"location": f"/key?next=X-Amz-Signature={SECRET}"},
+        {"location": f"/key?my-x-amz-signature={SECRET}"},
         {"location": f"https://accounts.example/key?sv=1&sig={SECRET}"},
         {"url": f"https://me:{SECRET}@registry.example/v2/"},
         {"path": f"/token?service=x&refresh_token={SECRET}"},
@@ -218,6 +221,30 @@ def test_no_credential_appears(
     assert written.text.count("[hidden]") >= 2
     if form == "json":
         assert len(written.lines) == 2
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        *(
+            "a://",
+            "a://b@",
+            "x-amz-",
+            "signature",
+            "a=x-amz-",
+            "authorization",
+            "cookie\\\\",
+            "token=",
+            "token\\",
+        ),
+        *("bearer ", "basic ", "Basic abcdefgh", "secret' ", "a://b?"),
+    ],
+)
+def test_whoever_sends_what_looks_like_credentials_keeps_nobody_busy(repeated: str) -> None:
+    text = repeated * ((256 << 10) // len(repeated))
+    began = time.process_time()
+    logs.redacted(text)
+    assert time.process_time() - began < 2, "in proportion to the text it is a tenth; to its square, a minute"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.equipment.catalogue import load
+from tests.equipment.catalogue import Tool, load
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
@@ -52,6 +53,17 @@ def test_every_dependency_of_the_project_is_locked() -> None:
 def test_the_developers_set_contains_the_run_time_set() -> None:
     runtime, dev = pins(REQUIREMENTS / "runtime.txt"), pins(REQUIREMENTS / "dev.txt")
     assert runtime.items() <= dev.items()
+
+
+@pytest.mark.parametrize(
+    "tool", [tool for tool in load().values() if tool.kind == "node"], ids=lambda t: t.name
+)
+def test_a_lock_of_modules_holds_no_address_and_hashes_each_of_them(tool: Tool) -> None:
+    assert "://" not in tool.lock.read_text()
+    modules = json.loads(tool.lock.read_text())["packages"]
+    assert modules.pop("") == {"dependencies": {tool.requirement: tool.version}}
+    assert modules[f"node_modules/{tool.requirement}"]["version"] == tool.version
+    assert all(module["integrity"].startswith("sha512-") for module in modules.values())
 
 
 def test_every_python_tool_is_locked_at_the_version_of_the_catalogue() -> None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from registry.api import witness
 from registry.api.calls import V2_HEADERS, Call, empty
 from registry.errors import BlobUnknown
 from registry.model.digests import Digest
 from registry.model.ranges import ByteRange, parse_range
-from storage.contract import OpenObject
+from storage.contract import ObjectInfo, OpenObject
 
 _TYPE = "application/octet-stream"
 _ZERO_COPY = "http.response.zerocopysend"
@@ -32,25 +33,40 @@ async def get(call: Call) -> Response:
     }
     assert call.name is not None
     if call.method == "HEAD":
-        info = await call.repository.blob(digest, may_push=call.may("push", call.name))
+        info = await call.repository.blob(digest, may_push=call.may("create", call.name))
         if call.is_held(digest):
             return empty(304, headers)
         return Response(headers={**headers, "Content-Length": str(info.size_bytes)})
     if call.is_held(digest):
         await call.repository.blob(digest, may_push=False)
         return empty(304, headers)
+    found: ObjectInfo | None = None
     asked = call.request.headers.get("range")
+    redirects = call.services.redirects
+    # No store gives several ranges at once, which podman asks for to pull parts of a layer.
+    single = asked is None or "," not in asked
+    if redirects is not None and single and redirects.reach(call.request.scope["client_address"]):
+        # After it was seen to exist: what is missing is answered by us, as an error that clients know.
+        key, found = await call.repository.find_blob(digest)
+        location = await redirects.location(key, found.size_bytes)
+        if location is not None:
+            del headers["Content-Type"]
+            # It holds for a while only, and only for who may pull now.
+            return empty(307, {**headers, "Cache-Control": "no-store", "Location": location})
     if asked is not None and call.request.headers.get("if-range", f'"{digest}"') == f'"{digest}"':
-        info = await call.repository.blob(digest, may_push=False)
-        ranges = parse_range(asked, info.size_bytes)
+        if found is None:
+            found = await call.repository.blob(digest, may_push=False)
+        ranges = parse_range(asked, found.size_bytes)
         if ranges is not None:
-            return BlobResponse(call, digest, headers, ranges, info.size_bytes)
+            return BlobResponse(call, digest, headers, ranges, found.size_bytes)
     return BlobResponse(call, digest, headers)
 
 
 async def delete(call: Call) -> Response:
     """Take a blob from the repository, if no manifest of it refers to the blob."""
-    await call.repository.delete_blob(_digest(call))
+    digest = _digest(call)
+    async with witness.deleting(call, "blob.deleted", digest=digest):
+        await call.repository.delete_blob(digest)
     return empty(202, {})
 
 
@@ -71,6 +87,7 @@ class BlobResponse(Response):
         self._ranges = ranges
         self._size = size_bytes
         self.background = None
+        self.body = b""  # never in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI)
         """Send the whole, one range, or several as `multipart/byteranges` in the order asked for."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from registry.api.memory import Lease
-from registry.errors import ManifestTooLarge, SizeInvalid
+from registry.errors import RegistryError, SizeInvalid
 
 _LENGTH_DIGITS = 19  # what 64 bits hold
 
@@ -15,15 +15,16 @@ _LENGTH_DIGITS = 19  # what 64 bits hold
 class RequestBody:
     """The bytes of a request in the order of their arrival, never more of them in memory than one piece.
 
-    A client that disconnects ends the body normally, with `cut_off` set: what arrived is kept where that
-    makes sense, and nobody is left to read an error. Raises SizeInvalid when the body ends before its length
-    and the client is still there.
+    A body that breaks off ends normally, with `cut_off` set: what arrived is kept where that makes sense, and
+    `require_whole` has the answer for a client that still listens. Raises SizeInvalid when the body ends
+    before its length otherwise.
     """
 
     def __init__(self, request: Request) -> None:
         self._receive = request.receive
         self.length = _length(request)
         self.cut_off = False
+        self._why: RegistryError = SizeInvalid("the connection broke before the body was whole")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         seen = 0
@@ -31,6 +32,7 @@ class RequestBody:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 self.cut_off = self.length is None or seen < self.length
+                self._why = message.get("error", self._why)
                 return
             piece = message.get("body", b"")
             if piece:
@@ -42,24 +44,27 @@ class RequestBody:
                     raise SizeInvalid(f"the body has {seen} bytes and Content-Length says {self.length}")
                 return
 
-    async def read(self, limit: int, lease: Lease) -> bytes:
+    def require_whole(self) -> None:
+        """Raises what the body broke off for: SizeInvalid, or Unavailable when the server is to end."""
+        if self.cut_off:
+            raise self._why
+
+    async def read(self, limit: int, lease: Lease, too_large: RegistryError) -> bytes:
         """All of a small body, held by the lease.
 
-        Raises ManifestTooLarge beyond `limit` bytes, SizeInvalid when cut off, Unavailable when the lease
-        cannot be extended so far.
+        Raises `too_large` beyond `limit` bytes, SizeInvalid when cut off, Unavailable when the lease cannot
+        be extended so far.
         """
-        too_large = f"the manifest is larger than this registry's limit of {limit} bytes (manifests.max_size)"
         if self.length is not None and self.length > limit:
-            raise ManifestTooLarge(too_large)
+            raise too_large
         # Not a list: of pieces of two bytes that would be thirty times as large.
         content = bytearray()
         async for piece in self:
             if len(content) + len(piece) > limit:
-                raise ManifestTooLarge(too_large)
+                raise too_large
             lease.extend(len(content) + len(piece))
             content += piece
-        if self.cut_off:
-            raise SizeInvalid("the connection broke before the manifest had arrived whole")
+        self.require_whole()
         return bytes(content)
 
 

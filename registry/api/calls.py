@@ -10,19 +10,24 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from registry.access.rules import Action, Policy
+from registry.access.audit import Audit
+from registry.access.callers import Caller
+from registry.access.gate import Gate
+from registry.access.rights import Right
 from registry.api.bodies import RequestBody
-from registry.api.memory import ManifestMemory
+from registry.api.memory import AnswerMemory, ManifestMemory
+from registry.api.redirects import Redirects
 from registry.core.registry import Registry, Repository
+from registry.errors import RegistryError
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName
+from registry.model.names import RepositoryName, Tag
+from registry.model.tag_rights import TagRight
+from registry.server.answers import GUARD
 
 # On every answer under /v2/: old engines look for the first, browsers must not render what was pushed.
-V2_HEADERS = {
-    "Docker-Distribution-Api-Version": "registry/2.0",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
-}
+V2_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", **GUARD}
+# On every answer of the operations API, whose content is for its client alone: it may be a key, shown once.
+API_HEADERS = {**GUARD, "Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,29 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every handler may call; `prefix` is the path before `/v2/` as clients see it."""
+    """What every handler may call; `prefix` is the path before `/v2/` as clients see it, `url` all of it."""
 
     registry: Registry
-    policy: Policy
+    gate: Gate
     limits: Limits
     manifest_memory: ManifestMemory
+    answer_memory: AnswerMemory
+    audit: Audit
     prefix: str
+    url: str | None
+    redirects: Redirects | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallersTags:
+    """What rules and token let a caller do to the tags of a repository."""
+
+    caller: Caller
+    name: RepositoryName
+
+    def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
+        """Why it may not be done to the tag: Denied or Unauthorized; None when it may be."""
+        return self.caller.refusal(right, self.name, tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +74,15 @@ class Call:
     services: Services
     name: RepositoryName | None
     reference: str
-    principal: str
+    caller: Caller
 
     @property
     def repository(self) -> Repository:
-        """The repository asked for."""
+        """The repository asked for, as the caller may use it."""
         if self.name is None:
             raise AssertionError("this endpoint has no repository")
-        return self.services.registry.repository(self.name, self.principal)
+        by = str(self.caller.principal)
+        return self.services.registry.repository(self.name, by, CallersTags(self.caller, self.name))
 
     @property
     def query(self) -> QueryParams:
@@ -77,9 +99,14 @@ class Call:
         """The request's method."""
         return self.request.method
 
-    def may(self, action: Action, name: RepositoryName) -> bool:
-        """Whether the rules grant the caller an action on any repository."""
-        return self.services.policy.allows(action, name).allowed
+    def may(self, right: Right, name: RepositoryName) -> bool:
+        """Whether the caller may do something to any repository."""
+        return self.caller.may(right, name)
+
+    def lists(self, name: RepositoryName) -> bool:
+        """Whether the caller may see that there is a repository; a token is good for the list as a whole."""
+        decide = self.caller.decide
+        return decide("list", name).allowed and decide("pull", name).allowed
 
     def path(self, rest: str) -> str:
         """A link below `/v2/`, relative to the host that the client used."""
@@ -98,6 +125,11 @@ class Call:
         held = ",".join(self.request.headers.getlist("if-none-match"))
         tokens = re.findall(r'(?:W/)?"([^"]*)"|([^\s,"]+)', held)
         return any(str(digest) in pair or "*" in pair for pair in tokens)
+
+
+def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def empty(status: int, headers: Mapping[str, str]) -> Response:

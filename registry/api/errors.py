@@ -7,6 +7,7 @@ import errno
 from starlette.responses import Response
 
 from registry import errors
+from registry.access.errors import Unfit
 from storage import errors as storage_errors
 
 
@@ -15,12 +16,21 @@ def translate(error: Exception) -> errors.RegistryError:
     match error:
         case errors.RegistryError():
             return error
+        case Unfit():
+            return errors.Unavailable(
+                "what the registry needs to know who is who cannot be used at the moment; its log says why",
+                headers={"Retry-After": "10"},
+            )
         case storage_errors.OutOfSpace():
             return errors.OutOfSpace()
         case storage_errors.Forbidden():
             return errors.ReadOnly(
                 "the registry's storage refuses writes (permissions, or a read-only file system)",
                 headers={"Retry-After": "60"},
+            )
+        case storage_errors.Withheld():
+            return errors.Denied(
+                "this content was purged by an administrator of this registry and may not be stored again"
             )
         case storage_errors.Unavailable():
             return errors.Unavailable(

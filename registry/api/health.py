@@ -28,27 +28,39 @@ class Readiness:
         self._patience = patience_seconds
         self._clock = clock
         self._failing_since: float | None = None
+        self._asked_at: float | None = None  # of a probe that is under way
         self._why = ""
         self.draining = False
 
     async def watch(self) -> None:
-        """Try the storage once, and remember since when it has failed."""
+        """Try the storage once, and remember since when it has failed.
+
+        While this waits for an answer, that counts as a failure: storage that hangs gives none.
+        """
+        self._asked_at = asked_at = self._clock()
         try:
             await self._probe()
         except Exception as error:  # noqa: BLE001 (whatever fails, the storage does not serve)
             self._why = str(error)
             if self._failing_since is None:
-                self._failing_since = self._clock()
+                self._failing_since = asked_at
         else:
             self._failing_since = None
+        finally:
+            self._asked_at = None
 
     def reason(self) -> str | None:
         """Why not; None when ready."""
         if self.draining:
             return "shutting down"
-        if self._failing_since is not None and self._clock() - self._failing_since >= self._patience:
+        if self._lasts(self._failing_since):
             return f"the storage has failed for {self._patience:.0f} s: {self._why}"
+        if self._lasts(self._asked_at):
+            return f"the storage has not answered for {self._patience:.0f} s"
         return None
+
+    def _lasts(self, since: float | None) -> bool:
+        return since is not None and self._clock() - since >= self._patience
 
 
 class Health:

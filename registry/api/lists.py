@@ -31,9 +31,7 @@ async def catalog(call: Call) -> Response:
     n = parse_n(call.query.get("n"), maximum=maximum)
     n = maximum if n is None else n
     registry = call.services.registry
-    page = await registry.catalog(
-        n=n, last=call.query.get("last", ""), visible=lambda name: call.may("list", name)
-    )
+    page = await registry.catalog(n=n, last=call.query.get("last", ""), visible=call.lists)
     headers = {}
     if page.next is not None:
         headers["Link"] = next_link(call.path("_catalog"), n, page.next)

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from registry import logs
+from registry.api.networks import Network, is_within
 from registry.metrics import Metrics
 
 # Proxies look at health several times a second.
 _ASKED_ALWAYS = frozenset({"/livez", "/readyz"})
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Observed:
@@ -37,6 +36,7 @@ class Observed:
         """Answer one request and account for it."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         identity = self._identity(headers, scope)
+        client = scope["client_address"] = self._client(headers, scope)
         token = logs.request_id.set(identity)
         began = time.perf_counter()
         status = 0
@@ -76,13 +76,13 @@ class Observed:
                 "http.request",
                 listener=self._listener,
                 method=scope["method"],
-                path=scope["path"],
+                path=logs.shortened(scope["path"]),
                 status=status,
                 seconds=round(seconds, 6),
                 bytes_in=received,
                 bytes_out=sent,
-                client=self._client(headers, scope),
-                user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+                client=client,
+                user_agent=logs.shortened(headers.get(b"user-agent", b"").decode("latin-1")),
             )
             logs.request_id.reset(token)
 
@@ -107,11 +107,7 @@ class Observed:
         return client
 
     def _is_trusted(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._trusted)
+        return is_within(address, self._trusted)
 
 
 def _peer(scope: Scope) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+TOKEN_PATH = "/auth/token"  # noqa: S105 (a path)
+JWKS_PATH = "/auth/jwks.json"
+
 
 class Endpoint(Enum):
     """The endpoints under `/v2/`; the value is the route's name in logs and metrics."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field
 
-from registry.settings import Settings
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from registry.settings import Network, Settings
 
 
 def _url(text: str) -> str:
@@ -24,15 +21,6 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _network(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"must be an address or a network like 10.0.0.0/8: {error}") from None
-
-
 class CatalogSettings(Settings):
     """The list of repositories."""
 
@@ -43,7 +31,5 @@ class ApiSettings(Settings):
     """How clients see the registry."""
 
     url: Annotated[str, AfterValidator(_url)] | None = None
-    trusted_proxies: tuple[
-        Annotated[Network, BeforeValidator(_network), PlainSerializer(str, return_type=str)], ...
-    ] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     catalog: CatalogSettings = CatalogSettings()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.responses import Response
 
+from registry.access.callers import scope_of
+from registry.api.bodies import RequestBody
 from registry.api.calls import Call, empty
 from registry.core.uploads import ChunkOutOfOrder
-from registry.errors import BlobUploadUnknown, DigestInvalid, NameInvalid
+from registry.errors import BlobUploadUnknown, DigestInvalid, NameInvalid, RegistryError, Unauthorized
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.model.ranges import ByteRange, parse_content_range
@@ -18,20 +22,25 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 async def post(call: Call) -> Response:
     """Mount a blob, take a whole one, or begin an upload session."""
+    call.services.registry.require_writable()
     query = call.query
     wanted = query.get("mount")
     if wanted:
         digest = Digest.parse(wanted)
         asked = query.get("from")
         source = _source(asked)
+        if source is not None:
+            _ask_for_both(call, source)
         usable = not asked or source is not None
         if usable and await call.repository.mount(
-            digest, source, lambda name: call.may("pull", name), lambda name: call.may("push", name)
+            digest, source, lambda name: call.may("pull", name), lambda name: call.may("create", name)
         ):
             return _created(call, digest)
     elif "digest" in query:
         digest = Digest.parse(query["digest"]).require_supported()
-        await call.repository.push_blob(digest, call.body)
+        body = call.body
+        with _judged(body):
+            await call.repository.push_blob(digest, body)
         return _created(call, digest)
     session = await call.repository.begin_upload(query.get("digest-algorithm", "sha256"))
     return empty(202, _progress(call, session.uuid, 0))
@@ -40,22 +49,32 @@ async def post(call: Call) -> Response:
 async def patch(call: Call) -> Response:
     """Append to an upload: a piece at its place, or a stream at the end."""
     uuid = _uuid(call)
+    body = call.body
     try:
-        size = await call.repository.append(uuid, call.body, _piece(call))
+        size = await call.repository.append(uuid, body, _piece(call))
     except ChunkOutOfOrder as error:
         raise _located(call, uuid, error) from None
+    try:
+        body.require_whole()
+    except RegistryError as error:
+        # What arrived was kept.
+        error.headers.update({**_progress(call, uuid, 0), "Range": f"0-{size - 1}"})
+        raise
     return empty(202, _progress(call, uuid, size))
 
 
 async def put(call: Call) -> Response:
     """Close an upload, with its last piece or the whole content in the body, or with none."""
+    call.services.registry.require_writable()
     uuid = _uuid(call)
     asked = call.query.get("digest")
     if not asked:
         raise DigestInvalid("closing an upload takes the query parameter digest")
     digest = Digest.parse(asked).require_supported()
+    body = call.body
     try:
-        await call.repository.finish_upload(uuid, digest, call.body, _piece(call))
+        with _judged(body):
+            await call.repository.finish_upload(uuid, digest, body, _piece(call))
     except ChunkOutOfOrder as error:
         raise _located(call, uuid, error) from None
     return _created(call, digest)
@@ -72,6 +91,28 @@ async def delete(call: Call) -> Response:
     """Cancel an upload."""
     await call.repository.cancel_upload(_uuid(call))
     return empty(204, {})
+
+
+@contextmanager
+def _judged(body: RequestBody) -> Iterator[None]:
+    """Say of a body that broke off that it did so, and not that its digest does not fit."""
+    try:
+        yield
+    except DigestInvalid:
+        body.require_whole()
+        raise
+    body.require_whole()
+
+
+def _ask_for_both(call: Call, source: RepositoryName) -> None:
+    """A token that is too small for a mount's source, which the rules would grant, is to be a larger one.
+
+    Who may not pull from there gets an upload, whether or not there is such a repository.
+    """
+    refusal = call.caller.refusal("pull", source)
+    if isinstance(refusal, Unauthorized) and call.caller.decide("pull", source).allowed:
+        refusal.scope = f"{scope_of('create', call.name)} {refusal.scope}"
+        raise refusal
 
 
 def _created(call: Call, digest: Digest) -> Response:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from registry import logs
-from registry.access.rules import Action
+from registry.access.rights import Right
 from registry.api import blobs, lists, manifests, uploads
 from registry.api.calls import V2_HEADERS, Call, Services
-from registry.api.errors import render, translate
+from registry.api.errors import render
 from registry.api.paths import Endpoint, Target, parse
-from registry.errors import Denied, NotFoundHere, RegistryError, Unsupported
-from registry.model.names import RepositoryName
-from registry.server.application import ClientGone
-
-_LOG = logging.getLogger(__name__)
+from registry.api.refusals import refusal
+from registry.api.witness import origin
+from registry.errors import NotFoundHere, RegistryError, Unauthorized, Unsupported
+from registry.model.names import RepositoryName, Tag
+from registry.server.application import ClientGone, Unfinished
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -30,24 +28,24 @@ async def base(_: Call) -> Response:
 
 
 # Each endpoint's methods, with the right that each needs (None: whoever may talk to the registry at all).
-ROUTES: Mapping[Endpoint, Mapping[str, tuple[Handler, Action | None]]] = {
+ROUTES: Mapping[Endpoint, Mapping[str, tuple[Handler, Right | None]]] = {
     Endpoint.BASE: {"GET": (base, None)},
-    Endpoint.CATALOG: {"GET": (lists.catalog, None)},
+    Endpoint.CATALOG: {"GET": (lists.catalog, "list")},
     Endpoint.TAGS: {"GET": (lists.tags, "pull")},
     Endpoint.REFERRERS: {"GET": (lists.referrers, "pull")},
     Endpoint.MANIFEST: {
         "GET": (manifests.get, "pull"),
-        "PUT": (manifests.put, "push"),
+        "PUT": (manifests.put, "create"),
         "DELETE": (manifests.delete, "delete"),
     },
     Endpoint.BLOB: {"GET": (blobs.get, "pull"), "DELETE": (blobs.delete, "delete")},
-    Endpoint.UPLOADS: {"POST": (uploads.post, "push")},
+    Endpoint.UPLOADS: {"POST": (uploads.post, "create")},
     Endpoint.UPLOAD: {
-        "GET": (uploads.get, "push"),
-        "PATCH": (uploads.patch, "push"),
-        "PUT": (uploads.put, "push"),
+        "GET": (uploads.get, "create"),
+        "PATCH": (uploads.patch, "create"),
+        "PUT": (uploads.put, "create"),
         # Whoever may push may give up pushing: clients hold no token for more.
-        "DELETE": (uploads.delete, "push"),
+        "DELETE": (uploads.delete, "create"),
     },
 }
 
@@ -71,21 +69,21 @@ class V2:
 
         try:
             response = await self._handle(request)
-            await response(scope, receive, answer)
+            await self._services.answer_memory.send(response, scope, receive, answer)
         except ClientGone:
             raise
         except Exception as error:
-            translated = translate(error)
-            if type(translated) is RegistryError:
-                logs.event(_LOG, logging.ERROR, "request.failed", exception=error, path=scope["path"])
-            elif translated.status >= 500:
-                logs.event(_LOG, logging.WARNING, "request.refused", reason=str(error), path=scope["path"])
+            refused = refusal(self._services, scope, error)
             if started:
                 # What is on its way cannot be taken back; the client must see that it is not whole.
-                raise
-            response = render(translated, head=request.method == "HEAD")
-            response.raw_headers.extend(_RAW_HEADERS)
-            await response(scope, receive, send)
+                raise Unfinished from error
+
+            def rendered(error: RegistryError) -> Response:
+                response = render(error, head=request.method == "HEAD")
+                response.raw_headers.extend(_RAW_HEADERS)
+                return response
+
+            await self._services.answer_memory.refuse(refused, rendered, scope, receive, send)
 
     async def _handle(self, request: Request) -> Response:
         target = parse(request.scope["path"])
@@ -94,19 +92,20 @@ class V2:
         request.scope["route"] = target.endpoint.value
         name = RepositoryName(target.name) if target.name or target.endpoint in _NAMED else None
         handler, right = self._route(target, request.method)
-        # Who asks: the rules that exist today know nobody but the anonymous.
-        call = Call(request, self._services, name, target.reference, "anonymous")
+        caller = await self._services.gate.caller(
+            request.headers.getlist("authorization"), origin(request.scope)
+        )
+        request.scope["principal"] = str(caller.principal)
         if right is not None:
-            assert name is not None
-            decision = self._services.policy.allows(right, name)
-            if not decision.allowed:
-                raise Denied(decision.reason, detail={"name": name, "action": right})
-        response = await handler(call)
+            caller.require(right, name, _tag_to_delete(target, right))
+        elif caller.must_log_in:
+            raise Unauthorized
+        response = await handler(Call(request, self._services, name, target.reference, caller))
         if not isinstance(response, blobs.BlobResponse):
             response.raw_headers.extend(_RAW_HEADERS)
         return response
 
-    def _route(self, target: Target, method: str) -> tuple[Handler, Action | None]:
+    def _route(self, target: Target, method: str) -> tuple[Handler, Right | None]:
         methods = ROUTES[target.endpoint]
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
@@ -116,6 +115,13 @@ class V2:
                 headers={"Allow": ", ".join(allowed)},
             )
         return route
+
+
+def _tag_to_delete(target: Target, right: Right) -> Tag | None:
+    """The tag that alone a delete is about: it may be granted for some tags, and for no content."""
+    if target.endpoint is not Endpoint.MANIFEST or right != "delete" or ":" in target.reference:
+        return None
+    return Tag(target.reference)
 
 
 # No handler sets one of these itself; to look for each would cost as much as the rest of an answer's head.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from registry import __version__
-from registry.access.rules import Policy
+from registry.access.policy import Policy
+from registry.access.principals import ANONYMOUS
 from registry.config import Config
 from registry.model.names import RepositoryName
 from registry.server.address import Address
@@ -27,13 +27,22 @@ def announcement(config: Config, policy: Policy, urls: Mapping[str, str]) -> str
     image = f"{place.netloc}/{_IMAGE}"
     lines = [
         f"Moorage {__version__} listens on {urls['registry']} ({where}metrics and health: {urls['ops']})",
-        f"The data lie in {os.path.realpath(config.storage.root)}",
+        f"The data lie in {config.storage.text}",
     ]
     if config.read_only:
         lines.append(f"It is read-only (read_only: true). Pull from it: docker pull {place.netloc}/NAME:TAG")
         return "\n".join(lines)
-    if not policy.allows("push", RepositoryName(_IMAGE)).allowed:
-        lines.append(f"What may be pushed and pulled is written in {config.access.rules_file}")
+    if policy.knows_people and place.scheme == "http" and not _is_loopback(place.hostname or ""):
+        lines.append(
+            "WARNING: clients reach it in plain HTTP, so passwords and tokens cross the network as they are;"
+            " use registry.tls or a proxy with TLS, and an https:// address as url"
+        )
+    if not policy.decide(ANONYMOUS, "create", RepositoryName(_IMAGE)).allowed:
+        file, server = config.access.rules_file, config.access.token_server
+        told = (
+            f"is written in {file}" if file or server is None else f"is said by the tokens of {server.realm}"
+        )
+        lines.append(f"What may be pushed and pulled {told}")
         return "\n".join(lines)
     lines += [
         "Push something into it:",

@@ -10,9 +10,10 @@ from registry.cli.composition import Composition
 from registry.cli.configuration import add_config
 from registry.cli.serving import add_serve
 from registry.cli.verbs import add_operations
+from registry.cli.verification import add_audit
 from registry.cli.versions import add_version
 
-_OWN = frozenset({"serve", "config", "version", "--version"})
+_OWN = frozenset({"serve", "config", "init", "version", "--version"})
 
 
 def build(words: Sequence[str], composition: Composition) -> Callable[..., object]:
@@ -31,6 +32,12 @@ def build(words: Sequence[str], composition: Composition) -> Callable[..., objec
     add_serve(app, composition, words)
     add_config(app)
     add_version(app)
+    if not words or words[0] not in ("serve", "config", "version", "--version"):
+        # Here, since it takes cryptography, which the parent of workers must not import.
+        from registry.cli.beginning import add_init
+
+        add_init(app, composition)
     if not words or words[0] not in _OWN:
         add_operations(app, composition, words)
+        add_audit(app)
     return app

@@ -25,18 +25,19 @@ def add_config(app: typer.Typer) -> None:
         """Say everything that is wrong with settings, certificate and access rules, or that nothing is."""
         with told(as_json=as_json):
             sound = found_good(config, os.environ, {"--root": root})
-        policy = sound.policy
-        rules = 0 if policy.rules is None else len(policy.rules)
+        access = sound.resolved.config.access
+        rules = 0 if access.rules_file is None else len(sound.policy.rules or ())
         changed = sum(source.kind != "default" for source in sound.resolved.sources.values())
         if as_json:
             print(json.dumps({"sound": True, "changed": changed, "rules": rules}))
         else:
-            print(f"The configuration is sound: {changed} settings come from file, environment or flags.")
-            print(
-                f"Access rules: {rules}."
-                if policy.rules is not None
-                else "There are no access rules: everything is allowed, on this machine only."
-            )
+            print(f"The configuration is sound; settings from file, environment or flags: {changed}.")
+            if access.rules_file is not None:
+                print(f"Access rules: {rules}.")
+            elif access.token_server is not None:
+                print("There are no access rules: the tokens of access.token_server decide.")
+            else:
+                print("There are no access rules: everything is allowed, on this machine only.")
 
     @noun.command()
     def show(config: ConfigOption = None, root: RootOption = None, as_json: JsonOption = False) -> None:

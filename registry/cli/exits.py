@@ -11,30 +11,33 @@ from enum import IntEnum
 
 import typer
 
+from registry.access.audit.verification import NoTrail
+from registry.access.errors import Unfit
 from registry.access.exposure import Exposed
 from registry.cli.existence import NoStore
 from registry.config import ConfigError
 from registry.errors import (
     Denied,
     DigestInvalid,
+    InputInvalid,
     NameInvalid,
     ReadOnly,
     RegistryError,
     StorageDamaged,
     TagInvalid,
+    Unauthorized,
     Unsupported,
 )
 from registry.logs import redacted
 from registry.server.application import StartFailed
 from registry.server.listeners import ListenFailed
 from registry.settings import Problem
-from registry.store.marks import FormatTooNew
 from registry.work.operations import Status
 from storage.errors import StorageError
 
 
 class Exit(IntEnum):
-    """What a script can tell by the exit code; nothing to do is DONE too."""
+    """What a script can tell by the exit code; what was named and is not there is FAILED."""
 
     DONE = 0
     FAILED = 1
@@ -45,6 +48,18 @@ class Exit(IntEnum):
 
 class Refused(Exception):
     """The command line itself refuses; the text says what to do instead."""
+
+
+class ServerFailed(Exception):
+    """A server cannot be asked, or answers as no Moorage does; the text says what to do."""
+
+
+class Answered(Exception):
+    """What a server answers in the place of a result; `code` is what that means for scripts."""
+
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 BY_STATUS = {
@@ -58,20 +73,24 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (NameInvalid, Exit.USAGE),
     (TagInvalid, Exit.USAGE),
     (DigestInvalid, Exit.USAGE),
+    (InputInvalid, Exit.USAGE),
     (Refused, Exit.REFUSED),
     (Exposed, Exit.REFUSED),
-    (FormatTooNew, Exit.REFUSED),
     (Denied, Exit.REFUSED),
+    (Unauthorized, Exit.REFUSED),
     (Unsupported, Exit.REFUSED),
     (ReadOnly, Exit.REFUSED),
     (StorageDamaged, Exit.DAMAGED),
     (NoStore, Exit.FAILED),
+    (Unfit, Exit.FAILED),
+    (NoTrail, Exit.FAILED),
     (RegistryError, Exit.FAILED),
     (StorageError, Exit.FAILED),
     (ListenFailed, Exit.FAILED),
     (StartFailed, Exit.FAILED),
+    (ServerFailed, Exit.FAILED),
 )
-EXPECTED = tuple(kind for kind, _ in _BY_ERROR)
+EXPECTED: tuple[type[Exception], ...] = (Answered, *(kind for kind, _ in _BY_ERROR))
 
 
 @contextmanager
@@ -80,7 +99,7 @@ def told(*, as_json: bool = False) -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        code = next(code for kind, code in _BY_ERROR if isinstance(error, kind))
+        code = _code(error)
         if as_json:
             document: dict[str, object] = {"error": redacted(str(error)), "exit": int(code)}
             if isinstance(error, ConfigError):
@@ -89,6 +108,27 @@ def told(*, as_json: bool = False) -> Iterator[None]:
         else:
             print(f"moorage: {redacted(str(error))}", file=sys.stderr)
         raise typer.Exit(code) from None
+
+
+def exit_of(code: str, status: object) -> Exit:
+    """The exit code for an error that a server answers: by its code, and by how the operation ended."""
+    wrong = [kind for kind, exit_code in _BY_ERROR if exit_code is Exit.USAGE]
+    if any(issubclass(kind, RegistryError) and kind.code == code for kind in wrong):
+        return Exit.USAGE
+    if status is None:
+        return Exit.REFUSED if code in (Denied.code, Unauthorized.code) else Exit.FAILED
+    try:
+        return BY_STATUS[Status(status)]
+    except ValueError:
+        return Exit.FAILED
+
+
+def _code(error: Exception) -> Exit:
+    if isinstance(error, Answered):
+        return error.code
+    if isinstance(error, StartFailed) and error.refused:
+        return Exit.REFUSED
+    return next(code for kind, code in _BY_ERROR if isinstance(error, kind))
 
 
 def problem_documents(problems: tuple[Problem, ...]) -> list[dict[str, object]]:

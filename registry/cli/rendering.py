@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import Enum
 from typing import Protocol, runtime_checkable
 
 from registry.model.units import format_duration, format_size
+from registry.work.documents import is_record, plain, record_fields
 
 
 @runtime_checkable
@@ -26,35 +25,19 @@ def as_json(value: object) -> str:
     return json.dumps(plain(value), ensure_ascii=False)
 
 
-def plain(value: object) -> object:
-    """The value in JSON's own kinds; what is not a record or a list is its text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [plain(one) for one in value]
-    if _is_record(value):
-        return {name: plain(one) for name, one in _fields(value)}
-    return str(value)
-
-
 def as_text(value: object) -> str:
     """The value for a person: a line a field, a table for a list of records, an item a line if it is all.
 
-    Fields that are None are left out. A value that has words of its own (`told`) is told in those.
+    Fields that are None are left out. A value that has words of its own (`told`) is told in those. What a
+    server of another version answers is no record of ours, and stays JSON.
     """
+    if isinstance(value, Mapping):
+        return "\n".join(map(printable, json.dumps(value, ensure_ascii=False, indent=2).split("\n")))
     if isinstance(value, Told) and (words := value.told()) is not None:
         return "\n".join(map(printable, words.split("\n")))
-    if not _is_record(value):
+    if not is_record(value):
         return _cell("", value)
-    fields = [(name, one) for name, one in _fields(value) if one is not None]
+    fields = [(name, one) for name, one in record_fields(value) if one is not None]
     if len(fields) == 1 and _is_list(fields[0][1]):
         return "\n".join(_rows(fields[0][1]))
     simple = [(name, one) for name, one in fields if not _is_list(one)]
@@ -77,10 +60,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _rows(items: object) -> list[str]:
     assert isinstance(items, Sequence)
-    if not items or not _is_record(items[0]):
+    if not items or not is_record(items[0]):
         return [_cell("", item) for item in items]
-    names = [name for name, _ in _fields(items[0])]
-    cells = [[_cell(name, one) for name, one in _fields(item)] for item in items]
+    names = [name for name, _ in record_fields(items[0])]
+    cells = [[_cell(name, one) for name, one in record_fields(item)] for item in items]
     return table([_title(name).upper() for name in names], cells)
 
 
@@ -114,13 +97,3 @@ def _title(name: str) -> str:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _is_record(value: object) -> bool:
-    # A value such as a digest is a dataclass too, and knows how it is written.
-    return dataclasses.is_dataclass(value) and type(value).__str__ is object.__str__
-
-
-def _fields(value: object) -> list[tuple[str, object]]:
-    assert dataclasses.is_dataclass(value)
-    return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from registry.access.exposure import Exposed
-from registry.access.rules import Policy
+from registry.access.policy import Policy
 from registry.cli.announcement import announcement
 from registry.cli.composition import Composition
 from registry.cli.exits import Refused, told
 from registry.cli.options import ConfigOption, RootOption
 from registry.cli.ownership import require_owner
-from registry.config import Config, ConfigError, check, restored
+from registry.config import Config, ConfigError, check, restored, written
 from registry.server.renewal import Renewal, settings_left
 
 
@@ -73,7 +73,7 @@ def add_serve(app: typer.Typer, composition: Composition, words: Sequence[str]) 
 
             renewal = _renewal(words, {"--config": config, "--root": root})
             if renewal is not None:
-                renewal = replace(renewal, settings=settings.model_dump_json(), refused=refused)
+                renewal = replace(renewal, settings=written(settings), refused=refused)
             code = composition.serve(settings, on_ready, renewal)
         raise typer.Exit(code)
 
@@ -97,7 +97,7 @@ def _renewal(words: Sequence[str], checked: Mapping[str, object]) -> Renewal | N
 
 def _warn_root(config: Config, words: Sequence[str]) -> None:
     """Tell root, who can write anywhere, that these files are another's; whoever else cannot says so."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or config.storage.driver != "local":
         return
     try:
         require_owner(config.storage.root, 0, words)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registry.config.loading import ConfigError, Resolved, load, resolve, restored
-from registry.config.policy import host_guard, load_policy
+from registry.config.loading import ConfigError, Resolved, load, resolve, restored, written
+from registry.config.policy import host_guard, load_policy, watch_rules, without_rules
 from registry.config.soundness import Sound, check
 from registry.config.tree import Config
 
@@ -18,4 +18,7 @@ __all__ = [
     "load_policy",
     "resolve",
     "restored",
+    "watch_rules",
+    "without_rules",
+    "written",
 ]

@@ -11,6 +11,8 @@ from registry.settings import Problem, Source, nearest
 PREFIX = "MOORAGE_"
 # Names the file itself, so it cannot stand in it.
 CONFIG_VARIABLE = "MOORAGE_CONFIG"
+# Who somebody is that asks a server: for the command line, and no setting of a server's.
+_OF_THE_COMMAND_LINE = frozenset({CONFIG_VARIABLE, "MOORAGE_USERNAME", "MOORAGE_PASSWORD"})
 
 # What Kubernetes puts into every container of a namespace that has a service called moorage.
 _SERVICE_NAME = re.compile(
@@ -29,7 +31,11 @@ def variable(path: Path) -> str:
 def read_environment(environ: Mapping[str, str], leaves: Iterable[Leaf]) -> tuple[Overlay, list[Problem]]:
     """The settings in the environment, and the variables that look like ours and set nothing."""
     known: dict[str, tuple[Path, bool]] = {}
+    unsettable = {}
     for leaf in leaves:
+        if leaf.section is not None:
+            unsettable[variable(leaf.path)] = leaf.name
+            continue
         known[variable(leaf.path)] = leaf.path, leaf.is_list
         if leaf.is_secret:
             known[variable(leaf.file_path)] = leaf.file_path, False
@@ -42,8 +48,14 @@ def read_environment(environ: Mapping[str, str], leaves: Iterable[Leaf]) -> tupl
             if not (text := environ[name]):
                 continue
             overlay[path] = _value(text, is_list=is_list), Source("environment", name)
+        elif name in unsettable:
+            if environ[name]:
+                message = f"{unsettable[name]} is a list of sections, and can be written in the file only"
+                problems.append(Problem(name, message, Source("environment")))
         elif (
-            name.startswith(PREFIX) and name != CONFIG_VARIABLE and not _is_of_a_service(name, environ[name])
+            name.startswith(PREFIX)
+            and name not in _OF_THE_COMMAND_LINE
+            and not _is_of_a_service(name, environ[name])
         ):
             words = {one.removeprefix(PREFIX): one for one in known}
             word = nearest(name.removeprefix(PREFIX), words)

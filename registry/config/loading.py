@@ -14,6 +14,7 @@ from registry.config.secret_files import read_secret_files
 from registry.config.tree import Config, Leaf, Path, leaves, sections
 from registry.settings import (
     MAXIMUM_BYTES,
+    REVEALED,
     Document,
     Location,
     NotADocument,
@@ -33,9 +34,24 @@ FLAGS: Mapping[str, Path] = {
     "--workers": ("workers",),
 }
 
-# Files that people keep beside the configuration: what it says of them holds wherever the server is started.
+# Files and directories: what the configuration says of them holds wherever the server is started.
 _BESIDE_THE_FILE: tuple[Path, ...] = (
     ("access", "rules_file"),
+    ("access", "seal_key_file"),
+    ("access", "tokens", "signing_key_files"),
+    ("access", "issuers", "jwks_file"),
+    ("access", "issuers", "ca_file"),
+    ("access", "token_server", "certificates"),
+    ("access", "token_server", "jwks_file"),
+    ("access", "htpasswd_file"),
+    ("access", "ldap", "ca_file"),
+    ("access", "ldap", "bind_password_file"),
+    ("audit", "file"),
+    ("cache", "directory"),
+    ("storage", "root"),
+    ("storage", "s3", "access_key_file"),
+    ("storage", "s3", "secret_key_file"),
+    ("storage", "s3", "ca_file"),
     ("registry", "tls", "certificate"),
     ("registry", "tls", "key"),
 )
@@ -87,8 +103,13 @@ def resolve(
     return merge(Config, None if name is None else _read(name), environ, overlay)
 
 
+def written(config: Config) -> str:
+    """The configuration as JSON with its secrets, for the process that takes the place of this one."""
+    return config.model_dump_json(context=REVEALED)
+
+
 def restored(text: str) -> Config | None:
-    """The configuration that was written down as JSON; None if it was by a version with other settings."""
+    """The configuration that was `written`; None if it was by a version with other settings."""
     try:
         return Config.model_validate_json(text)
     except ValidationError:
@@ -130,7 +151,7 @@ def merge(
     try:
         config = tree.model_validate(layers.data)
     except ValidationError as error:
-        known = [name for leaf in all_leaves for name in _names(leaf)]
+        known = [name for leaf in all_leaves for name in _names(leaf, layers.value(leaf.path))]
         secrets = frozenset(leaf.name for leaf in all_leaves if leaf.is_secret)
         found.extend(
             problems_of(error, source=layers.source, value=layers.value, known=known, secrets=secrets)
@@ -150,7 +171,11 @@ def _rest(tree: type[T], data: Mapping[str, object], error: ValidationError) -> 
         return None  # a key that is required is the one that is wrong
 
 
-def _names(leaf: Leaf) -> list[str]:
+def _names(leaf: Leaf, value: object) -> list[str]:
+    """How a leaf is written; with its value what is written in each section of a list of them."""
+    if leaf.section is not None and isinstance(value, list):
+        inner = list(leaves(leaf.section))
+        return [leaf.name, *(f"{leaf.name}[{at}].{one.name}" for at in range(len(value)) for one in inner)]
     return [leaf.name, ".".join(leaf.file_path)] if leaf.is_secret else [leaf.name]
 
 
@@ -163,7 +188,7 @@ class _Layers:
         plain = file.root.plain() if file is not None else None
         self.data: dict[str, object] = plain if isinstance(plain, dict) else {}
         for path in _BESIDE_THE_FILE:
-            self._put_beside(path)
+            self._put_beside(self.data, path)
         for section in sections(tree):
             # `uploads:` with nothing below it, all its keys being comments, sets nothing.
             if self.value(section) is None:
@@ -171,10 +196,19 @@ class _Layers:
         for path, (value, _) in overlay.items():
             self._put(path, value)
 
-    def _put_beside(self, path: Path) -> None:
-        name = self.value(path)
-        if self._file is not None and isinstance(name, str) and name:
-            self._put(path, os.path.join(os.path.dirname(self._file.name), name))
+    def _put_beside(self, section: object, path: Path) -> None:
+        """Find what is named at a path from where the file lies; of a list of sections in each of them."""
+        if isinstance(section, list):
+            for one in section:
+                self._put_beside(one, path)
+        elif isinstance(section, dict) and len(path) > 1:
+            self._put_beside(section.get(path[0]), path[1:])
+        elif isinstance(section, dict) and self._file is not None:
+            name, place, value = path[0], os.path.dirname(self._file.name), section.get(path[0])
+            if isinstance(value, str) and value.strip():
+                section[name] = os.path.join(place, value)
+            elif isinstance(value, list):
+                section[name] = [os.path.join(place, one) if isinstance(one, str) else one for one in value]
 
     def _put(self, path: Path, value: object) -> None:
         section = self.data
@@ -195,7 +229,7 @@ class _Layers:
                 found = found.get(step)
             elif isinstance(found, list) and isinstance(step, int) and step < len(found):
                 found = found[step]
-            else:
+            elif not (isinstance(found, str) and step == 0):  # one text, where a list could be
                 return None
         return found
 

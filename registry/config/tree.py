@@ -9,23 +9,38 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from registry.access.settings import AccessSettings
+from registry.access.settings import AccessSettings, AuditSettings
 from registry.api.settings import ApiSettings
 from registry.core.settings import CoreSettings
+from registry.remote.settings import EgressSettings
 from registry.server.settings import LogSettings, ServerSettings
 from registry.settings import Secret
-from storage.settings import StorageSettings
+from registry.store.settings import StorageSettings
+from registry.upkeep.settings import UpkeepSettings
 
 Path = tuple[str, ...]
 _MANY = (list, tuple, set, frozenset)
 
 
-class Config(CoreSettings, ApiSettings, ServerSettings):
+class Config(CoreSettings, ApiSettings, ServerSettings, UpkeepSettings):
     """Everything that an operator may set; a `Config` is the settings of each of these rooms."""
 
     storage: StorageSettings = StorageSettings()
     access: AccessSettings = AccessSettings()
+    egress: EgressSettings = EgressSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def needs_seal(self) -> bool:
+        """Whether secrets in the store must be sealed: others than the server may read a bucket."""
+        return self.storage.driver != "local" and self.access.seal is None
+
+    @property
+    def scrubs(self) -> bool:
+        """Whether servers read everything again; a bucket's store does, and takes money for reading."""
+        chosen = self.scrub.enabled
+        return self.storage.driver == "local" if chosen is None else chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,8 @@ class Leaf:
     path: Path
     is_secret: bool
     is_list: bool
+    # Where it is a list of sections, what each of them is; only the file has room for those.
+    section: type[BaseModel] | None = None
 
     @property
     def name(self) -> str:
@@ -52,20 +69,26 @@ def leaves(tree: type[BaseModel], above: Path = ()) -> Iterator[Leaf]:
     for name, field in tree.model_fields.items():
         path = (*above, name)
         kinds = list(_kinds(field.annotation))
-        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        sections = [kind for kind in kinds if _is_section(kind)]
         if sections:
             yield from leaves(sections[0], path)
         else:
-            yield Leaf(path, Secret in kinds, any(get_origin(kind) in _MANY for kind in kinds))
+            is_list = any(get_origin(kind) in _MANY for kind in kinds)
+            inner = [one for kind in kinds for one in get_args(kind) if _is_section(one)]
+            yield Leaf(path, Secret in kinds, is_list, inner[0] if inner else None)
 
 
 def sections(tree: type[BaseModel], above: Path = ()) -> Iterator[Path]:
     """The paths that hold settings rather than being one, without those that may be absent."""
     for name, field in tree.model_fields.items():
         kind: Any = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if _is_section(kind):
             yield (*above, name)
             yield from sections(kind, (*above, name))
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

@@ -33,8 +33,14 @@ class Blobs:
 
         Raises BlobUnknown.
         """
+        return (await self.find(name, digest, put_back=put_back))[1]
+
+    async def find(
+        self, name: RepositoryName, digest: Digest, *, put_back: bool = False
+    ) -> tuple[str, ObjectInfo]:
+        """The key under which the blob's bytes lie, and their size; see `stat`. Raises BlobUnknown."""
         target = await self._target(name, digest, put_back=put_back)
-        return await self._store.driver.stat(await self._data(name, digest, target))
+        return await self._data(name, digest, target)
 
     @asynccontextmanager
     async def open(
@@ -47,7 +53,8 @@ class Blobs:
         try:
             opened = await opening.__aenter__()
         except NotFound:
-            opening = self._store.driver.open(await self._data(name, digest, target), start, end)
+            key, _ = await self._data(name, digest, target)
+            opening = self._store.driver.open(key, start, end)
             opened = await opening.__aenter__()
         try:
             yield opened
@@ -95,23 +102,29 @@ class Blobs:
         try:
             return await self._store.links.layer(name, digest)
         except BlobUnknown:
-            if not (put_back and self._may_write() and await self._trash.put_back_layer(name, digest)):
+            if not (put_back and self._may_write()):
+                # A collector that has taken it looks whether it is needed, and pulls do not wait for that.
+                taken = await self._trash.layer(name, digest)
+                if taken is None:
+                    return await self._store.links.layer(name, digest)
+                return taken
+            if not await self._trash.put_back_layer(name, digest):
                 raise
             return await self._store.links.layer(name, digest)
 
-    async def _data(self, name: RepositoryName, digest: Digest, target: Digest) -> str:
+    async def _data(self, name: RepositoryName, digest: Digest, target: Digest) -> tuple[str, ObjectInfo]:
         """Where the linked bytes lie; what a collector took comes back. Raises BlobUnknown."""
+        stat = self._store.driver.stat
         key = layout.blob_data(target)
         try:
-            await self._store.driver.stat(key)
+            return key, await stat(key)
         except NotFound:
             if self._may_write():
                 if await self._trash.put_back_data(target):
-                    return key
+                    return key, await stat(key)
             elif (trashed := await self._trash.data_key(target)) is not None:
-                return trashed
+                return trashed, await stat(trashed)
             raise BlobUnknown(
                 "the repository links to this blob and its bytes are missing; push it again",
                 detail={"name": name, "digest": str(digest)},
             ) from None
-        return key

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from registry.core.registry import Registry
 from registry.errors import (
+    Denied,
     ManifestUnknown,
     NameInvalid,
     NameUnknown,
     RegistryError,
     StorageDamaged,
     TagInvalid,
+    Unsupported,
 )
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
-from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from registry.model.quoting import quoted
+from registry.model.tag_rights import TagRight
+from registry.work.operations import Context, Operation, Progress, Result, Touched, argument, option
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -135,11 +139,17 @@ class RemovedTag(Removed):
         return f"{did} {self.repository}:{self.tags[0]}; its manifest stays"
 
 
-def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
-    """Core's operations on the registry that is open when one of them runs."""
+def operations(registry: Callable[[], Registry], *, deletes: bool = True) -> Iterable[Operation[Any]]:
+    """Core's operations on the registry that is open when one of them runs.
 
-    async def repo_list(asked: ListRepositories, _: Context) -> Outcome:
-        page = await registry().catalog(n=asked.limit, last=asked.last, visible=lambda _: True)
+    `deletes` says whether whoever asks may take content away at all; an operator may.
+    """
+
+    async def repo_list(asked: ListRepositories, context: Context) -> Outcome:
+        def visible(name: RepositoryName) -> bool:
+            return context.may("list", name, None) and context.may("pull", name, None)
+
+        page = await registry().catalog(n=asked.limit, last=asked.last, visible=visible)
         complete = await registry().listings.catalog_is_complete()
         notes = [] if complete else ["the catalog is incomplete: run `moorage storage reindex`"]
         if page.next is not None:
@@ -149,7 +159,7 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
     async def repo_show(asked: OneRepository, context: Context) -> Outcome:
         repository = registry().repository(asked.repository, context.by)
         store = registry().store
-        with _naming(asked.repository):
+        with naming(asked.repository):
             names = (await repository.tags(n=None, last="")).entries
         tags = []
         for name in names:
@@ -170,25 +180,31 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
         yield Result(ShownRepository(asked.repository, tags, manifests, len(blobs), size))
 
     async def repo_delete(asked: OneRepository, context: Context) -> Outcome:
+        _require(deletes)
         name, store = asked.repository, registry().store
         if not await store.catalog.is_listed(name) and not await store.catalog.holds_content(name):
             raise NameUnknown(_NO_REPOSITORY.format(name), detail={"name": name})
         tags = await store.links.tags(name)
+        if kept := [tag for tag in tags if not context.may("delete", name, tag)]:
+            raise Denied(
+                _kept(name, kept), detail={"action": "delete", "name": name, "tags": kept[:_TAGS_TOLD]}
+            )
         manifests = len(await _manifests(registry(), name))
         blobs = len([digest async for digest in store.links.layers(name)])
         if not context.dry_run:
             registry().require_writable()
-            await registry().door.remove_repository(name, context.by)
+            await registry().door.remove_repository(name, context.by, _Deletions(context, name))
         yield Result(Removed(name, [str(tag) for tag in tags], manifests, blobs, context.dry_run))
 
     async def tag_list(asked: OneRepository, context: Context) -> Outcome:
-        with _naming(asked.repository):
+        with naming(asked.repository):
             page = await registry().repository(asked.repository, context.by).tags(n=None, last="")
         yield Result(Tags(asked.repository, page.entries))
 
     async def tag_delete(asked: OneTag, context: Context) -> Outcome:
-        name, tag = _reference(asked.reference)
-        with _naming(name, tag):
+        _require(deletes)
+        name, tag = tag_of(asked.reference)
+        with naming(name, tag):
             with suppress(StorageDamaged):
                 await registry().store.links.tag(name, tag)
             if not context.dry_run:
@@ -197,8 +213,25 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
         yield Result(RemovedTag(name, [tag], 0, 0, context.dry_run))
 
     return (
-        Operation("repo.list", "List the repositories", "list", False, ListRepositories, repo_list),
-        Operation("repo.show", "Show what a repository holds", "pull", False, OneRepository, repo_show),
+        Operation(
+            "repo.list",
+            "List the repositories",
+            "list",
+            False,
+            ListRepositories,
+            repo_list,
+            result=Repositories,
+        ),
+        Operation(
+            "repo.show",
+            "Show what a repository holds",
+            "pull",
+            False,
+            OneRepository,
+            repo_show,
+            touches=_touched,
+            result=ShownRepository,
+        ),
         Operation(
             "repo.delete",
             "Delete a repository: its tags, manifests and blob links go to the trash",
@@ -206,9 +239,62 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
             True,
             OneRepository,
             repo_delete,
+            touches=_touched,
+            result=Removed,
+            event="repository.deleted",
         ),
-        Operation("tag.list", "List the tags of a repository", "pull", False, OneRepository, tag_list),
-        Operation("tag.delete", "Delete a tag; its manifest stays", "delete", True, OneTag, tag_delete),
+        Operation(
+            "tag.list",
+            "List the tags of a repository",
+            "pull",
+            False,
+            OneRepository,
+            tag_list,
+            touches=_touched,
+            result=Tags,
+        ),
+        Operation(
+            "tag.delete",
+            "Delete a tag; its manifest stays",
+            "delete",
+            True,
+            OneTag,
+            tag_delete,
+            touches=lambda asked: tag_of(asked.reference),
+            result=RemovedTag,
+            event="tag.deleted",
+        ),
+    )
+
+
+def _touched(asked: OneRepository) -> Touched:
+    return asked.repository, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Deletions:
+    """Which tags of a repository who asks may delete."""
+
+    context: Context
+    name: RepositoryName
+
+    def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
+        """Denied, unless it may be done to the tag."""
+        if self.context.may(right, self.name, tag):
+            return None
+        return Denied(_kept(self.name, [tag]), detail={"action": right, "name": self.name, "tag": tag})
+
+
+def _require(deletes: bool) -> None:
+    if not deletes:
+        raise Unsupported("deleting is switched off in this registry's configuration (delete.enabled)")
+
+
+def _kept(name: RepositoryName, tags: Sequence[Tag]) -> str:
+    told = ", ".join(tags[:_TAGS_TOLD])
+    more = "" if len(tags) <= _TAGS_TOLD else f" and {len(tags) - _TAGS_TOLD} more"
+    return (
+        f"the access rules do not let you delete these tags of {name}, so nothing was removed: {told}{more}"
     )
 
 
@@ -218,7 +304,7 @@ async def _manifests(registry: Registry, name: RepositoryName) -> list[Digest]:
 
 
 @contextmanager
-def _naming(name: RepositoryName, tag: Tag | None = None) -> Iterator[None]:
+def naming(name: RepositoryName, tag: Tag | None = None) -> Iterator[None]:
     """Have errors say what is not there."""
     try:
         yield
@@ -228,13 +314,14 @@ def _naming(name: RepositoryName, tag: Tag | None = None) -> Iterator[None]:
         raise ManifestUnknown(f"there is no tag {name}:{tag}", detail=error.detail) from error
 
 
-def _reference(text: str) -> tuple[RepositoryName, Tag]:
+def tag_of(text: str) -> tuple[RepositoryName, Tag]:
+    """The repository and tag that a text means. Raises NameInvalid, TagInvalid."""
     if "@" in text:
-        raise TagInvalid(f"{text} names a manifest by its digest, which is not a tag; {_FORM}")
+        raise TagInvalid(f"{quoted(text)} names a manifest by its digest, which is not a tag; {_FORM}")
     first, slash, rest = text.partition("/")
     if slash and ":" in first:
-        raise NameInvalid(f"{text} begins with a registry's address; leave that out: {rest}")
+        raise NameInvalid(f"{quoted(text)} begins with a registry's address; leave that out: {quoted(rest)}")
     name, colon, tag = text.rpartition(":")
     if not colon:
-        raise TagInvalid(f"{text} has no tag; {_FORM}")
+        raise TagInvalid(f"{quoted(text)} has no tag; {_FORM}")
     return RepositoryName(name), Tag(tag)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.core.references import References
-from registry.errors import DigestInvalid, ManifestUnknown, RegistryError, StorageDamaged
+from registry.core.tagging import Tagging, Tags
+from registry.errors import DigestInvalid, RegistryError
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
+from registry.model.tag_rights import TagRights
 from registry.removal.intents import RENEW, Intents
 from registry.store.store import Store
 from storage.errors import NotFound
@@ -19,11 +21,15 @@ _INLINE = 64 << 10  # bytes; hashing and parsing more than that is done aside
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push has set: the manifest's digest, its subject if it names one, and the tags."""
+    """What a push has set: the manifest's digest, its subject if it names one, and the tags.
+
+    `replaced` is what each tag that was written named before, None where it was not there.
+    """
 
     digest: Digest
     subject: Digest | None
     tags: tuple[Tag, ...]
+    replaced: Mapping[Tag, Digest | None]
 
 
 class Pushes:
@@ -34,6 +40,7 @@ class Pushes:
         store: Store,
         intents: Intents,
         references: References,
+        tagging: Tagging,
         require_writable: Callable[[], None],
         *,
         max_references: int,
@@ -41,8 +48,9 @@ class Pushes:
         self._store = store
         self._intents = intents
         self._references = references
+        self._tagging = tagging
         self._require_writable = require_writable
-        self._max_references = max_references
+        self.max_references = max_references
 
     async def push(
         self,
@@ -52,28 +60,35 @@ class Pushes:
         content_type: str | None,
         tags: Sequence[Tag],
         by: str,
+        rights: TagRights,
     ) -> Pushed:
         """Store a manifest and let tags name it; durable, and proof against any removal, when this returns.
 
-        Raises DigestInvalid, ManifestInvalid, ManifestBlobUnknown.
+        Raises Denied for what is blocked, DigestInvalid, ManifestInvalid, ManifestBlobUnknown, and what
+        `rights` says of a tag.
         """
         digest = await self._digest(reference, content)
         manifest = await self._parse(name, digest, content, content_type)
         named = tuple(dict.fromkeys([reference, *tags] if isinstance(reference, Tag) else tags))
         needed = [descriptor.digest for descriptor in manifest.references]
+        required = [digest, *(descriptor.digest for descriptor in manifest.required_blobs)]
+        self._store.blocked.refuse(required)
         while True:
             begun = self._store.effects.now()
-            intent = await self._intents.open(name, digest, needed, named)
+            allowed = await self._tagging.allow(name, digest, named, rights)
+            # It names tags that may be moved: one that may not has no entry before it is there.
+            intent = await self._intents.open(name, digest, needed, allowed.movable)
             try:
                 await self._references.check(name, manifest)
                 # A remover believes an intent for a day; a writer trusts its own for an hour.
                 if self._store.effects.now() - begun > RENEW:
                     continue
                 self._require_writable()
-                await self._write(name, digest, manifest, named, by)
+                self._store.blocked.refuse(required)
+                replaced = await self._write(name, digest, manifest, allowed, by)
             finally:
                 await self._intents.close(intent)
-            return Pushed(digest, manifest.subject.digest if manifest.subject else None, named)
+            return Pushed(digest, manifest.subject.digest if manifest.subject else None, named, replaced)
 
     async def _digest(self, reference: Tag | Digest, content: bytes) -> Digest:
         wanted = reference if isinstance(reference, Digest) else None
@@ -93,10 +108,10 @@ class Pushes:
         self, name: RepositoryName, digest: Digest, content: bytes, content_type: str | None
     ) -> Manifest:
         if len(content) <= _INLINE:
-            manifest = Manifest.parse(content, content_type, max_references=self._max_references)
+            manifest = Manifest.parse(content, content_type, max_references=self.max_references)
         else:
             manifest = await self._store.effects.aside(
-                Manifest.parse, content, content_type, max_references=self._max_references
+                Manifest.parse, content, content_type, max_references=self.max_references
             )
         try:
             stored = await self._store.manifests.read(name, digest)
@@ -105,25 +120,21 @@ class Pushes:
         if stored.media_type == manifest.media_type:
             return manifest
         # Bytes that do not say their type keep the one that they were first pushed with.
-        return Manifest.parse(content, stored.media_type, max_references=self._max_references)
+        return Manifest.parse(content, stored.media_type, max_references=self.max_references)
 
     async def _write(
-        self, name: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag], by: str
-    ) -> None:
+        self, name: RepositoryName, digest: Digest, manifest: Manifest, tags: Tags, by: str
+    ) -> Mapping[Tag, Digest | None]:
         store = self._store
         await store.manifests.put_content(digest, manifest)
         await self._list(name)
         await self._refer(name, digest, manifest)
         await store.manifests.put_link(name, digest, manifest)
-        for tag in tags:
-            await store.history.add(name, tag, digest, await self._named(name, tag), by)
-            await store.links.put_tag(name, tag, digest)
+        replaced = await self._tagging.set(name, digest, tags, by)
         # Whoever removed something meanwhile may not have seen us: read again, and write again what is gone.
         # The link last: a delete takes the tags first, so while the link stands no tag can have been missed.
         while True:
-            for tag in tags:
-                if await self._named(name, tag) is None:
-                    await store.links.put_tag(name, tag, digest)
+            await self._tagging.restore(name, digest, tags)
             if await store.manifests.exists(name, digest):
                 break
             await store.manifests.put_content(digest, manifest)
@@ -132,6 +143,7 @@ class Pushes:
         subject = manifest.subject
         if subject and await store.referrers.descriptor(name, subject.digest, digest) is None:
             await self._refer(name, digest, manifest)
+        return replaced
 
     async def _list(self, name: RepositoryName) -> None:
         """Let the catalog have the repository; whoever sees it there finds the placeholder too."""
@@ -147,9 +159,3 @@ class Pushes:
         if manifest.subject is not None:
             descriptor = manifest.referrer_descriptor(digest)
             await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
-
-    async def _named(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        try:
-            return await self._store.links.tag(name, tag)
-        except (ManifestUnknown, StorageDamaged):
-            return None

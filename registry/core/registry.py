@@ -8,13 +8,17 @@ from contextlib import AbstractAsyncContextManager
 from registry.core.blobs import Blobs
 from registry.core.bodies import Body
 from registry.core.listings import Listings, Page
+from registry.core.promotion import Copied, Promotion, Source
 from registry.core.pushes import Pushed, Pushes
 from registry.core.references import References
+from registry.core.restoring import Restored, Restoring, Wanted
+from registry.core.tagging import Tagging
 from registry.core.uploads import UploadLimits, Uploads
 from registry.errors import ManifestUnknown, ReadOnly, StorageDamaged, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.ranges import ByteRange
+from registry.model.tag_rights import EVERY_TAG, TagRights
 from registry.removal.door import Door
 from registry.removal.intents import Intents
 from registry.removal.trash import Trash
@@ -43,6 +47,8 @@ class Registry:
     ) -> None:
         self.store = store
         self.read_only = read_only
+        # Why no program of this level may write to the store; None when it may.
+        self.outdated: str | None = None
         self.deletes = deletes
         self.trash = Trash(store.driver)
         self.intents = Intents(store.driver, store.effects)
@@ -50,23 +56,47 @@ class Registry:
         self.blobs = Blobs(store, self.trash, self.may_write)
         self.uploads = Uploads(store, self.blobs, uploads, self.require_writable)
         references = References(store, self.trash, allow_missing=allow_missing_layers)
+        tagging = Tagging(store, self.door)
         self.pushes = Pushes(
-            store, self.intents, references, self.require_writable, max_references=max_references
+            store, self.intents, references, tagging, self.require_writable, max_references=max_references
         )
         self.listings = Listings(store, self.may_write)
+        self.restoring = Restoring(
+            store, self.intents, self.trash, tagging, self.pushes, allow_missing=allow_missing_layers
+        )
+        self.promotion = Promotion(
+            store,
+            self.intents,
+            self.blobs,
+            self.listings,
+            tagging,
+            self.pushes,
+            allow_missing=allow_missing_layers,
+        )
 
     def may_write(self) -> bool:
         """Whether this process may write to the store at the moment."""
-        return not self.read_only
+        return self.outdated is None and not self.read_only
 
     def require_writable(self) -> None:
         """Raises ReadOnly while this process may not write."""
+        self.require_format()
         if self.read_only:
             raise ReadOnly(headers={"Retry-After": "10"})
 
-    def repository(self, name: RepositoryName, by: str) -> Repository:
-        """The repository of that name, existing or not, as seen by the principal `by`."""
-        return Repository(self, name, by)
+    def require_format(self) -> None:
+        """Raises ReadOnly where the store's format is not one that this program may write."""
+        if self.outdated is not None:
+            raise ReadOnly(
+                f"the registry is read-only, pulls work: {self.outdated}", headers={"Retry-After": "60"}
+            )
+
+    def repository(self, name: RepositoryName, by: str, rights: TagRights = EVERY_TAG) -> Repository:
+        """The repository of that name, existing or not, as seen by the principal `by`.
+
+        `rights` is what may be done to its tags: everything, if it is the operator who asks.
+        """
+        return Repository(self, name, by, rights)
 
     async def catalog(self, *, n: int, last: str, visible: Callable[[RepositoryName], bool]) -> Page:
         """A page of the repositories that `visible` lets through."""
@@ -76,11 +106,12 @@ class Registry:
 class Repository:
     """The only door to a repository's content."""
 
-    def __init__(self, registry: Registry, name: RepositoryName, by: str) -> None:
+    def __init__(self, registry: Registry, name: RepositoryName, by: str, rights: TagRights) -> None:
         self._registry = registry
         self._store = registry.store
         self.name = name
         self._by = by
+        self._rights = rights
 
     # Pulls.
 
@@ -99,9 +130,20 @@ class Repository:
                     raise
                 digest = named
 
+    async def manifest_or_none(self, digest: Digest) -> StoredManifest | None:
+        """A manifest, None when there is none. Raises StorageDamaged."""
+        try:
+            return await self.manifest(digest)
+        except ManifestUnknown:
+            return None
+
     async def blob(self, digest: Digest, *, may_push: bool) -> ObjectInfo:
         """A blob's size; for who may push, what a policy took comes back. Raises BlobUnknown."""
         return await self._registry.blobs.stat(self.name, digest, put_back=may_push)
+
+    async def find_blob(self, digest: Digest) -> tuple[str, ObjectInfo]:
+        """The key of a blob's bytes in the store, and their size. Raises BlobUnknown."""
+        return await self._registry.blobs.find(self.name, digest)
 
     def open_blob(
         self, digest: Digest, start: int = 0, end: int | None = None
@@ -124,9 +166,14 @@ class Repository:
     async def push_manifest(
         self, reference: Tag | Digest, content: bytes, content_type: str | None, tags: Sequence[Tag]
     ) -> Pushed:
-        """Store a manifest and let tags name it."""
+        """Store a manifest and let tags name it, if each may be created or moved as it needs.
+
+        Raises the refusal of a tag; then no tag was created or moved.
+        """
         self._registry.require_writable()
-        return await self._registry.pushes.push(self.name, reference, content, content_type, tags, self._by)
+        return await self._registry.pushes.push(
+            self.name, reference, content, content_type, tags, self._by, self._rights
+        )
 
     async def begin_upload(self, algorithm: str) -> Session:
         """Begin an upload session."""
@@ -166,31 +213,69 @@ class Repository:
     ) -> bool:
         """Take a blob over from another repository that the caller may pull from; False when it cannot be.
 
-        Without a `source` only a hint is followed: where this process lately linked the digest.
+        Without a `source` only a hint is followed: where this process lately linked the digest. Raises Denied
+        for what is blocked.
         """
         self._registry.require_writable()
         if not digest.supported:
             return False
+        self._store.blocked.refuse([digest])
         source = source or self._registry.blobs.hinted(digest)
         if source is None or not may_pull(source):
             return False
         return await self._registry.blobs.mount(self.name, digest, source, put_back=may_push(source))
 
+    async def copy(
+        self, tag: Tag, source: Repository, reference: Tag | Digest, *, put_back: bool, referrers: bool
+    ) -> Copied:
+        """Let a tag name what `reference` is in `source`, from which the caller may pull; see `Promotion`.
+
+        With `put_back` the caller may push to the source, too.
+        """
+        self._registry.require_writable()
+        digest = reference
+        if not isinstance(digest, Digest):
+            digest = await self._store.links.tag(source.name, digest)
+        there = Source(source.name, digest, source.manifest_or_none, put_back, referrers)
+        return await self._registry.promotion.copy(there, self.name, tag, self._by, self._rights)
+
+    async def restore(self, wanted: Wanted, *, overwrite: bool, some: bool) -> Restored:
+        """Let the repository have what was taken from it; see `Restoring`."""
+        self._registry.require_writable()
+        return await self._registry.restoring.restore(
+            self.name, wanted, self._by, self._rights, overwrite=overwrite, some=some
+        )
+
     # Deletes.
 
-    async def delete_tag(self, tag: Tag) -> None:
-        """Take a tag away. Raises ManifestUnknown, Unsupported."""
-        self._require_deletes()
-        await self._registry.door.remove_tag(self.name, tag, self._by)
+    def require_deletes(self) -> None:
+        """Raises Unsupported where users may not delete, ReadOnly while nobody may."""
+        if not self._registry.deletes:
+            raise Unsupported("deleting is switched off in this registry's configuration (delete.enabled)")
+        self._registry.require_writable()
+
+    async def delete_tag(self, tag: Tag) -> Digest | None:
+        """Take a tag away; what it named, None if that is damaged.
+
+        Raises ManifestUnknown, Unsupported, and the tag's refusal.
+        """
+        self.require_deletes()
+        refusal = self._rights.refusal("delete", tag)
+        if refusal is not None:
+            raise refusal
+        return await self._registry.door.remove_tag(self.name, tag, self._by)
 
     async def delete_manifest(self, digest: Digest) -> list[Tag]:
-        """Take a manifest and the tags that name it away; those tags. Raises ManifestUnknown, Unsupported."""
-        self._require_deletes()
-        return await self._registry.door.remove_manifest(self.name, digest, self._by)
+        """Take a manifest and the tags that name it away; those tags.
+
+        Raises ManifestUnknown, Unsupported; the refusal of a tag, if one may not be deleted.
+        """
+        self.require_deletes()
+        return await self._registry.door.remove_manifest(self.name, digest, self._by, self._rights)
 
     async def delete_blob(self, digest: Digest) -> None:
         """Take a blob away that no manifest refers to. Raises BlobUnknown, Unsupported."""
-        self._require_deletes()
+        self.require_deletes()
         await self._registry.door.remove_layer(self.name, digest, self._by)
 
     async def _manifest(self, digest: Digest) -> StoredManifest:
@@ -217,8 +302,3 @@ class Repository:
             "the manifest's bytes are missing from the store; push it again to heal it",
             detail={"manifest": str(digest)},
         )
-
-    def _require_deletes(self) -> None:
-        if not self._registry.deletes:
-            raise Unsupported("deleting is switched off in this registry's configuration (delete.enabled)")
-        self._registry.require_writable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -41,9 +42,11 @@ class DeleteSettings(Settings):
 
 
 class CacheSettings(Settings):
-    """What each process keeps in memory."""
+    """What is kept nearer than the storage: manifests in memory, blobs in a directory of this machine."""
 
     manifests: Annotated[Size, Field(ge=0)] = 64 << 20
+    directory: Path | None = None
+    blobs: Annotated[Size, Field(ge=1 << 20)] = 10 << 30
 
 
 class CoreSettings(Settings):

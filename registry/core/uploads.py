@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from registry.core.blobs import Blobs
@@ -13,6 +14,7 @@ from registry.errors import (
     BlobUnknown,
     BlobUploadInvalid,
     BlobUploadUnknown,
+    Denied,
     DigestInvalid,
     RangeInvalid,
     SizeInvalid,
@@ -93,12 +95,18 @@ class Uploads:
     ) -> None:
         """Close an upload, with a last piece in `body` or none: the repository has the blob then.
 
-        Repeated after an answer was lost it succeeds again.
+        Repeated after an answer was lost it succeeds again. An upload of what is blocked is dropped.
 
-        Raises BlobUploadUnknown, BlobUploadInvalid, ChunkOutOfOrder, DigestInvalid, SizeInvalid,
+        Raises BlobUploadUnknown, BlobUploadInvalid, ChunkOutOfOrder, Denied, DigestInvalid, SizeInvalid,
         TooManyRequests.
         """
         digest.require_supported()
+        try:
+            self._store.blocked.refuse([digest])
+        except Denied:
+            with suppress(BlobUploadUnknown):
+                await self.cancel(name, uuid)
+            raise
         try:
             await self._finish(await self._sessions.get(name, uuid), digest, body, piece)
         except (BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid):
@@ -107,7 +115,8 @@ class Uploads:
                 raise
 
     async def monolithic(self, name: RepositoryName, digest: Digest, body: Body) -> None:
-        """Take a whole blob in one request (dist-spec: Single POST). Raises DigestInvalid."""
+        """Take a whole blob in one request (dist-spec: Single POST). Raises DigestInvalid, Denied."""
+        self._store.blocked.refuse([digest])
         await self._receive(name, digest.require_supported(), body, None)
 
     async def cancel(self, name: RepositoryName, uuid: str) -> None:

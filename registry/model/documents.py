@@ -36,25 +36,25 @@ class Fields:
                 )
 
 
-def read_document(content: bytes) -> dict[str, Any]:
-    """The object that `content` spells in JSON.
+def read_document(content: bytes, what: str = "the manifest") -> dict[str, Any]:
+    """The object that `content` spells in JSON; `what` it is stands in the errors.
 
     Refused with ManifestInvalid, which names the place: what is not UTF-8 or not one JSON object, keys that
     repeat, NaN and infinities, numbers of more than 40 characters, lone surrogates, more than 64 levels.
     """
-    _check_depth(content)
+    _check_depth(content, what)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise ManifestInvalid(f"the manifest is not UTF-8 at byte {error.start}") from None
+        raise ManifestInvalid(f"{what} is not UTF-8 at byte {error.start}") from None
     if text.startswith("\ufeff"):
-        raise ManifestInvalid("the manifest begins with a byte order mark, which JSON does not allow")
+        raise ManifestInvalid(f"{what} begins with a byte order mark, which JSON does not allow")
     try:
-        document = _decode(text)
+        document = _decode(text, what)
     except json.JSONDecodeError as error:
-        raise ManifestInvalid(f"the manifest is not JSON: {error}") from None
+        raise ManifestInvalid(f"{what} is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise ManifestInvalid("the manifest is not a JSON object")
+        raise ManifestInvalid(f"{what} is not a JSON object")
     if "\\ud" in text or "\\uD" in text:
         _check_surrogates(document, "$")
     return document
@@ -72,7 +72,7 @@ def read_leniently(content: bytes) -> list[tuple[str, Any]]:
     return document if isinstance(document, _Pairs) else []
 
 
-def _check_depth(content: bytes) -> None:
+def _check_depth(content: bytes, what: str) -> None:
     """Count the levels before a recursive parser sees them."""
     if content.count(b"[") + content.count(b"{") <= _DEEPEST:
         return
@@ -83,9 +83,7 @@ def _check_depth(content: bytes) -> None:
     for _ in range(_DEEPEST):
         structure = structure.replace(b"[]", b"")  # takes the innermost level away
     if structure:
-        raise ManifestInvalid(
-            f"the manifest is nested deeper than {_DEEPEST} levels, or its brackets do not match"
-        )
+        raise ManifestInvalid(f"{what} is nested deeper than {_DEEPEST} levels, or its brackets do not match")
 
 
 class _RefusedError(Exception):
@@ -158,30 +156,30 @@ _EXPLAINING = json.JSONDecoder(
 )
 
 
-def _decode(text: str) -> object:
+def _decode(text: str, what: str) -> object:
     try:
         return _STRICT.decode(text)
     except _RefusedError:
-        raise ManifestInvalid(next(_flaws(_EXPLAINING.decode(text), "$"))) from None
+        raise ManifestInvalid(next(_flaws(_EXPLAINING.decode(text), "$", what))) from None
 
 
 def _step(path: str, key: str) -> str:
     return f"{path}.{key}" if key.isidentifier() and len(key) < 50 else f"{path}[{quoted(key)}]"
 
 
-def _flaws(value: object, path: str) -> Iterator[str]:
+def _flaws(value: object, path: str, what: str) -> Iterator[str]:
     if isinstance(value, _Flaw):
-        yield f"the manifest has at {path} {value}"
+        yield f"{what} has at {path} {value}"
     elif isinstance(value, _Pairs):
         seen: set[str] = set()
         for key, entry in value:
             if key in seen:
                 yield f"the key {quoted(key)} stands twice at {path}"
             seen.add(key)
-            yield from _flaws(entry, _step(path, key))
+            yield from _flaws(entry, _step(path, key), what)
     elif isinstance(value, list):
         for index, entry in enumerate(value):
-            yield from _flaws(entry, f"{path}[{index}]")
+            yield from _flaws(entry, f"{path}[{index}]", what)
 
 
 def _check_surrogates(value: object, path: str) -> None:

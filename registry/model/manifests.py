@@ -13,7 +13,7 @@ from registry.model.digests import Digest
 from registry.model.documents import Fields, read_document, read_leniently
 from registry.model.quoting import quoted
 
-__all__ = ["Descriptor", "Manifest", "sniff_media_type"]
+__all__ = ["Descriptor", "Manifest", "check_content_type", "sniff_media_type"]
 
 _FIELDS = Fields(
     "schemaVersion",
@@ -130,6 +130,16 @@ class Manifest:
         return (*config, *self.layers, *self.blobs)
 
 
+def check_content_type(content_type: str | None) -> None:
+    """Judge what a push says of its type before the manifest is there.
+
+    Raises ManifestInvalid for a type that no manifest may have, whatever it says itself.
+    """
+    told = media_types.strip_parameters(content_type or "")
+    if told not in _UNTOLD:
+        _require_manifest_type(told)
+
+
 def sniff_media_type(content: bytes) -> str:
     """The media type of a manifest found in a store that says no more, as Distribution would answer it.
 
@@ -161,14 +171,18 @@ def _pushed_type(document: Mapping[str, Any], content_type: str | None) -> str:
         )
     else:
         media_type = told
+    _require_manifest_type(media_type)
+    return media_type
+
+
+def _require_manifest_type(media_type: str) -> None:
+    if media_type in media_types.SCHEMA1:
+        raise _schema1()
     if media_type not in media_types.MANIFESTS:
-        if media_type in media_types.SCHEMA1:
-            raise _schema1()
         raise ManifestInvalid(
             f"{quoted(media_type)} is not the media type of a manifest; accepted are"
             f" {', '.join(sorted(media_types.MANIFESTS))}"
         )
-    return media_type
 
 
 def _type_of_fields(document: Mapping[str, Any]) -> str:

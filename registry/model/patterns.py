@@ -1,4 +1,4 @@
-"""Patterns over repository names, as access rules, mirrors and retention use them."""
+"""Patterns over repository names and tags, as access rules, mirrors and retention use them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from registry.model.quoting import quoted
 
 _SEGMENT = re.compile(r"[a-z0-9._*-]+")
+_TAG_PATTERN = re.compile(r"[A-Za-z0-9._*-]{1,128}")
 _LONGEST = 255
 
 
@@ -80,10 +81,36 @@ def _translate(segments: list[str]) -> str:
 
 
 def _translate_segment(segment: str) -> str:
-    if segment == "*":
-        return "[^/]+"
-    first, *rest = (re.escape(part) for part in segment.split("*"))
+    return "[^/]+" if segment == "*" else _globbed(segment, "[^/]")
+
+
+def _globbed(text: str, any_character: str) -> str:
+    """A regular expression for `text`, whose stars stand for runs of `any_character`."""
+    first, *rest = (re.escape(part) for part in text.split("*"))
     if not rest:
         return first
     *middle, last = rest
-    return f"{first}{''.join(f'(?>[^/]*?{part})' for part in middle)}[^/]*{last}"
+    return f"{first}{''.join(f'(?>{any_character}*?{part})' for part in middle)}{any_character}*{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class TagPattern:
+    """A pattern such as `v1.*` or `pr-*`: `*` is any run of characters, none too. Raises ValueError."""
+
+    text: str
+    _expression: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.text or _TAG_PATTERN.fullmatch(self.text) is None:
+            raise ValueError(
+                f"{quoted(self.text)} is no pattern of tags: letters, digits, '_', '.', '-' and '*', at most"
+                " 128 of them"
+            )
+        object.__setattr__(self, "_expression", re.compile(_globbed(self.text, ".")))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def matches(self, tag: str) -> bool:
+        """Whether the pattern covers the tag."""
+        return self._expression.fullmatch(tag) is not None

@@ -7,30 +7,27 @@ delete moves links and tags, whatever their age, and never data.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from registry.errors import BlobUnknown, ManifestUnknown, RegistryError, StorageDamaged, Unsupported
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
+from registry.model.tag_rights import EVERY_TAG, TagRights
+from registry.removal.claims import Claims, Judged
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
-from registry.removal.trash import BY_USER
+from registry.removal.runs import LIMIT, Move, Runs
+from registry.removal.trash import BY_USER, Trash
 from registry.store import layout
 from registry.store.store import Store
-from storage.errors import AlreadyExists, NotFound
+from storage.errors import AlreadyExists, NotFound, StorageError
 
 # A removal that has been open for so long is not under way any more: its process died.
 ABANDONED = timedelta(minutes=10)
-_RECORD_LIMIT = 64 << 20  # bytes; a link, a manifest that lies whole in one object, or what a run took
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    key: str
-    trash: str
 
 
 class Door:
@@ -40,34 +37,48 @@ class Door:
         self._store = store
         self._driver = store.driver
         self._effects = store.effects
+        self.claims = Claims(store, intents)
         self._intents = intents
         self._needs = Needs(store, intents)
+        self._runs = Runs(store.driver, store.effects)
+        self._trash = Trash(store.driver)
 
-    async def remove_tag(self, name: RepositoryName, tag: Tag, by: str) -> None:
-        """Take a tag away, its manifest staying. Raises ManifestUnknown."""
+    async def remove_tag(self, name: RepositoryName, tag: Tag, by: str) -> Digest | None:
+        """Take a tag away, its manifest staying; what it named, None if that is damaged.
+
+        Raises ManifestUnknown.
+        """
+        digest: Digest | None
         try:
             digest = await self._store.links.tag(name, tag)
         except StorageDamaged:
             # What it named cannot be told any more; it can go all the same.
             digest = None
-        run = self._run()
+        run = self._runs.new(BY_USER)
         await self._store.history.add(name, tag, None, digest, by)
         moves = [self._tag_move(name, tag, run)]
-        await self._record(run, name, moves, by, done=False)
+        await self._runs.record(run, name, moves, by, done=False)
         await self._move_tag(name, tag, moves[0])
-        await self._record(run, name, moves, by, done=True)
+        await self._runs.record(run, name, moves, by, done=True)
+        return digest
 
-    async def remove_manifest(self, name: RepositoryName, digest: Digest, by: str) -> list[Tag]:
-        """Take a manifest and every tag that names it away; those tags. Raises ManifestUnknown."""
+    async def remove_manifest(
+        self, name: RepositoryName, digest: Digest, by: str, rights: TagRights = EVERY_TAG
+    ) -> list[Tag]:
+        """Take a manifest and every tag that names it away; those tags.
+
+        Raises ManifestUnknown; what `rights` says of a tag that may not be deleted, and nothing is taken.
+        """
         if not await self._store.manifests.exists(name, digest):
             raise ManifestUnknown(detail={"name": name, "digest": str(digest)})
-        run = self._run()
+        run = self._runs.new(BY_USER)
         named = await self._tags_of(name, digest)
+        _require(rights, named)
         moves = self._manifest_moves(name, digest, named, run)
-        await self._record(run, name, moves, by, done=False)
-        late = await self._take_manifest(name, digest, named, run, by)
+        await self._runs.record(run, name, moves, by, done=False)
+        late = await self._take_manifest(name, digest, named, run, by, rights)
         moves += [self._tag_move(name, tag, run) for tag in late]
-        await self._record(run, name, moves, by, done=True)
+        await self._runs.record(run, name, moves, by, done=True)
         return named + late
 
     async def remove_layer(self, name: RepositoryName, digest: Digest, by: str) -> None:
@@ -76,14 +87,19 @@ class Door:
         Raises BlobUnknown; Unsupported (405) when a manifest of the repository refers to it, or when there
         are too many manifests to tell.
         """
-        await self._store.links.layer(name, digest)
-        await self._needs.refuse(name, digest)
-        run = self._run()
+        run = self._runs.new(BY_USER)
         move = self._layer_move(name, digest, run)
-        await self._record(run, name, [move], by, done=False)
-        await self._mark(run, name, [move])
+        try:
+            await self._store.links.layer(name, digest)
+        except BlobUnknown:
+            if not await self._keep_away(name, [digest], run, by):
+                raise
+            return
+        await self._needs.refuse(name, digest)
+        await self._runs.record(run, name, [move], by, done=False)
+        await self._runs.mark(run, name, [move])
         if not await self._move(move):
-            await self._unmark(run)
+            await self._runs.unmark(run)
             raise BlobUnknown(detail={"name": name, "digest": str(digest)})
         try:
             # Intents first, then links: whoever is not seen in the first has its link by the second.
@@ -95,21 +111,44 @@ class Door:
         except BaseException:
             # Needed, or not known whether (a failing storage, a shutdown): then it was not deleted.
             await self._put_back(move)
-            await self._record(run, name, [move], by, done=True)
-            await self._unmark(run)
+            await self._runs.record(run, name, [move], by, done=True)
+            await self._runs.unmark(run)
             raise
-        await self._record(run, name, [move], by, done=True)
-        await self._unmark(run)
+        await self._runs.record(run, name, [move], by, done=True)
+        await self._runs.unmark(run)
 
-    async def remove_repository(self, name: RepositoryName, by: str) -> int:
+    async def take_back(
+        self, name: RepositoryName, digest: Digest, created: Mapping[Tag, Judged], by: str
+    ) -> None:
+        """Take tags away that a push has created which is refused; each as it was judged before that.
+
+        Another push may have found one there and have been told that it stands: then it does.
+        """
+        if not created:
+            return
+        run = self._runs.new(BY_USER)
+        moves = {tag: self._tag_move(name, tag, run) for tag in created}
+        await self._runs.record(run, name, moves.values(), by, done=False)
+        for tag, judged in created.items():
+            if await self._target(name, tag) != digest or await self.claims.of(name, tag, judged):
+                continue
+            await self._move_tag(name, tag, moves[tag])
+            await self.claims.put_back(name, tag, judged)
+        await self._runs.record(run, name, moves.values(), by, done=True)
+
+    async def remove_repository(self, name: RepositoryName, by: str, rights: TagRights = EVERY_TAG) -> int:
         """Take all tags, manifests and blob links of a repository away; how many of these there were.
 
-        A push that is acknowledged meanwhile keeps what it has pushed.
+        A push that is acknowledged meanwhile keeps what it has pushed. Raises what `rights` says of a tag
+        that may not be deleted, and nothing is taken.
         """
-        run = self._run()
+        run = self._runs.new(BY_USER)
         named = await self._named(name)
+        _require(rights, named)
         manifests = [digest async for digest in self._store.links.manifests(name)]
         layers = [digest async for digest in self._store.links.layers(name)]
+        collected = [digest async for digest in self._trash.layers(name)]
+        await self._keep_away(name, dict.fromkeys(collected), self._runs.new(BY_USER), by)
         layer_moves = {digest: self._layer_move(name, digest, run) for digest in layers}
         moves = [self._tag_move(name, tag, run) for tag in named]
         for digest in manifests:
@@ -117,23 +156,27 @@ class Door:
             places = self._manifest_moves(name, digest, [], run)
             moves += [place for place in places if await self._lies(place.key)]
         moves += layer_moves.values()
-        await self._record(run, name, moves, by, done=False)
-        for digest in manifests:
-            tags = [tag for tag, target in named.items() if target == digest]
-            await self._take_manifest(name, digest, tags, run, by)
+        await self._runs.record(run, name, moves, by, done=False, whole=True)
+        tags: dict[Digest | None, list[Tag]] = {}
         for tag, target in named.items():
-            if target is None or not await self._store.manifests.exists(name, target):
-                await self._move_tag(name, tag, self._tag_move(name, tag, run))
-        await self._mark(run, name, list(layer_moves.values()))
+            tags.setdefault(target, []).append(tag)
+        for digest in manifests:
+            await self._take_manifest(name, digest, tags.get(digest, []), run, by, rights)
+        taken = set(manifests)
+        for tag, target in named.items():
+            if target not in taken:  # it names nothing that is here, or cannot be read
+                await self._take_tag(name, tag, target, run, by)
+        await self._put_back_listed(name, manifests, run)
+        await self._runs.mark(run, name, list(layer_moves.values()))
         for move in layer_moves.values():
             await self._move(move)
         needed = await self._needs.of(name)
         for digest, move in layer_moves.items():
             if needed is None or digest in needed:
                 await self._put_back(move)
-        await self._unmark(run)
+        await self._runs.unmark(run)
         await self._unlist(name)
-        await self._record(run, name, moves, by, done=True)
+        await self._runs.record(run, name, moves, by, done=True, whole=True)
         return len(named) + len(manifests) + len(layers)
 
     async def any_open(self) -> bool:
@@ -143,7 +186,7 @@ class Door:
     async def finish_open(self, now: float) -> int:
         """Put back what removals that died half-way took and is needed; `now` by the store's own clock.
 
-        Raises what the storage raises; those that are not finished stay open.
+        Those that cannot be finished stay open.
         """
         finished = 0
         for run in await self._driver.children(layout.TRASH_OPEN):
@@ -152,38 +195,45 @@ class Door:
                 age = now - (await self._driver.stat(key)).modified_at.timestamp()
                 if age < ABANDONED.total_seconds():
                     continue
-                record = json.loads(await self._driver.get(key, limit=_RECORD_LIMIT))
-            except NotFound:
+                await self._finish(json.loads(await self._driver.get(key, limit=LIMIT)))
+            except (StorageError, RegistryError, ValueError, KeyError, TypeError):
+                # One that cannot be finished now, or ever, must not keep the others waiting.
                 continue
-            name = RepositoryName(record["repository"])
-            needed = await self._needs.of(name)
-            for moved in record["moves"]:
-                digest = layout.layer_of(moved["key"])
-                if needed is None or digest in needed:
-                    await self._put_back(_Move(moved["key"], moved["trash"]))
-            await self._driver.delete([key])
+            await self._runs.unmark(run)
             finished += 1
         return finished
 
+    async def _keep_away(self, name: RepositoryName, digests: Iterable[Digest], run: str, by: str) -> int:
+        """Let what a policy took be deleted by a user as well, so that it stays away; how much that was."""
+        keys = {digest: await self._trash.layer_key(name, digest) for digest in digests}
+        taken = {digest: key for digest, key in keys.items() if key is not None}
+        moves = {digest: self._layer_move(name, digest, run) for digest in taken}
+        if moves:
+            await self._runs.record(run, name, moves.values(), by, done=False)
+            for digest, move in moves.items():
+                with suppress(NotFound):
+                    await self._driver.copy(move.trash, taken[digest])
+            await self._runs.record(run, name, moves.values(), by, done=True)
+        return len(moves)
+
+    async def _finish(self, record: Mapping[str, Any]) -> None:
+        needed = await self._needs.of(RepositoryName(record["repository"]))
+        for moved in record["moves"]:
+            digest = layout.layer_of(moved["key"])
+            if needed is None or digest in needed:
+                await self._put_back(Move(moved["key"], moved["trash"]))
+
     async def _take_manifest(
-        self, name: RepositoryName, digest: Digest, named: list[Tag], run: str, by: str
+        self, name: RepositoryName, digest: Digest, named: list[Tag], run: str, by: str, rights: TagRights
     ) -> list[Tag]:
         """Move a manifest and the tags that name it to the trash; the tags that were not among `named`."""
-        subject = await self._subject(name, digest)
+        manifest = await self._manifest(name, digest)
         for tag in named:
-            await self._store.history.add(name, tag, None, digest, by)
-            judged = set(await self._store.history.keys(name, tag))
-            # In this order: a writer whose entry was just seen, and which has not moved the tag by the time
-            # that it is read here, still has its intent.
-            moving = await self._intents.moving(name, tag)
-            if await self._names(name, tag, digest):
-                await self._move_tag(name, tag, self._tag_move(name, tag, run))
-                await self._put_back_tag(name, tag, judged, moving - {digest}, digest)
-        for move in self._manifest_moves(name, digest, [], run):
-            await self._move(move)
-        late = []
+            await self._take_tag(name, tag, digest, run, by)
         # A push that was not seen above may have let a tag name the manifest before its link went.
-        for tag in await self._tags_of(name, digest):
+        found = await self._take_link(name, digest, run, rights)
+        late = []
+        for tag in found:
             if await self._store.manifests.exists(name, digest):
                 break
             await self._store.history.add(name, tag, None, digest, by)
@@ -192,9 +242,53 @@ class Door:
             if await self._store.manifests.exists(name, digest):
                 with suppress(AlreadyExists):
                     await self._store.links.put_tag(name, tag, digest, if_absent=True)
-        if subject is not None:
-            await self._remove_referrer(name, subject, digest)
+        if manifest is not None and manifest.subject is not None:
+            await self._remove_referrer(name, manifest.subject.digest, digest)
         return late
+
+    async def _take_tag(
+        self, name: RepositoryName, tag: Tag, target: Digest | None, run: str, by: str
+    ) -> None:
+        """Move a tag to the trash if it still names `target` (None: what cannot be read)."""
+        await self._store.history.add(name, tag, None, target, by)
+        judged = await self.claims.judge(name, tag)
+        if await self._target(name, tag) == target:
+            await self._move_tag(name, tag, self._tag_move(name, tag, run))
+            await self.claims.put_back(name, tag, judged, removed=target)
+
+    async def _take_link(
+        self, name: RepositoryName, digest: Digest, run: str, rights: TagRights
+    ) -> list[Tag]:
+        """Move a manifest's link to the trash; the tags that name it after that, and may be deleted.
+
+        If one names it that may not be deleted, the link comes back: the push that let it do so counts as
+        having come after this removal, and all that it needs is there.
+        """
+        while True:
+            moved = [move for move in self._manifest_moves(name, digest, [], run) if await self._move(move)]
+            found = await self._tags_of(name, digest)
+            kept = [tag for tag in found if rights.refusal("delete", tag) is not None]
+            if not kept or not moved:
+                # Who else has moved the link looks at its tags, too.
+                return [tag for tag in found if tag not in kept]
+            for move in moved:
+                await self._put_back(move)
+            # Somebody who may have deleted the tag, and with it a manifest whose link was away.
+            if any([await self._target(name, tag) == digest for tag in kept]):
+                return []
+
+    async def _put_back_listed(self, name: RepositoryName, taken: Iterable[Digest], run: str) -> None:
+        """Put back those of a repository's manifests that are listed by what was pushed meanwhile."""
+        left = set(taken)
+        while listed := left & (await self._needs.listed(name) or set()):
+            left -= listed
+            for digest in sorted(listed, key=str):
+                for move in self._manifest_moves(name, digest, [], run):
+                    await self._put_back(move)
+                manifest = await self._manifest(name, digest)
+                if manifest is not None and manifest.subject is not None:
+                    descriptor = manifest.referrer_descriptor(digest)
+                    await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
 
     async def _unlist(self, name: RepositoryName) -> None:
         """Take a repository without content off the lists."""
@@ -202,52 +296,26 @@ class Door:
         if await catalog.holds_content(name):
             return
         await catalog.remove(name)
-        await self._driver.delete([key async for key in self._driver.walk(layout.referrers(name))])
-        await self._driver.delete([layout.layers_placeholder(name)])
+        # Neither shows once the repository is off the list, so it does no harm if a power cut brings it back.
+        derived = [key async for key in self._driver.walk(layout.referrers(name))]
+        await self._driver.delete([*derived, layout.layers_placeholder(name)], durable=False)
         if await catalog.holds_content(name):
             # Pushed to in the meantime: what stands for the new content must stand too.
             await self._store.put_placeholder(name)
             await catalog.add(name, indexed=False)
 
-    async def _mark(self, run: str, name: RepositoryName, moves: list[_Move]) -> None:
-        """Note that blob links are about to be away before it is known whether something needs them."""
-        mark = {"repository": name, "moves": [{"key": move.key, "trash": move.trash} for move in moves]}
-        await self._driver.put(layout.trash_open(run), json.dumps(mark).encode())
+    def _layer_move(self, name: RepositoryName, digest: Digest, run: str) -> Move:
+        return Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
 
-    async def _unmark(self, run: str) -> None:
-        # It may come back by a power cut: whoever finds it then puts back only what is needed.
-        await self._driver.delete([layout.trash_open(run)], durable=False)
+    def _tag_move(self, name: RepositoryName, tag: Tag, run: str) -> Move:
+        return Move(layout.tag_link(name, tag), f"{layout.trash_tag(name, tag)}/{run}")
 
-    def _layer_move(self, name: RepositoryName, digest: Digest, run: str) -> _Move:
-        return _Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
-
-    def _tag_move(self, name: RepositoryName, tag: Tag, run: str) -> _Move:
-        return _Move(layout.tag_link(name, tag), f"{layout.trash_tag(name, tag)}/{run}")
-
-    def _manifest_moves(
-        self, name: RepositoryName, digest: Digest, named: list[Tag], run: str
-    ) -> list[_Move]:
+    def _manifest_moves(self, name: RepositoryName, digest: Digest, named: list[Tag], run: str) -> list[Move]:
         return [
             *(self._tag_move(name, tag, run) for tag in named),
-            _Move(layout.revision_link(name, digest), f"{layout.trash_revision(name, digest)}/{run}"),
-            _Move(layout.whole_manifest(name, digest), f"{layout.trash_whole_manifest(name, digest)}/{run}"),
+            Move(layout.revision_link(name, digest), f"{layout.trash_revision(name, digest)}/{run}"),
+            Move(layout.whole_manifest(name, digest), f"{layout.trash_whole_manifest(name, digest)}/{run}"),
         ]
-
-    def _run(self) -> str:
-        return f"{BY_USER}{self._effects.unique()}"
-
-    async def _record(
-        self, run: str, name: RepositoryName, moves: list[_Move], by: str, *, done: bool
-    ) -> None:
-        record = {
-            "repository": name,
-            "by": by,
-            "at": self._effects.now().isoformat(),
-            "moves": [{"key": move.key, "trash": move.trash} for move in moves],
-            "done": done,
-        }
-        # Durable also when it is only renewed: what replaces the record must not be lost and take it along.
-        await self._driver.put(layout.trash_run(run), json.dumps(record).encode())
 
     async def _lies(self, key: str) -> bool:
         try:
@@ -256,7 +324,7 @@ class Door:
             return False
         return True
 
-    async def _move(self, move: _Move) -> bool:
+    async def _move(self, move: Move) -> bool:
         try:
             await self._driver.copy(move.trash, move.key)
         except NotFound:
@@ -264,59 +332,48 @@ class Door:
         await self._driver.delete([move.key])
         return True
 
-    async def _put_back(self, move: _Move) -> None:
-        """Undo a move. What was put back was not deleted: no trash copy may stand in the way of others."""
+    async def _put_back(self, move: Move) -> None:
+        """Undo a move. What was put back was not deleted: no trash copy may stand in the way of others.
+
+        That of a policy stands in nobody's way, and stays: the one who made it may be slow, and not dead.
+        """
         try:
-            content = await self._driver.get(move.trash, limit=_RECORD_LIMIT)
+            content = await self._driver.get(move.trash, limit=LIMIT)
         except NotFound:
             return
         await self._driver.put(move.key, content)
-        await self._driver.delete([move.trash])
+        if move.trash.rpartition("/")[2].startswith(BY_USER):
+            await self._driver.delete([move.trash])
 
-    async def _move_tag(self, name: RepositoryName, tag: Tag, move: _Move) -> None:
+    async def _move_tag(self, name: RepositoryName, tag: Tag, move: Move) -> None:
         kept = None
         with suppress(NotFound):
             # Until the trash has what is taken: a push may move the tag between the two.
-            while kept != (content := await self._driver.get(move.key, limit=_RECORD_LIMIT)):
+            while kept != (content := await self._driver.get(move.key, limit=LIMIT)):
                 await self._driver.put(move.trash, content)
                 kept = content
         # Distribution's own index first, the link that makes it a tag last.
         await self._driver.delete(await self._store.tag_keys(name, tag))
 
-    async def _put_back_tag(
-        self, name: RepositoryName, tag: Tag, judged: set[str], moving: set[Digest], removed: Digest
-    ) -> None:
-        """A push that moved the tag elsewhere meanwhile must not lose it by our removal."""
-        for key in reversed(await self._store.history.keys(name, tag)):
-            if key in judged and not moving:
-                continue
-            move = await self._store.history.read(key)
-            if move is None or move.digest is None or move.digest == removed:
-                continue
-            if key not in judged or move.digest in moving:
-                with suppress(AlreadyExists):
-                    await self._store.links.put_tag(name, tag, move.digest, if_absent=True)
-                return
-
     async def _tags_of(self, name: RepositoryName, digest: Digest) -> list[Tag]:
         tags = await self._store.links.tags(name)
-        found = await self._effects.together(self._names(name, tag, digest) for tag in tags)
-        return [tag for tag, hit in zip(tags, found, strict=True) if hit]
+        named = await self._effects.together(self._target(name, tag) for tag in tags)
+        return [tag for tag, target in zip(tags, named, strict=True) if target == digest]
 
-    async def _names(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
+    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        """What the tag names; None where there is nothing, or where it cannot be read."""
         try:
-            return await self._store.links.tag(name, tag) == digest
+            return await self._store.links.tag(name, tag)
         except RegistryError:
-            return False
+            return None
 
-    async def _subject(self, name: RepositoryName, digest: Digest) -> Digest | None:
+    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
         try:
             stored = await self._store.manifests.read(name, digest)
-            manifest = await self._effects.aside(Manifest.parse, stored.content, stored.media_type)
+            return await self._effects.aside(Manifest.parse, stored.content, stored.media_type)
         except (RegistryError, NotFound):
             # Damaged, or odder than we read: no entry of ours stands for it.
             return None
-        return manifest.subject.digest if manifest.subject else None
 
     async def _remove_referrer(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
         entry = await self._store.referrers.descriptor(name, subject, digest)
@@ -326,12 +383,14 @@ class Door:
 
     async def _named(self, name: RepositoryName) -> dict[Tag, Digest | None]:
         """What each tag of the repository names; None where that cannot be read."""
-
-        async def target(tag: Tag) -> Digest | None:
-            try:
-                return await self._store.links.tag(name, tag)
-            except RegistryError:
-                return None
-
         tags = await self._store.links.tags(name)
-        return dict(zip(tags, await self._effects.together(target(tag) for tag in tags), strict=True))
+        named = await self._effects.together(self._target(name, tag) for tag in tags)
+        return dict(zip(tags, named, strict=True))
+
+
+def _require(rights: TagRights, tags: Iterable[Tag]) -> None:
+    """Raises the refusal of the first tag that may not be deleted."""
+    for tag in tags:
+        refusal = rights.refusal("delete", tag)
+        if refusal is not None:
+            raise refusal

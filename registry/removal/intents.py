@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from registry.errors import DigestInvalid
+from registry.errors import DigestInvalid, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
@@ -24,6 +24,7 @@ _LIMIT = 64 << 20  # bytes; an intent names every reference of its manifest
 
 @dataclass(frozen=True, slots=True)
 class _Intent:
+    repository: str
     manifest: Digest
     digests: Sequence[Digest]
     tags: Sequence[str]
@@ -32,16 +33,18 @@ class _Intent:
 class Intents:
     """The intents of one store."""
 
-    def __init__(self, driver: Driver, effects: Effects) -> None:
+    def __init__(self, driver: Driver, effects: Effects, *, remembers: bool = False) -> None:
         self._driver = driver
         self._effects = effects
+        # None of them ever changes: who asks again and again has each read once.
+        self._read: dict[str, _Intent | None] | None = {} if remembers else None
 
     async def open(
         self, name: RepositoryName, manifest: Digest, digests: Iterable[Digest], tags: Iterable[Tag]
     ) -> str:
         """Announce that `manifest` with all `digests` is about to be needed, and that `tags` will name it.
 
-        Gives what to `close` later.
+        Gives what to `close` later. Raises Unsupported when that is more than others could read.
         """
         uuid = self._effects.unique()
         intent = {
@@ -50,7 +53,10 @@ class Intents:
             "digests": [str(digest) for digest in digests],
             "tags": list(tags),
         }
-        await self._driver.put(layout.intent(uuid), json.dumps(intent).encode(), durable=False)
+        content = json.dumps(intent).encode()
+        if len(content) > _LIMIT:
+            raise Unsupported("this refers to more content than can be announced at once")
+        await self._driver.put(layout.intent(uuid), content, durable=False)
         return uuid
 
     async def close(self, uuid: str) -> None:
@@ -62,20 +68,45 @@ class Intents:
         """What writers under way need in the repository; dead intents count too until they are swept."""
         return {digest async for intent in self._all(name) for digest in (intent.manifest, *intent.digests)}
 
-    async def moving(self, name: RepositoryName, tag: Tag) -> set[Digest]:
-        """The manifests that writers under way are about to let the tag name."""
-        return {intent.manifest async for intent in self._all(name) if tag in intent.tags}
+    async def referred_to(self, name: RepositoryName) -> set[Digest]:
+        """What the manifests refer to that writers under way are putting into the repository."""
+        return {digest async for intent in self._all(name) for digest in intent.digests}
 
-    async def _all(self, name: RepositoryName) -> AsyncIterator[_Intent]:
-        for uuid in await self._driver.children(layout.INTENTS):
-            try:
-                intent = json.loads(await self._driver.get(layout.intent(uuid), limit=_LIMIT))
-                if intent["repository"] == name:
-                    digests = [Digest.parse(digest) for digest in intent["digests"]]
-                    yield _Intent(Digest.parse(intent["manifest"]), digests, intent["tags"])
-            except (NotFound, ValueError, KeyError, TypeError, DigestInvalid):
-                # Closed meanwhile, or torn by a power cut, which its writer has not survived either.
-                continue
+    async def needed_anywhere(self) -> set[Digest]:
+        """What writers under way need in any repository."""
+        return {digest async for intent in self._all(None) for digest in (intent.manifest, *intent.digests)}
+
+    async def repositories(self) -> set[str]:
+        """Where writers are under way."""
+        return {intent.repository async for intent in self._all(None)}
+
+    async def moving(self, name: RepositoryName, tag: Tag) -> frozenset[Digest]:
+        """The manifests that writers under way are about to let the tag name."""
+        return frozenset({intent.manifest async for intent in self._all(name) if tag in intent.tags})
+
+    async def _all(self, name: RepositoryName | None) -> AsyncIterator[_Intent]:
+        uuids = await self._driver.children(layout.INTENTS)
+        if self._read is not None:
+            self._read = {uuid: self._read[uuid] for uuid in uuids if uuid in self._read}
+        for uuid in uuids:
+            intent = await self._one(uuid)
+            if intent is not None and (name is None or intent.repository == name):
+                yield intent
+
+    async def _one(self, uuid: str) -> _Intent | None:
+        if self._read is not None and uuid in self._read:
+            return self._read[uuid]
+        try:
+            intent = json.loads(await self._driver.get(layout.intent(uuid), limit=_LIMIT))
+            digests = [Digest.parse(digest) for digest in intent["digests"]]
+            manifest = Digest.parse(intent["manifest"])
+            found = _Intent(intent["repository"], manifest, digests, intent["tags"])
+        except (NotFound, ValueError, KeyError, TypeError, DigestInvalid):
+            # Closed meanwhile, or torn by a power cut, which its writer has not survived either.
+            found = None
+        if self._read is not None:
+            self._read[uuid] = found
+        return found
 
     async def any(self) -> bool:
         """Whether there is an intent, alive or dead."""
@@ -90,6 +121,6 @@ class Intents:
             except NotFound:
                 continue
             if now - written > LIFE.total_seconds():
-                await self._driver.delete([layout.intent(uuid)])
+                await self.close(uuid)
                 swept += 1
         return swept

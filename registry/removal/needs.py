@@ -27,7 +27,10 @@ class Needs:
         """What a manifest refers to; None when it cannot be read. Raises ManifestUnknown."""
         try:
             stored = await self._store.manifests.read(name, digest)
-            manifest = await self._store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+            # What is here already may be larger than any push may be.
+            manifest = await self._store.effects.aside(
+                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
+            )
         except ManifestUnknown:
             raise
         except (RegistryError, NotFound):
@@ -35,11 +38,15 @@ class Needs:
         return frozenset(descriptor.digest for descriptor in manifest.references)
 
     async def of(self, name: RepositoryName) -> set[Digest] | None:
-        """What pushes under way and the manifests of the repository need; None when one cannot be read.
+        """What pushes under way and the manifests of the repository need; None when one cannot be read."""
+        return await self._with_manifests(name, await self._intents.needed(name))
 
-        Intents first, then links: whoever is not seen in the first has its link by the second.
-        """
-        needed = await self._intents.needed(name)
+    async def listed(self, name: RepositoryName) -> set[Digest] | None:
+        """The same without the manifests that are being pushed: they see to themselves."""
+        return await self._with_manifests(name, await self._intents.referred_to(name))
+
+    async def _with_manifests(self, name: RepositoryName, needed: set[Digest]) -> set[Digest] | None:
+        # Intents first, then links: whoever is not seen in the first has its link by the second.
         async for digest in self._store.links.manifests(name):
             with suppress(ManifestUnknown):
                 references = await self._references(name, digest)

@@ -6,6 +6,10 @@ when its repository needs it; what a user deleted stays deleted until it is uplo
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout
@@ -40,6 +44,28 @@ class Trash:
             return await self.put_back_data(digest)
         return True
 
+    async def layer(self, name: RepositoryName, digest: Digest) -> Digest | None:
+        """What the link of a blob contains that a policy took; None when it was not so.
+
+        It was one of the repository when it was taken, and may come back at any moment.
+        """
+        content = await self._taken(layout.trash_layer(name, digest))
+        try:
+            return None if content is None else Digest.parse(content.decode("ascii")).require_supported()
+        except (UnicodeDecodeError, DigestInvalid):
+            return None
+
+    async def layer_key(self, name: RepositoryName, digest: Digest) -> str | None:
+        """Where the link of a blob lies that a policy took, and no user; None when it was not so."""
+        return await self._taken_key(layout.trash_layer(name, digest))
+
+    async def layers(self, name: RepositoryName) -> AsyncIterator[Digest]:
+        """The blobs of a repository whose links lie in the trash, whoever took them."""
+        async for key in self._driver.walk(layout.trash_layers(name)):
+            *_, algorithm, encoded, _run = key.split("/")
+            with suppress(DigestInvalid):
+                yield Digest.parse(f"{algorithm}:{encoded}")
+
     async def put_back_layer(self, name: RepositoryName, digest: Digest) -> bool:
         """Give the repository a blob again that a policy took; whether it was so."""
         return await self._put_back(layout.layer_link(name, digest), layout.trash_layer(name, digest))
@@ -53,13 +79,23 @@ class Trash:
         )
 
     async def _put_back(self, key: str, trashed: str) -> bool:
-        runs = await self._driver.children(trashed)
-        if not runs or any(run.startswith(BY_USER) for run in runs):
-            return False
-        try:
-            content = await self._driver.get(f"{trashed}/{runs[-1]}", limit=_LIMIT)
-        except NotFound:
+        content = await self._taken(trashed)
+        if content is None:
             return False
         # A plain put renews the link's age.
         await self._driver.put(key, content)
         return True
+
+    async def _taken(self, trashed: str) -> bytes | None:
+        """What a policy took, and no user."""
+        key = await self._taken_key(trashed)
+        try:
+            return None if key is None else await self._driver.get(key, limit=_LIMIT)
+        except NotFound:
+            return None
+
+    async def _taken_key(self, trashed: str) -> str | None:
+        runs = await self._driver.children(trashed)
+        if not runs or any(run.startswith(BY_USER) for run in runs):
+            return None
+        return f"{trashed}/{runs[-1]}"

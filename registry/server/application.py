@@ -18,12 +18,20 @@ class StartFailed(Exception):
     """The server could not start; the text tells the operator why and what to do.
 
     An application may raise it from `build` or `start`. Any other exception there becomes one, after its
-    traceback went to the log.
+    traceback went to the log. `refused`: it could, and must not.
     """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class ClientGone(ConnectionError):
     """Raised by `send`: the client has left, and there is nobody to send to."""
+
+
+class Unfinished(Exception):
+    """Raised by an application that cannot end its answer and has told the log why: the connection breaks."""
 
 
 class Application(Protocol):

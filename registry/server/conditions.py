@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from registry.server.connections import Connections
+from registry.server.heads import Heads
 from registry.server.settings import TimeoutSettings
 from storage.sharing import Share
 
@@ -17,6 +18,9 @@ _MOST_QUEUED_BYTES = 1 << 20
 _SENT_BYTES = 16 << 20
 _LEAST_SENT_BYTES = 512 << 10
 _MOST_SENT_BYTES = 4 << 20
+_ENCRYPTED_BYTES = 8 << 20
+_LEAST_ENCRYPTED_BYTES = 64 << 10
+_MOST_ENCRYPTED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,14 @@ class Conditions:
     share: Share = field(
         default_factory=lambda: Share(_RECEIVED_BYTES, least=_LEAST_READ_BYTES, most=_MOST_QUEUED_BYTES)
     )
+    heads: Heads = field(default_factory=Heads)
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
     windows: Share = field(
         default_factory=lambda: Share(_SENT_BYTES, least=_LEAST_SENT_BYTES, most=_MOST_SENT_BYTES)
+    )
+    slices: Share = field(
+        default_factory=lambda: Share(
+            _ENCRYPTED_BYTES, least=_LEAST_ENCRYPTED_BYTES, most=_MOST_ENCRYPTED_BYTES
+        )
     )
     fetchers: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="fetch"))

@@ -7,6 +7,7 @@ import contextlib
 import math
 import socket
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from typing import Any, cast
@@ -16,11 +17,15 @@ from uvicorn.server import ServerState
 
 from registry.server.application import ASGIApp
 from registry.server.conditions import Conditions
+from registry.server.connections import LINGER_SECONDS, Exhaustion
 from registry.server.listeners import BACKLOG, Listener
 from registry.server.protocol import HTTPProtocol
 
 # Whether connections speak through uvicorn's own class instead of ours; a test sets it.
 STOCK = False
+
+# Where no descriptor is left to take a connection, the kernel goes on to say that it waits.
+_RETRY_SECONDS = 1.0
 
 
 class Endpoint:
@@ -35,15 +40,16 @@ class Endpoint:
         app: ASGIApp,
         *,
         conditions: Conditions,
+        exhaustion: Exhaustion,
         tls: ssl.SSLContext | None,
     ) -> None:
         self._listener = listener
         self._tls = tls
-        self._head_seconds = conditions.timeouts.head_seconds
+        self._conditions = conditions
+        self._exhaustion = exhaustion
         self._state = ServerState()
-        self._servers: list[asyncio.Server] = []
-        self._deaf = False
-        self._taken: list[asyncio.Task[None]] = []
+        self._open = False
+        self._greeted: set[asyncio.Task[None] | None] = set()
         self._config = uvicorn.Config(
             cast(Any, app),
             http="httptools" if STOCK else cast(Any, partial(HTTPProtocol, conditions=conditions)),
@@ -57,23 +63,12 @@ class Endpoint:
         )
         self._config.load()
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Begin to accept connections."""
         self.tell_time()
-        loop = asyncio.get_running_loop()
+        self._open = True
         for sock in self._listener.sockets:
-            # asyncio accepts as many connections in one go as the backlog is long. Of processes that share
-            # the socket the first to wake would take them all; and where no descriptor is left it would try
-            # as often, and set as many timers to try again. So one at a time, and a long queue again after.
-            server = await loop.create_server(
-                self._connection,
-                sock=sock,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._head_seconds if self._tls else None,
-                backlog=1,
-            )
-            sock.listen(BACKLOG)
-            self._servers.append(server)
+            self._listen(sock)
 
     def tell_time(self) -> None:
         """Renew the Date that answers carry; due once a second."""
@@ -82,28 +77,68 @@ class Endpoint:
     def stop_listening(self, *, leave_queue: bool = False) -> None:
         """Take no more connections; those that wait in the kernel are taken, or left to other processes.
 
-        Closing the last socket would reset them and lose their requests. Nor is asyncio's server closed,
-        which would make no transport any more for a connection that it has accepted in this turn of the loop.
+        Closing the last socket would reset them and lose their requests.
         """
-        loop = asyncio.get_running_loop()
-        for sock in self._listener.sockets if self._servers and not self._deaf else ():
-            loop.remove_reader(sock)
-            if leave_queue:
-                continue
-            with contextlib.suppress(OSError):
-                for _ in range(BACKLOG):
-                    self._taken.append(loop.create_task(self._take(sock.accept()[0])))
-        self._deaf = True
+        if self._open:
+            self._open = False
+            for sock in self._listener.sockets:
+                asyncio.get_running_loop().remove_reader(sock)
+                for _ in range(0 if leave_queue else BACKLOG):
+                    if not self._accept(sock):
+                        break
         self._listener.close()
 
-    async def _take(self, taken: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+    def _listen(self, sock: socket.socket) -> None:
+        # Not asyncio's server: that takes as many connections in one go as the queue is long. Of processes
+        # that share the socket the first to wake would have them all. Nor does it say when a handshake fails.
+        if self._open:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> bool:
+        """Take one connection; whether there was one."""
+        try:
+            taken, _ = sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            self._exhaustion.tell(error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(sock)
+            loop.call_later(_RETRY_SECONDS, self._listen, sock)
+            return False
+        connections = self._conditions.connections
+        make, seconds = self._connection, self._conditions.timeouts.head_seconds
+        counted = connections.admit(taken)
+        if counted is None:
+            make, seconds = connections.turned_away, LINGER_SECONDS
+            counted = connections.refuse(taken)
+        if counted is None:
+            self._dismiss(taken)
+        else:
+            self._greeted.add(asyncio.create_task(self._greet(counted, make, seconds)))
+        return True
+
+    async def _greet(
+        self, taken: socket.socket, make: Callable[[], asyncio.Protocol], handshake_seconds: float
+    ) -> None:
+        try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                self._connection,
+                make,
                 taken,
                 ssl=self._tls,
-                ssl_handshake_timeout=self._head_seconds if self._tls else None,
+                ssl_handshake_timeout=handshake_seconds if self._tls else None,
             )
+        except OSError:
+            return  # the client has left, or did not say in time what it needs for TLS
+        finally:
+            self._greeted.discard(asyncio.current_task())
+
+    def _dismiss(self, taken: socket.socket) -> None:
+        """Close a connection without waiting for anything, with a word if that can be understood."""
+        with taken, contextlib.suppress(OSError):
+            taken.setblocking(False)
+            if self._tls is None:
+                taken.send(self._conditions.connections.refusal)
 
     def close(self) -> None:
         """Accept no more, close idle connections, and the others after the answer that they wait for."""
@@ -111,12 +146,25 @@ class Endpoint:
         for connection in list(self._state.connections):
             connection.shutdown()
 
+    def break_off(self) -> None:
+        """End the bodies that are still coming in, so that what has arrived of them can be kept."""
+        for connection in self._of_ours():
+            connection.break_off()
+
+    @property
+    def breaking_off(self) -> bool:
+        """Whether such a request is not over, or its client has not read the answer."""
+        return any(connection.breaking_off for connection in self._of_ours())
+
     @property
     def busy(self) -> bool:
         """Whether a request runs, or a finished answer still waits for its client to take it."""
         return bool(self._state.tasks) or any(
             one.transport.get_write_buffer_size() > 0 for one in self._state.connections
         )
+
+    def _of_ours(self) -> list[HTTPProtocol]:
+        return [one for one in self._state.connections if isinstance(one, HTTPProtocol)]
 
     def _connection(self) -> asyncio.Protocol:
         make = cast(Any, self._config.http_protocol_class)

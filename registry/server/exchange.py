@@ -9,11 +9,11 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from registry.errors import RegistryError, document
-from registry.logs import event
-from registry.server.answers import status_line
-from registry.server.application import ASGIApp, ClientGone, Message, Scope
+from registry.logs import event, shortened
+from registry.server.answers import headers_of, status_line
+from registry.server.application import ASGIApp, ClientGone, Message, Scope, Unfinished
 from registry.server.conditions import Conditions
-from registry.server.sending import send_file
+from registry.server.sending import send_bytes, send_file
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,9 @@ class Exchange:
 
     Pieces of the body wait in a queue, which has its share of the memory for bodies; what arrived before a
     connection broke is still received. `send` raises ClientGone as soon as that is known.
+
+    A body may break off while its client still reads: `receive` then says `http.disconnect` with an `error`,
+    the answer to who sent it.
     """
 
     def __init__(
@@ -69,9 +72,11 @@ class Exchange:
         self._pieces: list[bytes] = []
         self._event: asyncio.Event | None = None
         self._told_end = False
+        self._broken_off: RegistryError | None = None
         self._head: bytes | None = None
         self._chunked = False
         self._unsent = 0  # bytes that Content-Length promises
+        self.held = 0  # of the memory for heads
         self.queued_bytes = 0
         self.received_bytes = 0
         self.more_body = True
@@ -84,6 +89,8 @@ class Exchange:
 
     def add(self, piece: bytes) -> bool:
         """Queue a piece of the body, and say whether the queue is now full."""
+        if self._broken_off is not None:
+            return False
         if not self._sharing:
             self._sharing = True
             self._share.__enter__()
@@ -98,11 +105,29 @@ class Exchange:
         self.more_body = False
         self._wake()
 
+    def break_off(self, error: RegistryError) -> None:
+        """The body ends here, before it is whole, and the answer says why; no further request follows."""
+        self.keep_alive = False
+        if self.more_body and self._broken_off is None:
+            self._broken_off = error
+            self._wake()
+
+    @property
+    def breaking_off(self) -> bool:
+        """Whether its body broke off, and the answer is not complete."""
+        return self._broken_off is not None and not self.response_complete
+
     def leave(self) -> None:
         """The client has gone."""
         self.gone = True
         self._wake()
         self._stop_sharing()
+
+    def forget(self) -> None:
+        """Let go of a large head; whoever keeps this exchange as its last does not keep that."""
+        if self.held:
+            self.held = self._conditions.heads.change(self.held, 0)
+            self._scope = {}
 
     # What the application says.
 
@@ -110,34 +135,37 @@ class Exchange:
         """Have the request answered; whatever goes wrong, the connection is left in order or closed."""
         try:
             await app(self._scope, self.receive, self.send)
-        except ClientGone:
+        except (ClientGone, Unfinished):
             pass
         except Exception as error:  # noqa: BLE001 (the last resort; the application answers its own errors)
-            event(logger, logging.ERROR, "request.failed", path=self._scope["path"], exception=error)
+            event(
+                logger, logging.ERROR, "request.failed", path=shortened(self._scope["path"]), exception=error
+            )
         finally:
             self._stop_sharing()
             if not self.response_complete and not self.gone:
                 await self._give_up()
+            self.forget()
 
     async def receive(self) -> Message:
         """The next of the body; after its end, or the answer's, that the client has gone."""
         if self._expects_continue:
             self._expects_continue = False
-            if not self.gone:
+            if not (self.gone or self._broken_off):
                 self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while not (self._pieces or self.gone or self.response_complete or self._at_end()):
+        while not (self._pieces or self.gone or self.response_complete or self._broken_off or self._at_end()):
             await self._woken()
         if self._pieces or self._at_end():
             pieces, self._pieces = self._pieces, []
             self.queued_bytes = 0
-            if self.more_body:
+            if self.more_body or self._broken_off:
                 self._connection.taken()
             else:
                 self._told_end = True
                 self._stop_sharing()
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            return {"type": "http.request", "body": body, "more_body": self.more_body}
-        return _DISCONNECT
+            return {"type": "http.request", "body": body, "more_body": not self._told_end}
+        return _DISCONNECT if self._broken_off is None else {**_DISCONNECT, "error": self._broken_off}
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer. Raises ClientGone."""
@@ -146,7 +174,9 @@ class Exchange:
             case "http.response.start" if not self.response_started:
                 self._start(message)
             case "http.response.body" if self.response_started and not self.response_complete:
-                self._send_bytes(message.get("body", b""))
+                rest = self._send_bytes(message.get("body", b""))
+                if rest:
+                    await self._send_rest(rest)
                 self._finish(message.get("more_body", False))
             case "http.response.zerocopysend" if self.response_started and not self.response_complete:
                 await self._send_file(message["file"], message["offset"], message["count"])
@@ -164,7 +194,7 @@ class Exchange:
             raise ClientGone
 
     def _at_end(self) -> bool:
-        return not self.more_body and not self._told_end
+        return not (self.more_body or self._told_end or self._broken_off)
 
     def _wake(self) -> None:
         if self._event is not None:
@@ -222,20 +252,30 @@ class Exchange:
                 return int(value) - self.received_bytes
         return LINGER_BYTES + 1
 
-    def _send_bytes(self, body: bytes) -> None:
+    def _send_bytes(self, body: bytes) -> bytes:
+        """Send a small piece of the body, with the head if that is due; a large one is returned."""
         if self._scope["method"] == "HEAD":
             body = b""
         self._account(len(body))
+        head, self._head = self._head or b"", None
+        if len(body) > _JOINED_BYTES:
+            self._connection.transport.write(head + b"%x\r\n" % len(body) if self._chunked else head)
+            return body
         if self._chunked and body:
             body = b"%x\r\n%s\r\n" % (len(body), body)
-        head, self._head = self._head, None
-        if head is not None and len(body) <= _JOINED_BYTES:
-            self._connection.transport.write(head + body)
-            return
-        if head is not None:
-            self._connection.transport.write(head)
-        if body:
-            self._connection.transport.write(body)
+        self._connection.transport.write(head + body)
+        return b""
+
+    async def _send_rest(self, body: bytes) -> None:
+        """Send a large piece by and by, as the client takes it."""
+        await send_bytes(
+            self._connection.transport,
+            self._room,
+            body,
+            slices=None if self._scope["scheme"] == "http" else self._conditions.slices,
+        )
+        if self._chunked:
+            self._connection.transport.write(b"\r\n")
 
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
         if self._scope["method"] == "HEAD":
@@ -283,8 +323,7 @@ class Exchange:
             return
         error = RegistryError()
         body = document(error)
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         self.keep_alive = False
-        self._start({"status": error.status, "headers": headers})
+        self._start({"status": error.status, "headers": headers_of(error, len(body))})
         self._send_bytes(body)
         self._finish(more=False)

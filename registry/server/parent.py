@@ -22,7 +22,7 @@ from registry.server.listeners import Listener
 from registry.server.place import Place
 from registry.server.renewal import Estate, Renewal, Sockets, Trial
 from registry.server.settings import LogSettings, ServerSettings
-from registry.server.worker import HURRY, STOP, work
+from registry.server.worker import HURRY, REFUSED, STOP, work
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Parent:
         self._ready = False
         self._signals = 0
         self._failure: str | None = None
+        self._refused = False
         # There it means that the person has gone.
         self._at_terminal = os.isatty(0)
 
@@ -84,7 +85,7 @@ class Parent:
                 self._bury_dead()
                 self._judge_trial()
         if self._failure is not None:
-            raise StartFailed(self._failure)
+            raise StartFailed(self._failure, refused=self._refused)
         return 0 if self._signals <= 2 else 1
 
     @property
@@ -213,6 +214,7 @@ class Parent:
         elif self._signals:
             return
         elif not was_ready and not self._veterans:
+            self._refused = reason is not None and code == REFUSED
             self._failure = reason or f"a worker ended while it started, with exit code {code}"
             self._end()
         else:

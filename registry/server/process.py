@@ -29,6 +29,9 @@ _OPERATORS = 64
 # until its request has been read.
 _LAST_CALL_SECONDS = 0.1
 
+# What arrived of a body may take so long to be kept, and its client to read that it was cut off.
+_KEEPING_SECONDS = 3.0
+
 
 class Ending:
     """How far the end has been asked for: `gently` once, then `hurried`; neither is ever taken back."""
@@ -73,7 +76,7 @@ async def run(
     """Serve until the end is asked for, and end in order."""
     keep_buffers()
     descriptors = raise_limit()
-    asyncio.get_running_loop().set_exception_handler(Exhaustion(descriptors))
+    exhaustion = Exhaustion(descriptors)
     connections = Connections(settings.registry.max_connections or most_connections(descriptors))
     tls = Certificate(settings.registry.tls) if settings.registry.tls else None
     application = await _start(build)
@@ -87,6 +90,7 @@ async def run(
                 conditions=Conditions(
                     settings.timeouts, connections if listener.name == "registry" else Connections(_OPERATORS)
                 ),
+                exhaustion=exhaustion,
                 tls=tls.context if tls and listener.name == "registry" else None,
             )
             for listener in listeners
@@ -95,7 +99,7 @@ async def run(
         if tls:
             background.append(asyncio.create_task(tls.watch()))
         for endpoint in endpoints:
-            await endpoint.open()
+            endpoint.open()
         on_ready()
         event(
             logger,
@@ -157,6 +161,9 @@ async def _end(
     await _wait_for(
         ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=settings.grace_seconds
     )
+    for endpoint in endpoints:
+        endpoint.break_off()
+    await _wait_for(_kept(endpoints), within_seconds=_KEEPING_SECONDS)
     await requests.cancel()
 
 
@@ -170,6 +177,11 @@ async def _wait_for(*first_of: Coroutine[Any, Any, object], within_seconds: floa
 async def _all_sent(endpoints: Sequence[Endpoint], requests: Requests) -> None:
     await requests.finished()
     while any(endpoint.busy for endpoint in endpoints):  # noqa: ASYNC110 (no transport tells when it is empty)
+        await asyncio.sleep(0.02)
+
+
+async def _kept(endpoints: Sequence[Endpoint]) -> None:
+    while any(endpoint.breaking_off for endpoint in endpoints):  # noqa: ASYNC110 (as above)
         await asyncio.sleep(0.02)
 
 

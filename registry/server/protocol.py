@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import urllib.parse
 from collections import deque
 from typing import Any, cast
 
@@ -14,18 +13,20 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout
+from registry.errors import HeadTooLarge, RegistryError, RequestInvalid, RequestTimeout, SizeInvalid
 from registry.logs import event
-from registry.server.answers import refusal
+from registry.server.answers import refusal, restarting
 from registry.server.application import ASGIApp, Scope
 from registry.server.conditions import Conditions
 from registry.server.confirmed import confirmed_bytes
 from registry.server.deadline import Deadline
 from registry.server.exchange import LINGER_BYTES, Exchange
+from registry.server.grammar import NOTED, TWICE, broken, unspoken, waits_to_be_asked
+from registry.server.heads import HEAD_BYTES, HEADERS, Meter
+from registry.server.targets import describe
 
 logger = logging.getLogger(__name__)
 
-HEAD_BYTES = 256 << 10
 LINGER_SECONDS = 2.0
 _PIPELINED = 32
 _PROGRESS_BYTES = 1 << 10
@@ -42,16 +43,17 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._timeouts = conditions.timeouts
         self._app = cast(ASGIApp, config.loaded_app)
         self._deadline = Deadline(self.loop, self._late)
+        self.headers = []
         self._exchange: Exchange | None = None  # the last one begun
         self._waiting: deque[Exchange] = deque()  # begun behind others
         self._in_head = True
-        self._read_bytes = 0
-        self._head_bytes = 0
-        self._framing_bytes = 0  # since there was a piece of a body
+        self._noted: dict[bytes, bytes] = {}  # of the head that is coming in
+        self._meter = Meter(conditions.heads)
         self._body_bytes = 0  # since the deadline was last moved
         self._passed = 0  # ends of heads and of bodies
         self._refusal: RegistryError | None = None
         self._deaf = False  # what still arrives is dropped
+        self._half_closed = False  # nothing more will arrive
         self._lingering = False
         self._linger_bytes = LINGER_BYTES
         self._confirmed = 0
@@ -65,52 +67,48 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
-        if not self._conditions.connections.admit():
-            self._conditions.connections.refuse(transport)
-            return
         super().connection_made(transport)
         self._deadline.set(self._timeouts.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone, or was shown out."""
-        self._conditions.connections.release()
         self._deadline.close()
-        for exchange in (self._exchange, *self._waiting):
-            if exchange is not None:
-                exchange.leave()
+        self._meter.release()
+        if self._exchange is not None:
+            self._exchange.leave()
+        for exchange in self._waiting:
+            exchange.leave()
+            exchange.forget()
         self._waiting.clear()
         super().connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's)
         """Where to read to."""
-        return self._conditions.buffer[: self._conditions.share.bytes if self._expects_body() else HEAD_BYTES]
+        expects_body = self._exchange is not None and self._exchange.more_body
+        return self._conditions.buffer[: self._conditions.share.bytes if expects_body else HEAD_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes were read."""
         if self._deaf:
             self._drop(nbytes)
             return
-        self._read_bytes = nbytes
         was_in_head, passed = self._in_head, self._passed
-        self._framing_bytes += nbytes
+        self._meter.read(nbytes)
         try:
             self.parser.feed_data(self._conditions.buffer[:nbytes])
         except httptools.HttpParserUpgrade:
             # The parser takes what follows such a head for the other protocol, which is not spoken here.
             self._deaf = True
         except httptools.HttpParserError:
-            self._refusal = self._refusal or RequestInvalid()
-        if self._refusal is None and not self._in_head and self._framing_bytes > HEAD_BYTES:
-            # The parser keeps the whole of a trailer, however long, and has no end of them.
-            self._refusal = HeadTooLarge(f"between two pieces of the body stand more than {HEAD_BYTES} bytes")
+            self._refusal = self._refusal or broken(self.parser)
+        if self._refusal is None:
+            self._refusal = self._meter.unfinished(
+                self.headers if self._in_head else None, fresh=passed != self._passed
+            )
         if self._refusal is not None:
             self._refuse(self._refusal)
         elif self._in_head:
-            # Behind the end of another request in the same buffer, hardly anything has come yet.
-            self._head_bytes = self._head_bytes + nbytes if passed == self._passed else 1
-            if self._head_bytes >= HEAD_BYTES:
-                self._refuse(_head_too_large())
-            elif not self._exchange_is_over():
+            if not self._exchange_is_over():
                 self._expect()
             elif not was_in_head or passed != self._passed:
                 self._deadline.set(self._timeouts.head_seconds)
@@ -120,6 +118,16 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             if passed != self._passed or self.flow.read_paused or self._body_bytes >= _PROGRESS_BYTES:
                 self._body_bytes = 0
                 self._expect()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; whether the connection stays, for answers: over TLS asyncio has it go."""
+        exchange = self._exchange
+        if exchange is None or self._exchange_is_over() or self.scheme == "https":
+            return False
+        self._half_closed = True
+        exchange.break_off(SizeInvalid("the client stopped sending before the body was whole"))
+        self._expect()
+        return True
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -140,65 +148,61 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         """The first byte of a request."""
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
+        self._meter.head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; or a trailer, which must not come to stand among the headers of a request under way."""
-        if self._in_head:
-            super().on_header(name, value)
+        if self._in_head and len(self.headers) < HEADERS:
+            name = name.lower()
+            if name in NOTED:
+                self._noted[name] = value if name not in self._noted else TWICE
+            self.headers.append((name, value))
+            return
+        if not self._in_head and self._meter.trailer():
+            return
+        self._refusal = HeadTooLarge(f"the request has more than {HEADERS} headers")
+        # The parser would go on to the end of the buffer.
+        raise httptools.HttpParserError
 
     def on_headers_complete(self) -> None:
         """A whole head."""
         self._in_head = False
-        self._framing_bytes = 0
+        self._meter.framing_bytes = 0
         self._passed += 1
         if self._hears_no_more():
             return
-        if len(self._waiting) == _PIPELINED:
-            self._refusal = RequestInvalid(f"more than {_PIPELINED} requests were sent ahead of their turn")
+        waits = not self._exchange_is_over()
+        version, switching = self.parser.get_http_version(), self.parser.should_upgrade()
+        noted, self._noted = self._noted, {}
+        self._refusal = unspoken(version, noted, switching=switching) or self._no_room(ahead=waits)
+        if self._refusal is not None:
             return
-        if self._read_bytes > HEAD_BYTES and sum(len(n) + len(v) for n, v in self.headers) > HEAD_BYTES:
-            # Behind a body in the same buffer, which is larger than a head may be.
-            self._refusal = _head_too_large()
-            return
-        version = self.parser.get_http_version()
-        target = httptools.parse_url(self.url)
-        path = target.path.decode("ascii")
         scope = cast(Scope, self.scope)
         scope["http_version"] = version
         scope["method"] = self.parser.get_method().decode("ascii")
-        scope["raw_path"] = target.path
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["query_string"] = target.query or b""
-        if scope["scheme"] == "http":
-            scope["extensions"] = _EXTENSIONS
-        switching = self.parser.should_upgrade()
-        if switching and any(_announces_body(*header) for header in self.headers):
-            self._refusal = RequestInvalid("a request that asks for another protocol may have no body")
-            return
-        before = self._exchange
+        describe(scope, self.url)
         self._exchange = exchange = Exchange(
             self,
             scope,
             self._conditions,
             keep_alive=version != "1.0" and not switching and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
+            expects_continue=waits_to_be_asked(version, noted),
         )
         if switching:
             exchange.end_body()
-        if before is None or before.response_complete:
+        if self._meter.held:
+            # The head goes with the exchange, and does not stay while the connection is idle.
+            exchange.held = self._meter.hand_over()
+            self._let_go()
+        if not waits:
             self._begin(exchange)
             return
         self.flow.pause_reading()
         self._waiting.append(exchange)
-        if len(self._waiting) > _PIPELINED:
-            self._refusal = RequestInvalid(
-                f"more than {_PIPELINED} requests were sent ahead of their answers"
-            )
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, uncopied as the parser cut it off."""
-        self._framing_bytes = 0
+        self._meter.piece(len(body))
         if self._hears_no_more() or self._exchange is None:
             return
         if self._lingering:
@@ -206,10 +210,14 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         elif not self._exchange.response_complete and self._exchange.add(body):
             self.flow.pause_reading()
 
+    def on_chunk_header(self) -> None:
+        """The size of a chunk; behind that of the last stand trailers."""
+        self._meter.trailers = 0
+
     def on_message_complete(self) -> None:
         """The end of a request."""
         self._passed += 1
-        self._framing_bytes = 0
+        self._meter.piece(0)
         if self._hears_no_more() or self._exchange is None:
             return
         self._exchange.end_body()
@@ -230,7 +238,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self._current.more_body:
+        if self._current.more_body and not self._half_closed:
             self._linger()
         else:
             self._next()
@@ -244,14 +252,32 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             for exchange in (self._exchange, *self._waiting):
                 exchange.keep_alive = False
 
+    def break_off(self) -> None:
+        """The server is to end: of a body that is still coming in, what has arrived is all."""
+        if self._exchange is not None:
+            self._exchange.break_off(restarting())
+
+    @property
+    def breaking_off(self) -> bool:
+        """Whether a request has yet to answer that its body broke off, or a client to read an answer."""
+        return self._lingering or (self._exchange is not None and self._exchange.breaking_off)
+
     # How.
 
     def _hears_no_more(self) -> bool:
         """Whether what the parser still finds counts for nothing: behind a close there are no requests."""
         return self._refusal is not None or self.transport.is_closing()
 
-    def _expects_body(self) -> bool:
-        return self._exchange is not None and self._exchange.more_body
+    def _no_room(self, *, ahead: bool) -> RegistryError | None:
+        """Why the head that has come has no room here, behind others or by itself."""
+        if len(self._waiting) == _PIPELINED:
+            return RequestInvalid(f"more than {_PIPELINED} requests were sent ahead of their turn")
+        if ahead or self._meter.may_be_large(self.headers):
+            return self._meter.whole(self.url, self.headers, ahead=ahead)
+        return None
+
+    def _let_go(self) -> None:
+        self.url, self.headers, self._noted, self.scope = b"", [], {}, cast(Any, None)
 
     def _exchange_is_over(self) -> bool:
         return self._exchange is None or self._exchange.response_complete
@@ -262,7 +288,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return  # set when that began
         if self._exchange is None or self._exchange.response_complete:
             self._deadline.set(self._timeouts.idle_seconds)
-        elif self._exchange.more_body and not self.flow.read_paused:
+        elif self._exchange.more_body and not self.flow.read_paused and not self._half_closed:
             self._deadline.set(self._timeouts.body_seconds)
         else:
             self._deadline.clear()
@@ -289,6 +315,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             exchange = self._waiting.popleft()
             if self._refusal is not None and exchange.more_body:
                 # What is wrong lies in the body of this one, which will never be whole.
+                exchange.forget()
                 self._refuse(self._refusal)
                 return
             self._begin(exchange)
@@ -316,12 +343,16 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _refuse(self, error: RegistryError) -> None:
         """Say what is wrong with what was sent, when its turn has come, and hear no more."""
+        self._deaf = True
+        self._refusal = error
+        # What was read of it shall not wait for the client to read an answer.
+        self.parser = cast(Any, None)
+        self._meter.release()
+        self._let_go()
         if self._lingering or self.transport.is_closing():
             # The request whose body breaks off here has had its answer; a second one would be another's.
             self._close()
             return
-        self._deaf = True
-        self._refusal = error
         exchange = self._exchange
         if exchange is not None and not exchange.response_complete:
             if self._waiting or not exchange.more_body:
@@ -352,7 +383,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         unsent = self.transport.get_write_buffer_size() > 0
         if unsent and confirmed_bytes(self._socket) != self._confirmed:
             self._expect_room()
-        elif self._in_head and self._head_bytes and self._exchange_is_over() and not self._deaf:
+        elif self._in_head and self._meter.head_bytes and self._exchange_is_over() and not self._deaf:
             self._refuse(RequestTimeout())
         elif not unsent and self._exchange_is_over():
             self.transport.close()
@@ -363,14 +394,3 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         stalled = "answer" if self.flow.write_paused else "body"
         event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
         self.transport.abort()
-
-
-_EXTENSIONS: dict[str, dict[object, object]] = {"http.response.zerocopysend": {}}
-
-
-def _head_too_large() -> HeadTooLarge:
-    return HeadTooLarge(f"the request's head is larger than {HEAD_BYTES} bytes")
-
-
-def _announces_body(name: bytes, value: bytes) -> bool:
-    return name == b"transfer-encoding" or (name == b"content-length" and bool(value.strip(b"0 \t")))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from registry.errors import RegistryError, Unavailable, document
-from registry.logs import event
-from registry.server.application import ASGIApp, ClientGone, Message, Receive, Scope, Send
+from registry.errors import RegistryError, document
+from registry.logs import event, shortened
+from registry.server.answers import headers_of, restarting
+from registry.server.application import ASGIApp, ClientGone, Message, Receive, Scope, Send, Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -23,16 +24,12 @@ class Requests:
     Uvicorn itself never gets to cancel those tasks: what it cancels it does not wait for.
     """
 
-    def __init__(self, *, retry_after_seconds: int = 5) -> None:
+    def __init__(self) -> None:
         self._running: set[asyncio.Task[object]] = set()
         self._none_running = asyncio.Event()
         self._none_running.set()
         self._hanging_up = False
         self._cancelled = False
-        self._unavailable = Unavailable(
-            "the registry is being restarted; try again shortly",
-            headers={"Retry-After": str(retry_after_seconds)},
-        )
 
     def __len__(self) -> int:
         return len(self._running)
@@ -72,21 +69,33 @@ class Requests:
             self._none_running.clear()
             try:
                 if self._cancelled:
-                    await _refuse(self._unavailable, receive, send)
+                    await _refuse(restarting(), receive, send)
                 else:
                     await app(scope, receive, send_on)
             except asyncio.CancelledError:
                 if not self._cancelled:
                     raise
                 task.uncancel()
-                event(logger, logging.WARNING, "request.cancelled", path=scope.get("path"), answered=started)
+                event(
+                    logger,
+                    logging.WARNING,
+                    "request.cancelled",
+                    path=shortened(str(scope.get("path"))),
+                    answered=started,
+                )
                 # Of an answer that has begun nothing can be said any more; uvicorn closes the connection.
                 if not started:
-                    await _refuse(self._unavailable, receive, send)
-            except ClientGone:
+                    await _refuse(restarting(), receive, send)
+            except (ClientGone, Unfinished):
                 raise
             except Exception as error:  # noqa: BLE001 (the last renderer: an answer in JSON, whatever happened)
-                event(logger, logging.ERROR, "request.failed", path=scope.get("path"), exception=error)
+                event(
+                    logger,
+                    logging.ERROR,
+                    "request.failed",
+                    path=shortened(str(scope.get("path"))),
+                    exception=error,
+                )
                 if not started:
                     await _refuse(RegistryError(), receive, send)
             finally:
@@ -99,12 +108,7 @@ class Requests:
 
 async def _refuse(error: RegistryError, receive: Receive, send: Send) -> None:
     body = document(error)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        *((name.lower().encode(), value.encode()) for name, value in error.headers.items()),
-        _CLOSE,
-    ]
+    headers = [*headers_of(error, len(body)), _CLOSE]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     # Closing a socket that holds unread bytes resets the connection, and the answer is lost with it.

@@ -1,4 +1,4 @@
-"""A part of a file sent as the kernel has it: from its page cache to the socket, past this process."""
+"""Large answers: a part of a file sent as the kernel has it, past this process; or bytes, by and by."""
 
 from __future__ import annotations
 
@@ -72,6 +72,38 @@ async def send_file(
                 # The descriptor is the caller's, and closed when this returns.
                 await _ended(fetching)
     return offset - start
+
+
+async def send_bytes(
+    transport: asyncio.Transport, drain: Callable[[], Awaitable[None]], data: bytes, *, slices: Share | None
+) -> None:
+    """Send bytes of this process; `drain` is that of `send_file`.
+
+    A transport keeps whatever it is given until the client has taken it, so it gets only a little at a time:
+    on a plain connection beside what its socket takes at once, and where it has to be encrypted, a slice.
+    """
+    view, at = memoryview(data), 0
+    if slices is not None:
+        # By default half a MiB waits here, besides what waits encrypted. With 0 it would wait for ever.
+        transport.set_write_buffer_limits(high=1)
+        with slices:
+            while at < len(view):
+                stop = at + slices.bytes
+                transport.write(view[at:stop])
+                at = stop
+                await drain()
+        return
+    transport.set_write_buffer_limits(high=0)
+    try:
+        while at < len(view):
+            if not transport.get_write_buffer_size():
+                at += _write(transport, view[at:])
+            if at < len(view):
+                transport.write(view[at : at + _WAITING_BYTES])
+                at += _WAITING_BYTES
+                await drain()
+    finally:
+        transport.set_write_buffer_limits()
 
 
 async def _send_window(

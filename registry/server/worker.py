@@ -25,6 +25,8 @@ READY = b"\x00ready"
 STOP = b"s"
 RETIRE = b"r"
 HURRY = b"h"
+# The exit code of a worker that must not start.
+REFUSED = 3
 
 
 def work(
@@ -89,7 +91,7 @@ def _serve(
         asyncio.run(main())
     except StartFailed as error:
         _say(channel, str(error).encode())
-        return 1
+        return REFUSED if error.refused else 1
     except Exception as error:  # noqa: BLE001 (nobody above would log it)
         event(logger, logging.CRITICAL, "worker.failed", exception=error)
         return 1

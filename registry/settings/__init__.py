@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from registry.settings.document import MAXIMUM_BYTES, Document, Node, NotADocument, read_document
 from registry.settings.problems import Location, Problem, Source, in_order, nearest, problems_of
-from registry.settings.values import Duration, Secret, Settings, Size
+from registry.settings.values import REVEALED, Duration, Network, Secret, Settings, Size
 
 __all__ = [
     "MAXIMUM_BYTES",
+    "REVEALED",
     "Document",
     "Duration",
     "Location",
+    "Network",
     "Node",
     "NotADocument",
     "Problem",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from registry.logs import redacted
-from registry.settings.values import HIDDEN
+from registry.model.units import format_duration, parse_size
+from registry.settings.values import HIDDEN, exact_size
 
 Location = tuple[str | int, ...]
 _LONGEST_VALUE = 80
+_TIMEDELTA = re.compile(r"datetime\.timedelta\((.*)\)")
+_PART = re.compile(r"(days|seconds|microseconds)=([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,9 @@ def problems_of(
         elif one["type"] == "missing":
             found.append(Problem(path, "this key is required", source(location)))
         else:
-            text = HIDDEN if path in secrets else shown(value(location))
-            found.append(Problem(path, _sentence(one), source(location), text))
+            given = value(location)
+            text = HIDDEN if path in secrets else shown(given)
+            found.append(Problem(path, _sentence(one, given), source(location), text))
     return found
 
 
@@ -125,7 +132,20 @@ def nearest_key(path: str, known: Sequence[str]) -> str | None:
     return nearest(path, [key for key in known if nearest(word, [key.rpartition(".")[2]])])
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _written(bound: object, given: object) -> str:
+    """A bound as one would write it where `given` was written."""
+    # A length of time comes as Python shows it.
+    if isinstance(bound, str) and (found := _TIMEDELTA.fullmatch(bound)):
+        parts = {name: int(number) for name, number in _PART.findall(found[1])}
+        return format_duration(timedelta(**parts).total_seconds())
+    if isinstance(bound, int) and isinstance(given, str):
+        with suppress(ValueError):
+            parse_size(given)
+            return exact_size(bound)
+    return str(bound)
+
+
+def _sentence(error: ErrorDetails, given: object) -> str:
     """What is allowed, in our words where pydantic's are about Python."""
     context = error.get("ctx", {})
     match error["type"]:
@@ -141,11 +161,11 @@ def _sentence(error: ErrorDetails) -> str:
             name = str(error["loc"][-1]) if error["loc"] else ""
             return f"must be a number{' of seconds, without a unit' if name.endswith('_seconds') else ''}"
         case "greater_than_equal":
-            return f"must be {context['ge']} or more"
+            return f"must be {_written(context['ge'], given)} or more"
         case "greater_than":
-            return f"must be more than {context['gt']}"
+            return f"must be more than {_written(context['gt'], given)}"
         case "less_than_equal":
-            return f"must be {context['le']} or less"
+            return f"must be {_written(context['le'], given)} or less"
         case "string_type" | "path_type":
             return "must be a text"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from registry.model.units import format_duration, parse_duration, parse_size
 
 HIDDEN = "[hidden]"
+# As the context of a dump: for a process that takes the place of this one.
+REVEALED = ("secrets", "revealed")
 
 
 class Settings(BaseModel):
@@ -42,10 +52,14 @@ class Secret:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Text in, a secret inside, `[hidden]` out."""
+        """Text in, a secret inside; `[hidden]` out, unless the context is `REVEALED`."""
         return core_schema.no_info_plain_validator_function(
-            cls._of, serialization=core_schema.to_string_ser_schema()
+            cls._of,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._written, info_arg=True),
         )
+
+    def _written(self, info: SerializationInfo) -> str:
+        return self._text if info.context is REVEALED else HIDDEN
 
     @classmethod
     def _of(cls, value: object) -> Secret:
@@ -69,6 +83,15 @@ def _duration(value: object) -> object:
     return timedelta(seconds=parse_duration(value)) if isinstance(value, str) else value
 
 
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"must be an address or a network like 10.0.0.0/8: {error}") from None
+
+
 def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
@@ -82,3 +105,10 @@ Duration = Annotated[
     PlainSerializer(lambda value: format_duration(value.total_seconds()), return_type=str),
 ]
 """A length of time, written with a unit: `7d`, `1h30m`."""
+
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network,
+    BeforeValidator(_network),
+    PlainSerializer(str, return_type=str),
+]
+"""An address or a network: `127.0.0.1`, `10.0.0.0/8`."""

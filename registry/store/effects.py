@@ -7,6 +7,7 @@ every interleaving.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -29,9 +30,14 @@ class Aside(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The injected world: `now` is aware UTC, `unique` gives a fresh random UUID as text."""
+    """The injected world: `now` is aware UTC, `unique` gives a fresh random UUID as text.
+
+    `turn` is to be held while something is read that is in memory whole before its size is known; so few may
+    at once. It raises Unavailable for who has waited for too long, as behind a store that hangs.
+    """
 
     now: Callable[[], datetime]
     unique: Callable[[], str]
     together: Together
     aside: Aside
+    turn: Callable[[], AbstractAsyncContextManager[None]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,6 +54,16 @@ class History:
         """The keys of a tag's entries, oldest first; a remover decides by them what it has judged."""
         prefix = layout.history(name, tag)
         return [f"{prefix}/{entry}" for entry in await self._driver.children(prefix)]
+
+    async def newest(self, name: RepositoryName, tag: Tag, *, limit: int, before: str = "") -> list[str]:
+        """The last segments of the keys of at most `limit` entries, newest first, of those before one."""
+        kept: deque[str] = deque(maxlen=limit)
+        async for key in self._driver.walk(layout.history(name, tag)):
+            entry = key.rpartition("/")[2]
+            if before and entry >= before:
+                break
+            kept.append(entry)
+        return list(reversed(kept))
 
     async def read(self, key: str) -> Move | None:
         """One entry; None when it has gone or is damaged."""

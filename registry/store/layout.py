@@ -18,8 +18,13 @@
       history/<name>/_/<tag>/<20-digit ns>-<uuid>               what a tag was set to
       uploads/<uuid>/{session,renewed,commit,data-<uuid>,chunk-<20-digit offset>}
       intents/<uuid>                                            what a writer is about to need
+      leases/<name>/<20-digit epoch>                            who does the work that one process does
+      reports/<kind>/<20-digit ns>-<uuid>                       what came of such work
       trash/data/<alg>/<hex>/<run>, trash/links/<name>/_/<kind>/…/<run>, trash/{open,runs}/<run>
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
+      blocked/<alg>/<hex>                                       purged: neither stored nor served again
+      audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
+      secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
 A repository name has no component that begins with `_`, so names and our own words cannot meet.
 """
@@ -28,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 
 from registry.errors import DigestInvalid, NameInvalid
 from registry.model.digests import Digest
@@ -43,13 +49,38 @@ READ_ONLY = f"{OURS}/read-only"
 CATALOG_COMPLETE = f"{OURS}/catalog-complete"
 CATALOG = f"{OURS}/catalog"
 WHOLE_MANIFESTS = f"{OURS}/manifests"
+REFERRERS = f"{OURS}/referrers"
+HISTORY = f"{OURS}/history"
+TRASH = f"{OURS}/trash"
+TRASH_DATA = f"{TRASH}/data"
+TRASH_LINKS = f"{TRASH}/links"
 UPLOADS = f"{OURS}/uploads"
 INTENTS = f"{OURS}/intents"
+LEASES = f"{OURS}/leases"
+REPORTS = f"{OURS}/reports"
 # What the names in a session begin with; a directory more would cost each small push four calls.
 CHUNK = "chunk-"
 DATA = "data-"
-TRASH_OPEN = f"{OURS}/trash/open"
-TRASH_RUNS = f"{OURS}/trash/runs"
+TRASH_OPEN = f"{TRASH}/open"
+TRASH_RUNS = f"{TRASH}/runs"
+BLOCKED = f"{OURS}/blocked"
+QUARANTINE = f"{OURS}/quarantine"
+AUDIT = f"{OURS}/audit"
+SECRET = f"{OURS}/secret"
+
+# Data, trash copies of data, and whole manifests (behind a line with their type).
+_ADDRESSED = (
+    re.compile(rf"{BLOBS}/([^/]+)/[^/]+/([^/]+)/data"),
+    re.compile(rf"{TRASH_DATA}/([^/]+)/([^/]+)/[^/]+"),
+    re.compile(rf"{WHOLE_MANIFESTS}/.+/_/([^/]+)/([^/]+)"),
+)
+
+# All that has the bytes of content, or makes a repository have it; what refers to it has not.
+_CONTENT = re.compile(
+    rf"(?:{BLOBS}|{TRASH_DATA}|{QUARANTINE}|{REPOSITORIES}/.+/(?:_layers|_manifests/revisions)"
+    rf"|{WHOLE_MANIFESTS}/.+/_|{TRASH_LINKS}/.+/_/(?:layers|revisions|manifests))"
+    r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
+)
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
@@ -61,9 +92,48 @@ def blob_data(digest: Digest) -> str:
     return f"{BLOBS}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}/data"
 
 
+def digest_of(key: str) -> Digest | None:
+    """The digest that the bytes under a key must have; None where the key names none."""
+    for pattern in _ADDRESSED:
+        if match := pattern.fullmatch(key):
+            with suppress(DigestInvalid):
+                return Digest.parse(f"{match[1]}:{match[2]}")
+    return None
+
+
+def content_of(key: str) -> Digest | None:
+    """The digest of the content of which the key holds bytes, a description or a link; None for others."""
+    if key.startswith(f"{REFERRERS}/"):
+        return referrer_digest(key)
+    if match := _CONTENT.fullmatch(key):
+        with suppress(DigestInvalid):
+            return Digest.parse(f"{match[1]}:{match[2]}")
+    return None
+
+
+def is_whole_manifest(key: str) -> bool:
+    """Whether a manifest that Distribution would refuse lies under the key."""
+    return key.startswith(f"{WHOLE_MANIFESTS}/")
+
+
+def whole_manifest_in(key: str) -> str:
+    """The repository of a manifest that Distribution would refuse, as it stands in its key."""
+    return key.removeprefix(f"{WHOLE_MANIFESTS}/").partition("/_/")[0]
+
+
 def repository(name: RepositoryName) -> str:
     """The prefix of what Distribution's layout holds for a repository."""
     return f"{REPOSITORIES}/{name}"
+
+
+def in_repository(key: str) -> tuple[str, str]:
+    """The repository that a key of Distribution's tree belongs to, and the key's place in it.
+
+    The name is as it stands there, valid or not; a stray key that is in no repository has no place.
+    """
+    path = key.removeprefix(f"{REPOSITORIES}/")
+    name, own, place = path.partition("/_")
+    return (name, f"_{place}") if own else (path, "")
 
 
 def layer_link(name: RepositoryName, digest: Digest) -> str:
@@ -143,9 +213,9 @@ def catalog_after(last: str) -> str:
 def subject(name: RepositoryName, digest: Digest) -> str:
     """The prefix of the entries of what refers to `digest` in the repository."""
     if digest.supported:
-        return f"{OURS}/referrers/{name}/_/{digest.algorithm}/{digest.encoded}"
+        return f"{REFERRERS}/{name}/_/{digest.algorithm}/{digest.encoded}"
     # An algorithm that we cannot compute may still be named; its characters may not fit a key.
-    return f"{OURS}/referrers/{name}/_/other/{hashlib.sha256(str(digest).encode()).hexdigest()}"
+    return f"{REFERRERS}/{name}/_/other/{hashlib.sha256(str(digest).encode()).hexdigest()}"
 
 
 def referrer(name: RepositoryName, subject_digest: Digest, digest: Digest) -> str:
@@ -163,12 +233,12 @@ def referrer_digest(entry: str) -> Digest | None:
 
 def referrers(name: RepositoryName) -> str:
     """The prefix of all referrer entries of a repository."""
-    return f"{OURS}/referrers/{name}/_"
+    return f"{REFERRERS}/{name}/_"
 
 
 def history(name: RepositoryName, tag: Tag) -> str:
     """The prefix of a tag's history."""
-    return f"{OURS}/history/{name}/_/{tag}"
+    return f"{HISTORY}/{name}/_/{tag}"
 
 
 def upload(uuid: str) -> str:
@@ -191,6 +261,21 @@ def intent(uuid: str) -> str:
     return f"{INTENTS}/{uuid}"
 
 
+def leases(name: str) -> str:
+    """The prefix of the epochs of a lease."""
+    return f"{LEASES}/{name}"
+
+
+def lease(name: str, epoch: str) -> str:
+    """What the holder of an epoch has last said."""
+    return f"{LEASES}/{name}/{epoch}"
+
+
+def reports(kind: str) -> str:
+    """The prefix of the reports of one kind of work."""
+    return f"{REPORTS}/{kind}"
+
+
 def trash_open(run: str) -> str:
     """The record of a removal that is under way, or whose process died."""
     return f"{TRASH_OPEN}/{run}"
@@ -201,37 +286,109 @@ def trash_run(run: str) -> str:
     return f"{TRASH_RUNS}/{run}"
 
 
+def blob_of(key: str) -> Digest | None:
+    """The digest of the data that lies under `key`; None when it is a stray object."""
+    match = _ADDRESSED[0].fullmatch(key)
+    with suppress(DigestInvalid):
+        if match:
+            digest = Digest.parse(f"{match[1]}:{match[2]}").require_supported()
+            return digest if key == blob_data(digest) else None
+    return None
+
+
 def layer_of(key: str) -> Digest | None:
     """The digest of the blob whose link lies under `key`; None when it is no blob link."""
     match = re.fullmatch(rf"{REPOSITORIES}/.+/_layers/([^/]+)/([^/]+)/link", key)
     return Digest.parse(f"{match[1]}:{match[2]}") if match else None
 
 
+def manifest_of(key: str) -> Digest | None:
+    """The digest of the manifest that a repository has by what lies under `key`; None when it is no such."""
+    match = re.fullmatch(rf"{REPOSITORIES}/.+/_manifests/revisions/([^/]+)/([^/]+)/link", key)
+    if match is None:
+        return digest_of(key) if is_whole_manifest(key) else None
+    return Digest.parse(f"{match[1]}:{match[2]}")
+
+
+def tag_of(key: str) -> Tag | None:
+    """The tag whose link lies under `key`; None when it is none."""
+    match = re.fullmatch(rf"{REPOSITORIES}/.+/_manifests/tags/([^/]+)/current/link", key)
+    return Tag(match[1]) if match else None
+
+
 def trash_data(digest: Digest) -> str:
     """The prefix of the trash copies of a blob's bytes."""
-    return f"{OURS}/trash/data/{digest.algorithm}/{digest.encoded}"
+    return f"{TRASH_DATA}/{digest.algorithm}/{digest.encoded}"
+
+
+def trashed_data(key: str) -> tuple[Digest, str] | None:
+    """Whose bytes a trash copy of data has, and the run that took them; None for a stray object."""
+    match = _ADDRESSED[1].fullmatch(key)
+    with suppress(DigestInvalid):
+        if match:
+            digest = Digest.parse(f"{match[1]}:{match[2]}").require_supported()
+            return digest, key.rpartition("/")[2]
+    return None
+
+
+def trash_of(name: RepositoryName) -> str:
+    """The prefix of the trash copies of a repository's links; the last segment of each is its run."""
+    return f"{TRASH_LINKS}/{name}/_"
+
+
+def trash_layers(name: RepositoryName) -> str:
+    """The prefix of the trash copies of a repository's blob links."""
+    return f"{TRASH_LINKS}/{name}/_/layers"
 
 
 def trash_layer(name: RepositoryName, digest: Digest) -> str:
     """The prefix of the trash copies of a blob link."""
-    return f"{OURS}/trash/links/{name}/_/layers/{digest.algorithm}/{digest.encoded}"
+    return f"{TRASH_LINKS}/{name}/_/layers/{digest.algorithm}/{digest.encoded}"
 
 
 def trash_revision(name: RepositoryName, digest: Digest) -> str:
     """The prefix of the trash copies of a manifest link."""
-    return f"{OURS}/trash/links/{name}/_/revisions/{digest.algorithm}/{digest.encoded}"
+    return f"{TRASH_LINKS}/{name}/_/revisions/{digest.algorithm}/{digest.encoded}"
 
 
 def trash_whole_manifest(name: RepositoryName, digest: Digest) -> str:
     """The prefix of the trash copies of a manifest that Distribution would refuse."""
-    return f"{OURS}/trash/links/{name}/_/manifests/{digest.algorithm}/{digest.encoded}"
+    return f"{TRASH_LINKS}/{name}/_/manifests/{digest.algorithm}/{digest.encoded}"
 
 
 def trash_tag(name: RepositoryName, tag: Tag) -> str:
     """The prefix of the trash copies of a tag."""
-    return f"{OURS}/trash/links/{name}/_/tags/{tag}"
+    return f"{TRASH_LINKS}/{name}/_/tags/{tag}"
+
+
+def secret(*segments: str) -> str:
+    """What only the registry itself may read; sealed where the store is not its own disk."""
+    return "/".join((SECRET, *segments))
+
+
+def audit_entry(entry: str) -> str:
+    """What one delete or change to access was."""
+    return f"{AUDIT}/{entry}"
 
 
 def quarantine(digest: Digest, uuid: str) -> str:
     """Where damaged data is kept for a person to look at."""
-    return f"{OURS}/quarantine/{digest.algorithm}/{digest.encoded}/{uuid}"
+    return f"{quarantined(digest)}/{uuid}"
+
+
+def quarantined(digest: Digest) -> str:
+    """The prefix of what was set aside of a digest."""
+    return f"{QUARANTINE}/{digest.algorithm}/{digest.encoded}"
+
+
+def blocked(digest: Digest) -> str:
+    """The mark that says that content may not be stored again."""
+    return f"{BLOCKED}/{digest.algorithm}/{digest.encoded}"
+
+
+def blocked_of(key: str) -> Digest | None:
+    """What a mark blocks; None for a stray object."""
+    try:
+        return Digest.parse(key.removeprefix(f"{BLOCKED}/").replace("/", ":", 1)).require_supported()
+    except DigestInvalid:
+        return None

@@ -27,7 +27,7 @@ class Links:
     async def layer(self, name: RepositoryName, digest: Digest) -> Digest:
         """The digest under which the data of a repository's blob lies. Raises BlobUnknown."""
         try:
-            return await self._read(layout.layer_link(name, digest))
+            return await self.read(layout.layer_link(name, digest))
         except (NotFound, StorageDamaged):
             # A link that cannot be read is none: whoever pushes the blob writes it anew.
             raise BlobUnknown(detail={"name": name, "digest": str(digest)}) from None
@@ -42,7 +42,7 @@ class Links:
 
     async def revision(self, name: RepositoryName, digest: Digest) -> Digest:
         """The digest under which the bytes of a repository's manifest lie. Raises storage NotFound."""
-        return await self._read(layout.revision_link(name, digest))
+        return await self.read(layout.revision_link(name, digest))
 
     async def put_revision(self, name: RepositoryName, digest: Digest) -> None:
         """Make a manifest one of the repository."""
@@ -51,7 +51,7 @@ class Links:
     async def tag(self, name: RepositoryName, tag: Tag) -> Digest:
         """What the tag names. Raises ManifestUnknown."""
         try:
-            return await self._read(layout.tag_link(name, tag))
+            return await self.read(layout.tag_link(name, tag))
         except NotFound:
             raise ManifestUnknown(detail={"name": name, "tag": tag}) from None
 
@@ -113,7 +113,8 @@ class Links:
             except DigestInvalid:
                 continue
 
-    async def _read(self, key: str) -> Digest:
+    async def read(self, key: str) -> Digest:
+        """The digest that a link contains. Raises storage NotFound, StorageDamaged."""
         try:
             data = await self._driver.get(key, limit=_LIMIT)
             return Digest.parse(data.decode("ascii")).require_supported()

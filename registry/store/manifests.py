@@ -45,16 +45,18 @@ class ManifestCache:
             self._entries.move_to_end(digest)
         return entry
 
-    def put(self, entry: StoredManifest) -> None:
-        """Hold a manifest that was verified."""
+    def put(self, entry: StoredManifest) -> StoredManifest:
+        """Hold a manifest that was verified; the one that is held, so that its bytes are in memory once."""
         size = len(entry.content)
-        if entry.digest in self._entries or size > self._budget:
-            return
+        held = self._entries.get(entry.digest)
+        if held is not None or size > self._budget:
+            return held or entry
         self._entries[entry.digest] = entry
         self._used += size
         while self._used > self._budget:
             _, gone = self._entries.popitem(last=False)
             self._used -= len(gone.content)
+        return entry
 
 
 class Manifests:
@@ -84,23 +86,32 @@ class Manifests:
         cached = self._cache.get(digest)
         if cached is not None:
             return cached
-        try:
-            data = await self._content.read(target, limit=READ_LIMIT)
-        except TooLarge as error:
-            raise _no_manifest(error) from None
-        await self._verify(data, digest)
-        stored = StoredManifest(digest, await self._media_type(data), data)
-        self._cache.put(stored)
-        return stored
+        return self._cache.put(await self.read_from(layout.blob_data(target), digest))
 
     async def read_from(self, key: str, digest: Digest) -> StoredManifest:
         """A manifest whose bytes lie under another key for now. Raises storage NotFound, StorageDamaged."""
+        async with self._effects.turn():
+            data = await self._read_all(key)
+            await self._verify(data, digest)
+            return StoredManifest(digest, await self._media_type(data), data)
+
+    async def read_whole_from(self, key: str, digest: Digest) -> StoredManifest:
+        """A manifest with its type under another key. Raises storage NotFound, StorageDamaged."""
+        async with self._effects.turn():
+            data = await self._read_all(key)
+            media_type, _, content = data.partition(b"\n")
+            await self._verify(content, digest)
+            if not media_type.isascii():
+                raise StorageDamaged(detail={"manifest": str(digest)})
+            return StoredManifest(digest, media_type.decode("ascii"), content)
+
+    async def is_whole_sound(self, key: str, digest: Digest) -> bool:
+        """Whether a manifest with its type under a key has the digest. Raises storage NotFound."""
         try:
-            data = await self._driver.get(key, limit=READ_LIMIT)
-        except TooLarge as error:
-            raise _no_manifest(error) from None
-        await self._verify(data, digest)
-        return StoredManifest(digest, await self._media_type(data), data)
+            await self.read_whole_from(key, digest)
+        except StorageDamaged:
+            return False
+        return True
 
     async def exists(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether the repository has the manifest, without reading its bytes."""
@@ -135,14 +146,15 @@ class Manifests:
 
     async def _read_whole(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         try:
-            data = await self._driver.get(layout.whole_manifest(name, digest), limit=READ_LIMIT)
+            return await self.read_whole_from(layout.whole_manifest(name, digest), digest)
         except NotFound:
             raise ManifestUnknown(detail={"name": name, "digest": str(digest)}) from None
+
+    async def _read_all(self, key: str) -> bytes:
+        try:
+            return await self._driver.get(key, limit=READ_LIMIT)
         except TooLarge as error:
-            raise _no_manifest(error) from None
-        media_type, _, content = data.partition(b"\n")
-        await self._verify(content, digest)
-        return StoredManifest(digest, media_type.decode("ascii"), content)
+            raise StorageDamaged(f"what lies here for the manifest is none: {error.message}") from None
 
     async def _media_type(self, data: bytes) -> str:
         if len(data) <= _INLINE:
@@ -152,7 +164,3 @@ class Manifests:
     async def _verify(self, data: bytes, digest: Digest) -> None:
         if not await self.verify(digest, data):
             raise StorageDamaged(detail={"manifest": str(digest)})
-
-
-def _no_manifest(error: TooLarge) -> StorageDamaged:
-    return StorageDamaged(f"what lies here for the manifest is none: {error.message}")

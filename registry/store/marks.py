@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from registry.store import layout
 from storage.contract import Driver
-from storage.errors import NotFound
+from storage.errors import NotFound, TooLarge
 
 # What this program writes; it refuses to write to a store that asks for more.
 WRITER_LEVEL = 1
@@ -14,14 +15,27 @@ _LIMIT = 4096  # bytes of a mark
 
 
 class FormatTooNew(Exception):
-    """The store was written by a newer program; `level` is the oldest writer that it allows."""
+    """This program may not write to the store, or cannot tell whether it may; `reason` says why."""
 
-    def __init__(self, level: int) -> None:
-        super().__init__(
-            f"this store allows writers from level {level} on and this program writes level {WRITER_LEVEL}: "
-            "run the newer moorage, or serve it read-only with `read_only: true`"
-        )
-        self.level = level
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}: {advice}")
+        self.reason = reason
+
+
+def _too_new(level: int) -> FormatTooNew:
+    return FormatTooNew(
+        f"the store allows writers from level {level} on and this program writes level {WRITER_LEVEL}",
+        "run the newer moorage, or serve it read-only with `read_only: true`",
+    )
+
+
+def _unreadable() -> FormatTooNew:
+    mark = json.dumps({"oldest_writer": WRITER_LEVEL})
+    return FormatTooNew(
+        f"the mark that says who may write to the store, {layout.FORMAT}, cannot be read",
+        f"bring it back from a backup, or write {mark} there if no newer moorage ever ran here; until then"
+        " serve it read-only with `read_only: true`",
+    )
 
 
 class Marks:
@@ -36,11 +50,11 @@ class Marks:
             level = int(json.loads(await self._driver.get(layout.FORMAT, limit=_LIMIT))["oldest_writer"])
         except NotFound:
             return
-        except (ValueError, KeyError, TypeError):
-            # Whatever says this is not a program that this one knows.
-            raise FormatTooNew(WRITER_LEVEL + 1) from None
+        except (ValueError, KeyError, TypeError, RecursionError, TooLarge):
+            # Whatever wrote this is not a program that this one knows.
+            raise _unreadable() from None
         if level > WRITER_LEVEL:
-            raise FormatTooNew(level)
+            raise _too_new(level)
 
     async def put_format(self) -> None:
         """Write the format mark where there is none."""
@@ -52,11 +66,14 @@ class Marks:
 
     async def is_read_only(self) -> bool:
         """Whether an operator has switched writing off for every process."""
+        return await self.read_only_since() is not None
+
+    async def read_only_since(self) -> datetime | None:
+        """When an operator has switched writing off, by the store's own clock; None while it is on."""
         try:
-            await self._driver.stat(layout.READ_ONLY)
+            return (await self._driver.stat(layout.READ_ONLY)).modified_at
         except NotFound:
-            return False
-        return True
+            return None
 
     async def set_read_only(self, *, on: bool) -> None:
         """Switch writing off or on for every process; each sees it within seconds."""

@@ -141,9 +141,10 @@ class Sessions:
         broken = [f"{layout.upload(session.uuid)}/{name}" for name in names[len(sound) :]]
         if broken:
             # The last first: what is left at any moment is a chain without a gap.
+            # What a power cut brings back is looked through again in the next epoch.
             for key in reversed(broken):
-                await self._driver.delete([key])
-            await self._driver.delete([chunk.key for chunk in read[len(sound) :] if chunk])
+                await self._driver.delete([key], durable=False)
+            await self._driver.delete([chunk.key for chunk in read[len(sound) :] if chunk], durable=False)
         return sound
 
     def is_current(self, record: Chunk | Commit) -> bool:

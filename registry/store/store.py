@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from registry.store.blocked import Blocked
 from registry.store.catalog import Catalog
 from registry.store.content import Content
 from registry.store.effects import Effects
@@ -18,12 +19,26 @@ from storage.errors import NotFound
 
 
 class Store:
-    """One registry's storage; its parts share the driver."""
+    """One registry's storage; its parts share the driver.
 
-    def __init__(self, driver: Driver, effects: Effects, *, manifest_cache_bytes: int) -> None:
+    `beneath` is the driver without its cache, if it has one: what tells whether the stored bytes are sound.
+    `blocked` is what the driver withholds.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        effects: Effects,
+        *,
+        manifest_cache_bytes: int,
+        beneath: Driver | None = None,
+        blocked: Blocked | None = None,
+    ) -> None:
         self.driver = driver
+        self.blocked = blocked or Blocked(driver)
         self.effects = effects
-        self.content = Content(driver, effects)
+        self.beneath = beneath or driver
+        self.content = Content(driver, effects, self.beneath)
         self.links = Links(driver)
         self.manifests = Manifests(
             driver, effects, self.links, self.content, ManifestCache(manifest_cache_bytes)

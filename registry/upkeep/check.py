@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from registry.core.registry import Registry
 from registry.errors import RegistryError
+from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
@@ -67,8 +68,9 @@ async def check_repository(
             )
             continue
         for descriptor in manifest.required_blobs:
-            if not await _has_blob(registry, name, descriptor.digest):
-                yield Problem(name, str(descriptor.digest), f"missing, and manifest {digest} needs it", True)
+            wrong = await _wrong(registry, name, descriptor)
+            if wrong is not None:
+                yield Problem(name, str(descriptor.digest), f"{wrong}, and manifest {digest} needs it", True)
     for digest in [digest async for digest in store.links.layers(name)]:
         looked.blobs += 1
         try:
@@ -86,14 +88,19 @@ async def check_repository(
             yield Problem(name, str(digest), error.message, True)
 
 
-async def _has_blob(registry: Registry, name: RepositoryName, digest: Digest) -> bool:
-    """Whether a pull would have the blob, be it from the trash, from which nothing is taken here."""
+async def _wrong(registry: Registry, name: RepositoryName, descriptor: Descriptor) -> str | None:
+    """Why a pull would not have the blob as its manifest describes it; nothing of it is read.
+
+    One in the trash would come back for it; nothing is taken from there here.
+    """
     try:
-        target = await registry.store.links.layer(name, digest)
+        target = await registry.store.links.layer(name, descriptor.digest)
     except RegistryError:
-        return False
+        return "missing"
     try:
-        await registry.store.content.stat(target)
+        found = await registry.store.content.stat(target)
     except NotFound:
-        return await registry.trash.data_key(target) is not None
-    return True
+        return "missing" if await registry.trash.data_key(target) is None else None
+    if found.size_bytes != descriptor.size_bytes:
+        return f"has {found.size_bytes} bytes and not {descriptor.size_bytes}"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from registry.access.audit.kept import AuditStore
 from registry.core.registry import Registry
 from registry.store import layout
 from registry.store.store import Store
@@ -25,7 +26,7 @@ async def expire(registry: Registry, *, after: timedelta) -> int:
     uuids = await store.sessions.uuids(limit=_BATCH)
     if not uuids and not await registry.intents.any() and not await registry.door.any_open():
         return 0
-    now = await _now(store)
+    now = await stamped_now(store)
     expired = await registry.intents.sweep(now) + await registry.door.finish_open(now)
     if await registry.uploads.census.crowded():
         after = min(after, _HURRY)
@@ -41,11 +42,18 @@ async def expire(registry: Registry, *, after: timedelta) -> int:
     return expired
 
 
-async def _now(store: Store) -> float:
+async def expire_audit(registry: Registry, kept: AuditStore, *, keep_for: timedelta) -> int:
+    """Remove what the audit trail has kept in the store for longer than `keep_for`; how much that was."""
+    if not registry.may_write():
+        return 0
+    return await kept.expire(lambda: stamped_now(registry.store), keep_for)
+
+
+async def stamped_now(store: Store) -> float:
     """The time that the store stamps on what is written now, in seconds."""
     key = layout.intent(store.effects.unique())
     await store.driver.put(key, b"{}", durable=False)
     try:
         return (await store.driver.stat(key)).modified_at.timestamp()
     finally:
-        await store.driver.delete([key])
+        await store.driver.delete([key], durable=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -14,6 +14,7 @@ from registry.upkeep.check import Looked, Problem, check_repository
 from registry.upkeep.crash.report import Place, crash_test
 from registry.upkeep.reindex import reindex
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+from storage.findings import Finding
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -53,6 +54,7 @@ class Check:
     crash: bool = option(
         "instead of the content, test the file system: kill registries on a scratch directory in it",
         default=False,
+        local=True,
     )
 
 
@@ -66,10 +68,11 @@ class Checked:
     blobs: int
     hashed_bytes: int | None
     problems: list[Problem]
+    store: list[Finding]
 
     def told(self) -> str | None:
-        """One line for a store that is whole; what is wrong is told in a table."""
-        if self.problems:
+        """One line for a store that is whole; what is wrong, or was tried, is told in a table."""
+        if self.problems or self.store:
             return None
         counts = f"repositories: {self.repositories}, tags: {self.tags}, manifests: {self.manifests}"
         hashed = "none (--hash-blobs)" if self.hashed_bytes is None else format_size(self.hashed_bytes)
@@ -80,7 +83,10 @@ class Checked:
 class SetReadOnly:
     """Whether the store takes writes."""
 
-    switch: Switch = argument("on: every process stops writing within ten seconds; off: they write again")
+    switch: Switch | None = argument(
+        "on: every process stops writing within ten seconds; off: they write again; without it: how it is",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +96,21 @@ class ReadOnlySet:
     read_only: bool
 
     def told(self) -> str:
-        """What happens now."""
+        """What that means for those who serve it."""
         if self.read_only:
-            return "the store is read-only: every process stops writing within ten seconds"
-        return "the store takes writes again: every process within ten seconds"
+            return "the store is read-only: every process stops writing within ten seconds of the switch"
+        return "the store takes writes: every process within ten seconds of the switch"
 
 
-def operations(registry: Callable[[], Registry], place: Place | None = None) -> Iterable[Operation[Any]]:
+def operations(
+    registry: Callable[[], Registry],
+    place: Place | None = None,
+    try_out: Callable[[], Awaitable[Sequence[Finding]]] | None = None,
+) -> Iterable[Operation[Any]]:
     """Upkeep's operations on the registry that is open when one of them runs.
 
-    `place` is where a crash test may be held; None where there is no file system to test.
+    `place` is where a crash test may be held; None where there is no file system to test. `try_out` finds
+    out what the store is good for.
     """
 
     async def storage_reindex(_: Reindex, __: Context) -> Outcome:
@@ -128,13 +139,20 @@ def operations(registry: Callable[[], Registry], place: Place | None = None) -> 
             found = check_repository(registry(), name, hash_blobs=asked.hash_blobs, looked=looked)
             problems += [problem async for problem in found]
             yield Progress(repositories, None, "items", name)
+        store = [] if try_out is None else list(await try_out())
         damaged = any(problem.damaged for problem in problems)
         hashed = sum(looked.hashed.values()) if asked.hash_blobs else None
-        checked = Checked(repositories, looked.tags, looked.manifests, looked.blobs, hashed, problems)
-        yield Result(checked, Status.DAMAGED if damaged else Status.DONE)
+        checked = Checked(repositories, looked.tags, looked.manifests, looked.blobs, hashed, problems, store)
+        unfit = any(not one.fit for one in store)
+        yield Result(checked, Status.DAMAGED if damaged else Status.FAILED if unfit else Status.DONE)
 
     async def storage_read_only(asked: SetReadOnly, _: Context) -> Outcome:
-        await registry().store.marks.set_read_only(on=asked.switch is Switch.ON)
+        marks = registry().store.marks
+        if asked.switch is None:
+            yield Result(ReadOnlySet(await marks.is_read_only()))
+            return
+        registry().require_format()
+        await marks.set_read_only(on=asked.switch is Switch.ON)
         yield Result(ReadOnlySet(asked.switch is Switch.ON))
 
     return (
@@ -145,6 +163,9 @@ def operations(registry: Callable[[], Registry], place: Place | None = None) -> 
             False,
             Reindex,
             storage_reindex,
+            changes=True,
+            result=Reindexed,
+            event="storage.reindexed",
         ),
         Operation(
             "storage.check",
@@ -154,13 +175,19 @@ def operations(registry: Callable[[], Registry], place: Place | None = None) -> 
             Check,
             storage_check,
             needs_store=lambda asked: not asked.crash,
+            # Of a crash test it is another; but that is made on the machine of the store alone.
+            result=Checked,
         ),
         Operation(
             "storage.read-only",
-            "Stop all writing to the store, or allow it again",
+            "Stop all writing to the store, allow it again, or show which",
             "admin",
             False,
             SetReadOnly,
             storage_read_only,
+            changes=True,
+            looks=lambda asked: asked.switch is None,
+            result=ReadOnlySet,
+            event="storage.switched",
         ),
     )

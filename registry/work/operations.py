@@ -8,6 +8,8 @@ result. Its input is a frozen dataclass whose fields were made with `argument` a
     class ListTags:
         repository: RepositoryName = argument("the repository")
         limit: int | None = option("at most so many", default=None)
+
+`registry/work/inputs.py` says which types they may have.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
+from registry.errors import Denied, ReadOnly, StorageDamaged, Unauthorized, Unsupported
+from registry.model.names import RepositoryName, Tag
+
 I = TypeVar("I")  # noqa: E741 (the input)
+
+# What an operation touches: a repository and a tag of it, a repository, or (None) the registry as a whole.
+Touched = tuple[RepositoryName | None, Tag | None]
 
 
 class Status(Enum):
@@ -43,29 +51,64 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class TagSet:
+    """A tag that an operation has set: what it names now, and what it named before (empty: it is new)."""
+
+    repository: RepositoryName
+    tag: Tag
+    digest: str
+    replaced: str
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it: `value` is a dataclass of plain values, `text` a sentence for people if need be."""
+    """What came of it: `value` is a dataclass of plain values, `text` a sentence for people if need be.
+
+    `set_tags` and the `repository` that it was about, where the input does not name it, are for the trail.
+    """
 
     value: object
     status: Status = Status.DONE
     text: str = ""
+    set_tags: tuple[TagSet, ...] = ()
+    repository: RepositoryName | None = None
+
+
+def everything(right: str, repository: RepositoryName | None, tag: Tag | None) -> bool:
+    """What the operator may do."""
+    del right, repository, tag
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Who asks, and whether only to say what would be done."""
+    """Who asks, and whether only to say what would be done.
+
+    `may` tells whether who asks has a right on what is touched besides: an operation shows and takes only
+    what it allows. The rest is for the audit trail: where from, how it is known who asks, by which program,
+    and the access rule that allows it.
+    """
 
     by: str
     dry_run: bool = False
+    may: Callable[[str, RepositoryName | None, Tag | None], bool] = everything
+    address: str = ""
+    via: str = "command line"
+    agent: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[I]):
-    """One verb: `name` is `noun.verb`, `right` what the rules must grant for it.
+    """One verb: `name` is `noun.verb`, `right` what the rules must grant for it on what it `touches`.
 
-    `run` yields `Progress` any number of times and one `Result` last; what `deletes` heeds `dry_run`. It
-    raises RegistryError or StorageError when it cannot be done. `needs_store` says whether there must be a
-    store already for what is asked, or a directory for one is enough.
+    `run` yields `Progress` any number of times and one `Result` last, whose value is a `result`; what
+    `deletes` heeds `dry_run`, and whatever `changes` anything is done to its end once it has begun. It raises
+    RegistryError or StorageError when it cannot be done; `touches` raises RegistryError for an input that
+    names nothing. `needs_store` says whether there must be a store already for what is asked, or a directory
+    for one is enough; what has its `own_places` opens what its input names. What is `local` is done on the
+    machine of the store alone, by the command line. `event` is what the audit trail calls it where it changes
+    something, but for inputs with which it only `looks`.
     """
 
     name: str
@@ -75,6 +118,30 @@ class Operation(Generic[I]):
     input: type[I]
     run: Callable[[I, Context], AsyncIterator[Progress | Result]]
     needs_store: Callable[[I], bool] = lambda _: True
+    touches: Callable[[I], Touched] = lambda _: (None, None)
+    changes: bool = False
+    looks: Callable[[I], bool] = lambda _: False
+    local: bool = False
+    own_places: bool = False
+    event: str = "access.changed"
+    result: type[Any] = dataclasses.field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.deletes:
+            object.__setattr__(self, "changes", True)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Noun and verb."""
+        noun, _, verb = self.name.partition(".")
+        return noun, verb
+
+
+def status_of(error: Exception) -> Status:
+    """How an operation ended that raised this."""
+    if isinstance(error, Denied | Unauthorized | Unsupported | ReadOnly):
+        return Status.REFUSED
+    return Status.DAMAGED if isinstance(error, StorageDamaged) else Status.FAILED
 
 
 class Operations:
@@ -119,6 +186,24 @@ def argument(help: str, *, default: Any = dataclasses.MISSING) -> Any:  # noqa: 
     return dataclasses.field(default=default, metadata={"help": help, "place": "argument"})
 
 
-def option(help: str, *, default: Any) -> Any:  # noqa: A002 (typer's word)
-    """A field of an input that is given by its name and may be left out."""
-    return dataclasses.field(default=default, metadata={"help": help, "place": "option"})
+def option(
+    help: str,  # noqa: A002 (typer's word)
+    *,
+    default: Any = dataclasses.MISSING,
+    secret: bool = False,
+    new: bool = True,
+    local: bool = False,
+) -> Any:
+    """A field of an input that is given by its name, and may be left out if it has a default.
+
+    A `secret` has none: on the command line it is asked for (twice if it is `new`) or read from standard
+    input. It is never shown, and what refuses one must not repeat it. What is `local` has a default, and
+    works on the machine of the store alone.
+    """
+    required = default is dataclasses.MISSING
+    if secret and not required:
+        raise TypeError("a secret has no default")
+    if local and required:
+        raise TypeError("what is local has a default")
+    about = {"help": help, "place": "option", "secret": secret, "new": new, "local": local}
+    return dataclasses.field(default=default, metadata=about, repr=not secret, kw_only=required)

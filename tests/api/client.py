@@ -86,6 +86,10 @@ class Connection:
         """Send a piece of a chunked body; an empty one ends it."""
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
 
+    def receive(self, most_bytes: int) -> bytes:
+        """Some of what has arrived, as it stands; nothing when the other side has ended."""
+        return self._socket.recv(most_bytes)
+
     def answer(self) -> Answer:
         """Read one response to its end."""
         response = HTTPResponse(self._socket, method=self._method)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.api.registry import Registry, Repository
-from tests.e2e.processes import Daemon, Result, run
+from tests.e2e.processes import Daemon, Result, log_lines, run
 
 CHECKOUT = Path(__file__).parents[2]
 LISTENING = re.compile(r"listens on https?://(127\.0\.0\.1:[0-9]+)")
@@ -48,13 +48,17 @@ class Server:
         """What it has printed so far."""
         return self._daemon.log.read_text(errors="replace")
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The lines of its log with this event."""
+        return [line for line in log_lines(self.log) if line["event"] == name]
+
     def repository(self, name: str) -> Repository:
         """One of its repositories."""
         return self.registry.repository(name)
 
-    def command(self, *words: str, code: int | None = 0) -> Result:
-        """Run another command of Moorage on the same configuration."""
-        return moorage(*words, "--config", str(self._config), code=code)
+    def command(self, *words: str, code: int | None = 0, given: str = "") -> Result:
+        """Run another command of Moorage on the same configuration; `given` is its standard input."""
+        return moorage(*words, "--config", str(self._config), code=code, given=given)
 
     def stop(self) -> int:
         """Ask it to end, and wait; its exit code."""
@@ -76,15 +80,17 @@ class Server:
         return True
 
 
-def moorage(*words: str, code: int | None = 0) -> Result:
+def moorage(*words: str, code: int | None = 0, given: str = "") -> Result:
     """Run a command of Moorage to its end."""
-    return run([sys.executable, "-m", "registry.cli", *words], environ=environment(), code=code)
+    command = [sys.executable, "-m", "registry.cli", *words]
+    return run(command, environ=environment(), code=code, given=given)
 
 
 def configuration(root: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration file; JSON is YAML too."""
+    in_a_bucket = settings.get("storage", {}).get("driver") == "s3"
     base: dict[str, Any] = {
-        "storage": {"root": str(root)},
+        "storage": {} if in_a_bucket else {"root": str(root)},
         "registry": {"listen": "127.0.0.1:0"},
         "ops": {"listen": "127.0.0.1:0"},
     }

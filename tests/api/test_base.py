@@ -29,7 +29,10 @@ def test_head_of_the_base(registry: Registry, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz"])
 def test_probes_are_answered(registry: Registry, path: str) -> None:
-    assert registry.ask("GET", path).status == 200
+    """With 503 too: `test_health.py`."""
+    for method in ("GET", "HEAD"):
+        assert registry.ask(method, path).status == 200
+    assert registry.ask("POST", path).refuses(405, "UNSUPPORTED")
 
 
 def test_the_first_version_of_the_protocol_is_not_here(registry: Registry) -> None:
@@ -66,11 +69,27 @@ def test_every_answer_carries_the_same_guard(repository: Repository) -> None:
         registry.ask("GET", location),
         registry.ask("DELETE", location),
         repository.put(image(), "broken"),
+        registry.ask("GET", "/v2/", {"Host": "rebound.example"}),
+        registry.ask("HEAD", "/v2/", {"Host": "rebound.example"}),
+        repository.ask("POST", "blobs/uploads/", {"Origin": "http://rebound.example"}),
     ]
+    assert [answer.status for answer in answers[-3:]] == [403, 403, 403]
     for answer in answers:
         assert answer["Docker-Distribution-Api-Version"] == "registry/2.0", answer
         assert answer["X-Content-Type-Options"] == "nosniff", answer
         assert "sandbox" in answer["Content-Security-Policy"], answer
+
+
+@pytest.mark.parametrize(
+    "sent", [b"<script>alert(1)</script>\r\n\r\n", b"GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"]
+)
+def test_what_is_no_request_gets_an_answer_that_no_browser_renders(registry: Registry, sent: bytes) -> None:
+    with registry.connect() as connection:
+        connection.send(sent)
+        answer = connection.answer()
+    assert answer.status == 400
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer["Content-Security-Policy"]
 
 
 def test_unknown_parameters_are_ignored_everywhere(repository: Repository, other: Repository) -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from registry.api.bodies import RequestBody
-from registry.errors import SizeInvalid
+from registry.errors import SizeInvalid, Unavailable
 
 
 def body(length: str, *messages: Message) -> RequestBody:
@@ -34,10 +34,21 @@ async def test_a_body_that_ends_before_its_length_is_not_whole() -> None:
     assert not whole.cut_off
 
 
-async def test_who_disconnects_is_told_nothing() -> None:
+async def test_who_disconnects_ends_the_body_as_one_that_is_not_whole() -> None:
     cut = body("5", piece(b"ab", more=True), {"type": "http.disconnect"})
     assert [one async for one in cut] == [b"ab"]
     assert cut.cut_off
+    with pytest.raises(SizeInvalid):
+        cut.require_whole()
+
+
+async def test_the_server_says_why_a_body_broke_off() -> None:
+    why = Unavailable("restarting")
+    cut = body("5", piece(b"ab", more=True), {"type": "http.disconnect", "error": why})
+    assert [one async for one in cut] == [b"ab"]
+    with pytest.raises(Unavailable) as raised:
+        cut.require_whole()
+    assert raised.value is why
 
 
 @pytest.mark.parametrize("length", ["1" * 5000, "0" * 5000, "1" * 20])

@@ -184,11 +184,18 @@ def test_asked_to_end_in_the_middle_of_a_patch(serve: Serve, tmp_path: Path) -> 
     with first.registry.connect() as connection:
         connection.begin("PATCH", location, {"Content-Length": str(len(data) - 100)})
         connection.send(data[100 : 1 << 20])
+        while not any(path.stat().st_size for path in root.rglob(".tmp-*")):
+            pass
         first.terminate()
+        answer = connection.answer()
         assert first.stop() == 0
+    assert answer.refuses(503, "UNAVAILABLE")
+    assert int(answer["Retry-After"]) > 0
     assert not list(root.rglob(".tmp-*"))
     repository = serve(root).repository("a")
-    resume(repository, location, data)
+    assert answer["Range"] == repository.registry.ask("GET", location)["Range"]
+    # More than the piece before: what had come of the one that was cut off.
+    assert resume(repository, location, data) > 100
 
 
 def test_asked_to_end_a_server_finishes_what_it_has_begun(serve: Serve, tmp_path: Path) -> None:
@@ -207,8 +214,8 @@ def test_asked_to_end_a_server_finishes_what_it_has_begun(serve: Serve, tmp_path
     assert repository.close(location, digest_of(data)).status == 201
 
 
-def resume(repository: Repository, location: str, data: bytes) -> None:
-    """Finish an upload from where the server says that it is."""
+def resume(repository: Repository, location: str, data: bytes) -> int:
+    """Finish an upload from where the server says that it is, and return where that was."""
     status = repository.registry.ask("GET", location)
     assert status.status == 204
     have = int(status["Range"].removeprefix("0-")) + 1
@@ -217,3 +224,4 @@ def resume(repository: Repository, location: str, data: bytes) -> None:
     assert repository.registry.ask("PATCH", location, headers, data[have:]).status == 202
     assert repository.close(location, digest_of(data)).status == 201
     assert repository.ask("GET", f"blobs/{digest_of(data)}").body == data
+    return have

@@ -128,10 +128,26 @@ def test_a_hostile_name_is_quoted(registry: Registry) -> None:
     assert len(long.body) < 1000
 
 
+SHORT = {"Content-Length": "1000"}
+SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
+SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws; charset=utf-8"
 WITHOUT_READING: dict[str, tuple[int, str, str, Headers]] = {
     "a bad name": (400, "PUT", "/v2/BAD/manifests/latest", {"Content-Type": OCI_IMAGE}),
     "a bad tag": (400, "PUT", "{}/manifests/-x", {"Content-Type": OCI_IMAGE}),
     "a bad digest": (400, "PUT", "{}/manifests/sha256:x", {"Content-Type": OCI_IMAGE}),
+    "a type that is no manifest's": (
+        400,
+        "PUT",
+        "{}/manifests/latest",
+        {"Content-Type": "text/html", **SHORT},
+    ),
+    "schema 1": (400, "PUT", "{}/manifests/latest", {"Content-Type": SCHEMA1, **SHORT}),
+    "a signed type of schema 1": (
+        400,
+        "PUT",
+        "{}/manifests/latest",
+        {"Content-Type": SCHEMA1_SIGNED, **SHORT},
+    ),
     "a manifest beyond the limit": (413, "PUT", "{}/manifests/latest", {"Content-Type": OCI_IMAGE}),
     "no endpoint": (404, "PUT", "/v2/nothing", {}),
     "the wrong method": (405, "POST", "{}/manifests/latest", {}),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from tests.api.client import Connection
 from tests.api.conftest import Serve
-from tests.api.server import Server
 from tests.server.conftest import until
 
 BLOB = bytes(range(256)) * 1024
@@ -21,16 +18,10 @@ def with_limit(soft: int, hard: int) -> list[str]:
     return ["sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "sh"]
 
 
-def events(server: Server, name: str) -> list[dict[str, Any]]:
-    """The lines of the log with this event."""
-    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == name]
-
-
 def test_the_limit_of_open_files_is_raised_and_connections_follow_it(serve: Serve) -> None:
     server = serve(wrapper=with_limit(300, 1000), settings={"workers": 2})
-    until(lambda: len(events(server, "server.started")) == 2, "the log to say so")
-    for started in events(server, "server.started"):
+    until(lambda: len(server.events("server.started")) == 2, "the log to say so")
+    for started in server.events("server.started"):
         assert (started["descriptors"], started["max_connections"]) == (1000, 744)
 
 
@@ -46,7 +37,7 @@ def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: S
         assert before.answer().status == 200
         for _ in range(100 * workers):
             open_ones.enter_context(server.registry.connect())
-        until(lambda: len(events(server, "connections.delayed")) == workers, "the log to say so")
+        until(lambda: len(server.events("connections.delayed")) == workers, "the log to say so")
 
         # Who is connected is served; what takes a file is to be tried again, and is no defect.
         before.begin("GET", "/v2/")
@@ -70,5 +61,5 @@ def test_running_out_of_descriptors_delays_new_connections_and_recovers(serve: S
     with waiting:
         assert waiting.answer().body == BLOB
     assert repository.push_blob(BLOB + b"more")
-    assert len(events(server, "connections.delayed")) == workers
-    assert "Traceback" not in server.log and not events(server, "library.logged"), server.log
+    assert len(server.events("connections.delayed")) == workers
+    assert "Traceback" not in server.log and not server.events("library.logged"), server.log

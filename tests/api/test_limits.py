@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 
 from tests.api.client import Answer, Connection
 from tests.api.conftest import Serve
-from tests.api.contents import digest_of
+from tests.api.contents import Manifest, digest_of, image
 from tests.api.registry import Repository
 from tests.api.server import Server
 from tests.server.test_tls import make, trusting
@@ -158,6 +162,69 @@ def test_manifests_in_memory(repository: Repository) -> None:
             connection.send(large[-1:])
             assert connection.answer().status == 201
     assert large_one().status == 201
+
+
+@contextlib.contextmanager
+def not_reading(repository: Repository, count: int) -> Iterator[list[socket.socket]]:
+    """So many clients that ask for a large manifest, and read no more than what kind of answer begins."""
+    host, _, port = repository.registry.host_port.rpartition(":")
+    head = (
+        f"GET {repository.path('manifests/large')} HTTP/1.1\r\nHost: {repository.registry.host_port}\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(60)
+            client.connect((host, int(port)))
+            client.sendall(head.encode())
+            clients.append(client)
+        yield clients
+
+
+def resident(server: Server) -> int:
+    """The bytes that the server has in memory of its own."""
+    found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) << 10
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["read anew", "in memory once"])
+def test_answers_that_clients_are_reading(serve: Serve, shared: bool) -> None:
+    """Of 200 clients that do not read 4 MiB each 8 are all that may be, unless all of it is one."""
+    cache = {} if shared else {"cache": {"manifests": "0B"}}
+    server = serve(settings={"manifests": {"max_in_flight": "32MiB"}, **cache})
+    repository = server.repository("a/b")
+    small = image()
+    repository.push(small, "small")
+    large = Manifest(small.data + b" " * (4 * MIB - len(small.data)), small.media_type)
+    repository.push(large, "large")
+    assert repository.get("large").body == large.data
+    before = resident(server)
+    with not_reading(repository, 200) as clients:
+        begun = [client.recv(12) for client in clients]
+        taken = begun.count(b"HTTP/1.1 200")
+        assert resident(server) - before < 256 * MIB
+        assert (taken, begun.count(b"HTTP/1.1 503")) == ((200, 0) if shared else (8, 192))
+        if not shared:
+            assert is_told_to_come_back(repository.get("large"), 503, "UNAVAILABLE")
+        assert repository.get("small").body == small.data
+        # Those that are served get it all.
+        last = clients[len(begun) - 1 - begun[::-1].index(b"HTTP/1.1 200")]
+        answer = bytearray()
+        while not answer.endswith(large.data[-MIB:]) or len(answer) < len(large.data):
+            piece = last.recv(MIB)
+            assert piece
+            answer += piece
+        assert answer.partition(b"\r\n\r\n")[2] == large.data
+        assert repository.get("large").status == 200
+    for _ in range(3):
+        # All is given back.
+        with not_reading(repository, 8) as clients:
+            assert {client.recv(12) for client in clients} == {b"HTTP/1.1 200"}
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -14,6 +16,18 @@ from registry.metrics import Metrics
 
 async def told(caplog: pytest.LogCaptureFixture, peer: str, trusted: list[str], forwarded: str = "") -> str:
     """The client in the log line of a request."""
+    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
+    return str((await line(caplog, peer, trusted, headers))["client"])
+
+
+async def line(
+    caplog: pytest.LogCaptureFixture,
+    peer: str,
+    trusted: Sequence[str] = (),
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    path: str = "/",
+) -> dict[str, Any]:
+    """The log line of a request."""
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -26,11 +40,11 @@ async def told(caplog: pytest.LogCaptureFixture, peer: str, trusted: list[str], 
 
     networks = [ipaddress.ip_network(one) for one in trusted]
     app = Observed(inner, listener="registry", metrics=Metrics("0"), trusted_proxies=networks)
-    headers = [(b"x-forwarded-for", forwarded.encode())] if forwarded else []
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "client": (peer, 1)}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": list(headers), "client": (peer, 1)}
     with caplog.at_level(logging.INFO):
         await app(scope, receive, send)
-    return str(caplog.records[-1].__dict__["fields"]["client"])
+    fields: dict[str, Any] = caplog.records[-1].__dict__["fields"]
+    return fields
 
 
 @pytest.mark.parametrize(
@@ -51,3 +65,18 @@ async def test_the_client_is_whom_no_trusted_proxy_is(
     caplog: pytest.LogCaptureFixture, peer: str, trusted: list[str], forwarded: str, client: str
 ) -> None:
     assert await told(caplog, peer, trusted, forwarded) == client
+
+
+async def test_a_client_cannot_fill_the_log_with_one_request(caplog: pytest.LogCaptureFixture) -> None:
+    path, agent = "/v2/" + "a" * 100_000, "b" * 200_000
+    found = await line(caplog, "127.0.0.1", headers=[(b"user-agent", agent.encode())], path=path)
+    assert found["path"] == path[:1023] + "…"
+    assert found["user_agent"] == agent[:1023] + "…"
+    short = await line(caplog, "127.0.0.1", headers=[(b"user-agent", b"c" * 1024)], path="/" + "d" * 1023)
+    assert (short["user_agent"], short["path"]) == ("c" * 1024, "/" + "d" * 1023), "what fits is whole"
+
+
+async def test_what_is_cut_off_shows_no_half_of_a_credential(caplog: pytest.LogCaptureFixture) -> None:
+    agent = b"x" * 1000 + b" https://user:" + b"hunter2" * 20 + b"@example.com/" + b"y" * 1000
+    found = await line(caplog, "127.0.0.1", headers=[(b"user-agent", agent)])
+    assert "hunter" not in found["user_agent"]

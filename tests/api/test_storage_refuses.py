@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from tests.api.client import Answer
 from tests.api.conftest import Serve
 from tests.api.contents import Manifest, digest_of, image, index
 from tests.api.registry import Repository
-from tests.api.server import Server, moorage
+from tests.api.server import Server, configuration, moorage
 from tests.api.tree import Tree
 from tests.e2e.processes import run
 from tests.equipment.absence import unavailable
@@ -186,6 +187,16 @@ def test_read_only_in_the_configuration(serve: Serve, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in first.root.rglob("*")}
     repository = serve(settings={"read_only": True}).repository("kept")
     refuses_writes(repository, location, made)
+    for method, target in (
+        ("PUT", location),
+        ("PUT", f"{location}?digest=md5:0"),
+        ("POST", repository.path("blobs/uploads/?digest=sha256:x")),
+        ("PUT", repository.path("manifests/latest")),
+    ):
+        # Whatever else is wrong with it, and nothing of the body is waited for.
+        with repository.registry.connect() as connection:
+            connection.begin(method, target, {"Content-Length": "1000", "Content-Type": "text/html"})
+            assert connection.answer().refuses(503, "UNAVAILABLE"), target
     assert {path: path.stat().st_mtime_ns for path in first.root.rglob("*")} == before
 
 
@@ -236,6 +247,8 @@ def until_begin_is(repository: Repository, status: int) -> None:
 def test_a_directory_that_nobody_may_write_is_said_at_start(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no directory")
-    result = moorage("serve", "--listen", "127.0.0.1:0", "--root", str(file), code=None)
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(configuration(file, {})))
+    result = moorage("serve", "--config", str(config), code=None)
     assert result.code != 0
     assert str(file) in result.text

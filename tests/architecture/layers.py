@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from tests.architecture.source import CHECKOUT, Module, within
 
 _HEAD = "| part | what it is | libraries at home there |"
-_NAME = re.compile(r"`([a-z_/]+)`")
+_NAME = re.compile(r"`([a-z0-9_/]+)`")
 # Where a distribution and the package in it are called differently.
-_PACKAGES = {"PyYAML": "yaml", "prometheus-client": "prometheus_client"}
+_PACKAGES = {
+    "PyJWT": "jwt",
+    "PyYAML": "yaml",
+    "prometheus-client": "prometheus_client",
+    "python-ldap": "ldap",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,21 @@ def layers() -> list[Layer]:
 
 def layer_of(module: Module, table: list[Layer]) -> int | None:
     """The number of the line that a module belongs to."""
-    return next((number for number, layer in enumerate(table) if layer.holds(module.name)), None)
+    return line_of(module.name, table)
+
+
+def line_of(name: str, table: list[Layer]) -> int | None:
+    """The number of the line that names a module, or the package nearest to it."""
+    nearest = max(
+        (
+            (len(part), number)
+            for number, layer in enumerate(table)
+            for part in layer.parts
+            if within(name, part)
+        ),
+        default=None,
+    )
+    return None if nearest is None else nearest[1]
 
 
 def _parts(cell: str) -> tuple[str, ...]:

@@ -11,7 +11,13 @@ import pytest
 
 from tests.architecture.source import CHECKOUT
 
-UNWANTED = ("boto3", "botocore", "aiohttp", "rich", "moto", "ldap", "pytest")
+# Each looks into a process of its own.
+pytestmark = pytest.mark.e2e
+
+UNWANTED = (
+    *("boto3", "botocore", "urllib3", "storage.s3", "aiohttp", "rich", "moto", "ldap", "pytest", "jwt"),
+    *("cryptography", "bcrypt"),
+)
 OF_WORKERS = (
     *("starlette", "uvicorn", "httptools", "aiofiles"),
     *("registry.app", "registry.api.application", "storage.local"),

@@ -1,4 +1,4 @@
-"""Measure: `python -m tests.bench [--quick] [--only NAME ...] [--place memory|disk] [--json]`."""
+"""Measure: `python -m tests.bench [--quick] [--only NAME ...] [--place memory|disk|bucket] [--json]`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     found.set_defaults(scale=FULL)
     found.add_argument("--rounds", type=positive, help=f"how often all is measured, at most ({FULL.rounds})")
     found.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)}")
-    found.add_argument("--place", nargs="+", choices=PLACES, help="where the storage lies (both in turn)")
+    found.add_argument("--place", nargs="+", choices=PLACES, help="where the storage lies (all in turn)")
     found.add_argument("--json", action="store_true", help="print JSON, not a table")
     found.add_argument(
         "--output",

@@ -18,6 +18,7 @@ from registry import __version__
 from tests.api.server import CHECKOUT, merged
 from tests.api.server import configuration as moorage_configuration
 from tests.api.server import environment as moorage_environment
+from tests.bench.bucket import Place
 from tests.bench.certificate import pair
 from tests.bench.processor import family
 from tests.e2e.distribution import configuration as distribution_configuration
@@ -77,10 +78,18 @@ class Distribution(Contestant):
     """CNCF Distribution v3 with its cache of descriptors and its access log, without tracing."""
 
     def __init__(
-        self, folder: Path, *, root: Path | None = None, log: Path = NOWHERE, tls: bool = False
+        self,
+        folder: Path,
+        *,
+        root: Path | None = None,
+        log: Path = NOWHERE,
+        tls: bool = False,
+        bucket: Place | None = None,
     ) -> None:
         folder.mkdir()
         settings = json.loads(distribution_configuration(root or folder / "data", delete=True))
+        if bucket is not None:
+            settings["storage"], root = bucket.distribution(), bucket.root
         # At any other level it writes a second line for each request, beside that of the access log.
         settings["log"] = {"level": "error", "accesslog": {"disabled": False}}
         # As its own container image has it: HEAD of a blob costs it less than half with it.
@@ -106,9 +115,12 @@ class Moorage(Contestant):
         root: Path | None = None,
         log: Path = NOWHERE,
         tls: bool = False,
+        bucket: Place | None = None,
     ) -> None:
         folder.mkdir()
         config = folder / "config.yaml"
+        if bucket is not None:
+            settings, root = merged(settings or {}, bucket.moorage(folder)), bucket.root
         safe = {"registry": {"tls": pair(folder)}} if tls else {}
         config.write_text(
             json.dumps(moorage_configuration(root or folder / "data", merged(safe, settings or {})))

@@ -104,4 +104,4 @@ def push_one(connection: Connection, shared: Blob, number: int) -> None:
         push_manifest(connection, REPOSITORY, manifest((shared,)), f"t{number % TAGS}")
 
 
-TRIALS = (Trial(("memory-push", "memory-pull"), peaks), Trial(("memory-growth",), growth))
+TRIALS = (Trial(("memory-push", "memory-pull"), peaks, everywhere=True), Trial(("memory-growth",), growth))

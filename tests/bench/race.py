@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from tests.bench.bucket import Store
 from tests.bench.content import Bulk
 from tests.bench.contestants import Contestant, Distribution, Moorage, Uvicorn
 from tests.bench.figures import Figure, Rounds, Unit, enough, per_unit
@@ -17,7 +18,7 @@ from tests.bench.scale import Scale
 from tests.bench.shelf import Shelf
 from tests.bench.workloads import Workload
 
-KINDS: Mapping[str, Callable[[Path], Contestant]] = {
+KINDS: Mapping[str, Callable[..., Contestant]] = {
     "distribution": Distribution,
     "control": Distribution,
     "moorage": Moorage,
@@ -35,7 +36,13 @@ class Race:
     """Servers that run, one of each kind that a workload needs, and what was measured of them so far."""
 
     def __init__(
-        self, workloads: Sequence[Workload], folder: Path, scale: Scale, stack: ExitStack, tell: Tell
+        self,
+        workloads: Sequence[Workload],
+        folder: Path,
+        scale: Scale,
+        stack: ExitStack,
+        tell: Tell,
+        store: Store | None = None,
     ) -> None:
         self._began = time.monotonic()
         self._workloads = workloads
@@ -45,7 +52,8 @@ class Race:
         self._seconds: defaultdict[tuple[Workload, str, str], list[float]] = defaultdict(list)
         bulk = Bulk(scale.large_bytes)
         for name in dict.fromkeys(name for workload in workloads for name in entrants(workload)):
-            server = KINDS[name](folder / name)
+            in_bucket = {} if store is None else {"bucket": store.place()}
+            server = KINDS[name](folder / name, **in_bucket)
             stack.callback(server.stop)
             tell(f"{name} listens on {server.host_port}")
             self._shelves[name] = stack.enter_context(Shelf(server, bulk, scale.requests))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 MIB = 1 << 20
 # Three small files and their directories.
 STORED_BYTES = 24 << 10
+# A dozen of them.
+COLLECTED_BYTES = 96 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Scale:
     rest_seconds: float = 5
     slow_seconds: float = 15
     stored: int = 100_000
+    collected: int = 100_000
     starts: int = 5
 
     def warm(self) -> Scale:
@@ -39,7 +42,8 @@ class Scale:
     @property
     def room_bytes(self) -> int:
         """What has to be free where the servers keep their storage."""
-        return (self.pushes + 16) * self.large_bytes + self.stored * STORED_BYTES
+        at_once = max(self.stored * STORED_BYTES, self.collected * COLLECTED_BYTES)
+        return (self.pushes + 16) * self.large_bytes + at_once
 
 
 FULL = Scale()
@@ -56,6 +60,7 @@ QUICK = Scale(
     slow_each=300,
     slow_seconds=5,
     stored=10_000,
+    collected=10_000,
     starts=3,
 )
 TINY = Scale(
@@ -76,5 +81,6 @@ TINY = Scale(
     rest_seconds=0.1,
     slow_seconds=0.5,
     stored=50,
+    collected=20,
     starts=1,
 )

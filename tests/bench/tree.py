@@ -15,9 +15,13 @@ from tests.bench.content import Blob, config, digest_of, manifest
 REPOSITORIES = 100
 
 
-def write(root: Path, manifests: int) -> list[str]:
+AGED = 1_700_000_000  # seconds: so old that a collection takes it
+
+
+def write(root: Path, manifests: int, *, layers: int = 0, unneeded: int = 0) -> list[str]:
     """Store so many, each with a tag, spread over some repositories; the paths of some, in the API's words.
 
+    Each has `layers` of its own, and beside each lie so many `unneeded` old blobs, every other one linked.
     All of it is Distribution's layout, so that both servers can be started on the same tree.
     """
     shared = config()
@@ -28,8 +32,15 @@ def write(root: Path, manifests: int) -> list[str]:
     some = []
     for number in range(manifests):
         name, tag = names[number % len(names)], Tag(f"t{number}")
-        for key, data in _manifest(name, tag, shared):
+        own = [Blob.of(b"layer %d of %d" % (layer, number)) for layer in range(layers)]
+        for blob in own:
+            _put_blob(root, name, blob)
+        for key, data in _manifest(name, tag, (shared, *own)):
             _put(root, key, data)
+        for extra in range(unneeded):
+            _put_blob(
+                root, name, Blob.of(b"unneeded %d of %d" % (extra, number)), linked=number % 2, old=True
+            )
         if number < len(names):
             some.append(f"/v2/{name}/manifests/{tag}")
     return some
@@ -43,8 +54,17 @@ def complete(root: Path, manifests: int) -> None:
     _put(root, layout.CATALOG_COMPLETE, b"")
 
 
-def _manifest(name: RepositoryName, tag: Tag, shared: Blob) -> Iterator[tuple[str, bytes]]:
-    content = manifest((shared,))
+def _put_blob(root: Path, name: RepositoryName, blob: Blob, *, linked: int = 1, old: bool = False) -> None:
+    digest = Digest.parse(blob.digest)
+    keys = [layout.blob_data(digest), *([layout.layer_link(name, digest)] if linked else [])]
+    for key, data in zip(keys, (blob.body[0], blob.digest.encode()), strict=False):
+        _put(root, key, data)
+        if old:
+            os.utime(root / key, (AGED, AGED))
+
+
+def _manifest(name: RepositoryName, tag: Tag, blobs: tuple[Blob, ...]) -> Iterator[tuple[str, bytes]]:
+    content = manifest(blobs)
     spelt = digest_of(content)
     digest = Digest.parse(spelt)
     yield layout.blob_data(digest), content

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tests.bench.bucket import Place, Store
 from tests.bench.contestants import Contestant, Distribution, Moorage
 from tests.bench.figures import Figure, Rounds
 from tests.bench.scale import Scale
@@ -22,10 +23,11 @@ SERVERS: Mapping[str, Start] = {"moorage": Moorage, "distribution": Distribution
 class Ground:
     """A directory to start servers in, and how much is to be done to them."""
 
-    def __init__(self, folder: Path, scale: Scale, tell: Tell) -> None:
+    def __init__(self, folder: Path, scale: Scale, tell: Tell, store: Store | None = None) -> None:
         self.folder = folder
         self.scale = scale
         self.tell = tell
+        self._store = store
         self._numbers = count()
 
     @contextmanager
@@ -36,6 +38,11 @@ class Ground:
             yield server
         finally:
             server.stop()
+
+    def bucket(self) -> Place:
+        """A new bucket, where the ground has a store with buckets."""
+        assert self._store is not None
+        return self._store.place()
 
     def rounds(self, what: str, repeats: int, measure: Callable[[str], float]) -> Rounds:
         """The same measured of each server in turn, as often as that."""
@@ -49,7 +56,11 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is done, and the names of the figures that come of it."""
+    """What is done, and the names of the figures that come of it; in one place only, or `everywhere`.
+
+    Everywhere: where transfers of data go through the file system, which makes others wait, or not.
+    """
 
     names: Sequence[str]
     run: Callable[[Ground], list[Figure]]
+    everywhere: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
@@ -245,4 +245,24 @@ CROWDED = (
 # The crowd comes after the others, on servers of its own: for half a minute after many writes at once Moorage
 # does not trust its disk to be quick, which would be seen in all that is asked of it then.
 GROUPS = (ALONE, CROWDED)
+# What is asked of servers whose bytes lie in a bucket, with goals of its own.
+_IN_A_BUCKET = {
+    "push-docker": Goal(1.2),
+    "push-containerd": Goal(1.2),
+    "pull": Goal(1.2),
+    "cached-by-tag": Goal(0.8),
+    "cached-by-digest": Goal(0.8),
+    "blob-head": None,
+    "tags": None,
+    "pull-image": None,
+    "images-spread": None,
+}
+IN_A_BUCKET = tuple(
+    tuple(
+        replace(workload, goal=_IN_A_BUCKET[workload.name], rate_goal=None)
+        for workload in group
+        if workload.name in _IN_A_BUCKET
+    )
+    for group in GROUPS
+)
 WORKLOADS = ALONE + CROWDED

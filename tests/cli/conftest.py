@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,8 +76,8 @@ def run(
 ) -> Callable[..., Ended]:
     """Run a command beside no store, in an environment without settings and without a terminal."""
     monkeypatch.chdir(tmp_path)
-    for name in ("MOORAGE_CONFIG", "MOORAGE_STORAGE_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("MOORAGE_")]:
+        monkeypatch.delenv(name)
 
     def one(*words: str, composition: Fake | None = None) -> Ended:
         capsys.readouterr()

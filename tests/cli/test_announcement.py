@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from registry.access.rules import Policy
+from registry.access.policy import Policy
 from registry.cli.announcement import announcement
 from registry.config import Config, load
 from tests.cli.conftest import URLS

@@ -9,13 +9,14 @@ from registry.cli.configuration import described
 from registry.config.loading import Resolved, merge
 from registry.config.tree import Config
 from registry.settings import Secret
+from tests.certificates import self_signed
 from tests.cli.conftest import Run
 
 
 def test_a_sound_configuration(run: Run) -> None:
     ended = run("config", "check")
     assert ended.code == 0
-    assert "sound" in ended.out
+    assert "sound; settings from file, environment or flags: 0." in ended.out
     assert "everything is allowed" in ended.out
 
 
@@ -51,7 +52,7 @@ def test_the_rules_are_checked_too(run: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("access: {rules_file: access.yaml}")
     ended = run("config", "check", "--config", "c.yaml")
     assert ended.code == 2
-    assert "access.yaml:1: who = 'bob'" in ended.err
+    assert "access.yaml:1: who[0] = 'bob'" in ended.err
 
 
 def test_an_exposed_listener_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +93,33 @@ def test_what_is_shown_can_be_written_back(run: Run, tmp_path: Path) -> None:
     assert {name: entry["value"] for name, entry in again.items()} == {
         name: entry["value"] for name, entry in shown.items()
     }
+
+
+def test_a_token_server_that_decides_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "auth.pem").write_bytes(self_signed("auth").pem)
+    (tmp_path / "c.yaml").write_text(
+        "access: {token_server: {realm: https://a.test, service: s, issuer: i, certificates: auth.pem}}\n"
+    )
+    ended = run("config", "check", "--config", "c.yaml")
+    assert (ended.code, ended.out.splitlines()[-1]) == (
+        0,
+        "There are no access rules: the tokens of access.token_server decide.",
+    )
+    assert json.loads(run("config", "check", "--config", "c.yaml", "--json").out)["rules"] == 0
+
+
+def test_a_list_of_sections_is_shown_as_json(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "access: {issuers: [{name: ci, issuer: https://a.test, audience: x, claims: {sub: a}}]}\n"
+    )
+    shown = json.loads(run("config", "show", "--config", "c.yaml", "--json").out)["access.issuers"]
+    assert shown["source"] == "c.yaml:1"
+    assert shown["value"][0]["name"] == "ci"
+    assert shown["value"][0]["audience"] == ["x"]
+    line = next(
+        one for one in run("config", "show", "--config", "c.yaml").out.splitlines() if "issuers" in one
+    )
+    assert json.dumps(shown["value"]) in line
 
 
 def test_secrets_stay_hidden() -> None:

@@ -9,9 +9,10 @@ from enum import Enum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.cli.rendering import as_json, as_text, plain, printable, table
+from registry.cli.rendering import as_json, as_text, printable, table
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.work.documents import plain
 
 DIGEST = Digest.of(b"", "sha256")
 AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -59,10 +59,17 @@ def test_the_network_with_the_printed_rules_is_served(run: Run, tmp_path: Path) 
     assert len(fake.served) == 1
 
 
-@pytest.mark.parametrize("failure", [ListenFailed("port 5000 is taken"), StartFailed("the disk is gone")])
-def test_what_fails_is_told_in_a_line(run: Run, failure: Exception) -> None:
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (ListenFailed("port 5000 is taken"), 1),
+        (StartFailed("the disk is gone"), 1),
+        (StartFailed("the store is a newer program's", refused=True), 3),
+    ],
+)
+def test_what_fails_is_told_in_a_line(run: Run, failure: Exception, code: int) -> None:
     ended = run("serve", composition=Fake(failure=failure))
-    assert (ended.code, ended.err) == (1, f"moorage: {failure}\n")
+    assert (ended.code, ended.err) == (code, f"moorage: {failure}\n")
 
 
 def test_serving_makes_no_table_of_operations(run: Run) -> None:

@@ -9,6 +9,9 @@ import pytest
 from registry import __version__
 from tests.cli.conftest import Run
 
+# In processes of their own.
+pytestmark = pytest.mark.e2e
+
 
 def test_the_version_as_text_and_as_json(run: Run) -> None:
     assert run("version").out.startswith(f"moorage {__version__} ")

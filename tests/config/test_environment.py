@@ -33,6 +33,10 @@ def test_a_variable_that_sets_nothing_is_an_error(name: str) -> None:
         load(None, {name: "5000"}, {})
 
 
+def test_who_somebody_is_that_asks_a_server_is_no_setting() -> None:
+    assert load(None, {"MOORAGE_USERNAME": "alice", "MOORAGE_PASSWORD": "x"}, {}) == load(None, {}, {})
+
+
 def test_the_nearest_variable_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean MOORAGE_WORKERS"):
         load(None, {"MOORAGE_WORKER": "2"}, {})
@@ -66,3 +70,12 @@ def test_what_kubernetes_adds_for_a_service_of_our_name_is_left_alone() -> None:
 
 def test_variables_of_others_are_none_of_ours() -> None:
     assert load(None, {"PATH": "/bin", "MOORAGEX": "1"}, {}) == load(None, {}, {})
+
+
+def test_a_list_of_sections_is_for_the_file_only() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(None, {"MOORAGE_ACCESS_ISSUERS": "github"}, {})
+    (told,) = raised.value.problems
+    assert str(told) == (
+        "MOORAGE_ACCESS_ISSUERS: access.issuers is a list of sections, and can be written in the file only"
+    )

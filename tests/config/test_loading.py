@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from registry.config import Config, ConfigError, load, resolve, restored
+from registry.config import Config, ConfigError, load, resolve, restored, written
 from registry.config.loading import FLAGS
 from registry.config.tree import leaves
 
@@ -63,6 +64,34 @@ def test_every_flag_sets_what_it_says() -> None:
     assert set(flags) == set(FLAGS)
     config = load(None, {}, flags)
     assert (config.registry.listen, str(config.storage.root), config.workers) == ("127.0.0.1:1", "/r", 7)
+
+
+@pytest.mark.parametrize("root", ["", "  "])
+def test_a_root_that_is_nowhere_is_not_the_current_directory(tmp_path: Path, root: str) -> None:
+    said = f"storage.root = {root!r}: must name a directory"
+    assert said in problems(tmp_path, f"storage: {{root: '{root}'}}")[0]
+    with pytest.raises(ConfigError):
+        load(None, {}, {"--root": root})
+    assert load(None, {}, {"--root": "."}).storage.root == Path()
+
+
+def test_no_token_lasts_less_than_a_minute(tmp_path: Path) -> None:
+    """trap 53"""
+    [told] = problems(tmp_path, "access: {tokens: {lifetime: 59s}}")
+    assert told == "line 1: access.tokens.lifetime = '59s': must be 1m or more"
+
+
+def test_bounds_are_told_in_the_units_that_settings_are_written_in(tmp_path: Path) -> None:
+    [told] = problems(tmp_path, "", {"MOORAGE_UPLOADS_EXPIRE_AFTER": "1s"})
+    assert told == "MOORAGE_UPLOADS_EXPIRE_AFTER: uploads.expire_after = '1s': must be 1m or more"
+    [told] = problems(tmp_path, "access: {tokens: {lifetime: 2h}}")
+    assert told == "line 1: access.tokens.lifetime = '2h': must be 1h or less"
+    [told] = problems(tmp_path, "manifests: {max_size: 1KiB}")
+    assert told == "line 1: manifests.max_size = '1KiB': must be 4MiB or more"
+    [told] = problems(tmp_path, "workers: 0")
+    assert told == "line 1: workers = '0': must be 1 or more"
+    [told] = problems(tmp_path, "", {"MOORAGE_WORKERS": "0"})
+    assert told == "MOORAGE_WORKERS: workers = '0': must be 1 or more"
 
 
 def test_all_problems_are_told_at_once_with_place_value_and_remedy(tmp_path: Path) -> None:
@@ -242,6 +271,76 @@ def test_what_was_written_down_is_the_same_again_where_the_settings_are(tmp_path
     mine.write_text(
         f"trusted_proxies: [10.0.0.0/8]\naccess: {{rules_file: {rules}}}\nuploads: {{expire_after: 2d}}"
     )
-    config = resolve(mine, {}, {"--workers": "3"}).config
-    assert restored(config.model_dump_json()) == config
+    password = secrets.token_hex()
+    directory = {
+        "MOORAGE_ACCESS_LDAP_URL": "ldaps://ldap.example",
+        "MOORAGE_ACCESS_LDAP_USER_BASE": "dc=example",
+        "MOORAGE_ACCESS_LDAP_BIND_DN": "cn=service",
+        "MOORAGE_ACCESS_LDAP_BIND_PASSWORD": password,
+    }
+    config = resolve(mine, directory, {"--workers": "3"}).config
+    assert restored(written(config)) == config
+    assert password in written(config), "or whoever takes our place could not go on"
+    assert password not in config.model_dump_json()
     assert restored('{"of_another_version": 1}') is None
+
+
+ISSUERS = """\
+access:
+  issuers:
+    - {name: github, issuer: https://a.test, audience: x, claims: {sub: a}, jwks_file: keys/a.json}
+    - name: gitlab
+      issuer: https://b.test
+      audience: [x, y]
+      claims: {ref: [a, b/*], sub: c}
+      ca_file: /etc/ca.pem
+"""
+
+
+def test_a_list_of_sections_is_read_whole_and_knows_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(ISSUERS)
+    resolved = resolve(path, {}, NO_FLAGS)
+    first, second = resolved.config.access.issuers
+    assert (first.name, second.name, second.audience) == ("github", "gitlab", ("x", "y"))
+    assert second.claims == {"ref": ("a", "b/*"), "sub": ("c",)}
+    assert first.jwks_file == tmp_path / "keys" / "a.json"
+    assert second.ca_file == Path("/etc/ca.pem")
+    assert str(resolved.sources["access.issuers"]) == f"{path}:2"
+    assert restored(resolved.config.model_dump_json()) == resolved.config
+
+
+def test_what_is_wrong_in_a_list_of_sections_is_told_with_its_place(tmp_path: Path) -> None:
+    text = """\
+access:
+  issuers:
+    - name: github
+      issuer: https://a.test
+      audiense: x
+      claims: {sub: '*'}
+    - {name: gitlab, issuer: https://b.test, audience: x, claims: {}, algorithms: [HS256, ES256]}
+    - gitlab
+"""
+    told = problems(tmp_path, text)
+    assert (
+        "line 5: access.issuers[0].audiense: there is no such key; did you mean access.issuers[0].audience?"
+        in told
+    )
+    assert "line 3: access.issuers[0].audience: this key is required" in told
+    assert any(
+        one.startswith("line 6: access.issuers[0].claims.sub[0] = '*': must name a value") for one in told
+    )
+    assert "line 7: access.issuers[1].claims = (keys): must not be empty" in told
+    assert any(
+        one.startswith("line 7: access.issuers[1].algorithms[0] = 'HS256': must be 'EdDSA',") for one in told
+    )
+    assert "line 8: access.issuers[2] = 'gitlab': must be a section of keys" in told
+    assert len(told) == 6
+
+
+@pytest.mark.parametrize("what", ["name", "issuer"])
+def test_two_issuers_differ(tmp_path: Path, what: str) -> None:
+    values = {"name": ["github", "gitlab"], "issuer": ["https://a.test", "https://b.test"]}
+    text = ISSUERS.replace(values[what][1], values[what][0])
+    (told,) = problems(tmp_path, text)
+    assert f"two have the {what} {values[what][0]}" in told

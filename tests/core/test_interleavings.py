@@ -2,114 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from registry.core.registry import Registry, Repository
-from registry.core.uploads import ChunkOutOfOrder, UploadLimits
-from registry.errors import ManifestBlobUnknown, ManifestUnknown, RegistryError, Unsupported
+from registry.core.uploads import ChunkOutOfOrder
+from registry.errors import ManifestBlobUnknown, RegistryError, Unsupported
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import Tag
 from registry.model.ranges import ByteRange
 from registry.store import layout
-from registry.store.store import Store
 from storage.errors import NotFound
-from storage.memory import MemoryDriver
-from tests.interleaving import Actor, PausingDriver, counted_effects, explore, run
+from tests.core.explored import CONFIG, CONFIG_DIGEST, NAME, TAG, Bytes, World, image, outcome
+from tests.interleaving import Actor, explore, run
 
-NAME = RepositoryName("team/app")
-TAG = Tag("latest")
-CONFIG = b"{}"
-CONFIG_DIGEST = Digest.of(CONFIG)
-
-
-class Bytes:
-    """A body that is there already."""
-
-    cut_off = False
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length = len(content)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._content
-
-
-def image(note: str, *, subject: Digest | None = None) -> bytes:
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": OCI_IMAGE,
-        "config": {
-            "mediaType": "application/vnd.oci.empty.v1+json",
-            "digest": str(CONFIG_DIGEST),
-            "size": len(CONFIG),
-        },
-        "layers": [],
-        "annotations": {"note": note},
-    }
-    if subject is not None:
-        document["subject"] = {"mediaType": OCI_IMAGE, "digest": str(subject), "size": 1}
-    return json.dumps(document).encode()
-
-
-class World:
-    """A registry in memory, seen twice: with pauses for the actors, without for preparing and judging."""
-
-    def __init__(self) -> None:
-        self.driver = MemoryDriver()
-        effects = counted_effects()
-        self.paused = self._registry(Store(PausingDriver(self.driver), effects, manifest_cache_bytes=0))
-        self.plain = self._registry(Store(self.driver, effects, manifest_cache_bytes=0))
-        run(self.repository.push_blob(CONFIG_DIGEST, Bytes(CONFIG)))
-
-    @property
-    def repository(self) -> Repository:
-        return self.plain.repository(NAME, "tester")
-
-    @property
-    def actor(self) -> Repository:
-        return self.paused.repository(NAME, "tester")
-
-    def push(self, content: bytes, *, tag: Tag = TAG) -> Digest:
-        return run(self.repository.push_manifest(tag, content, OCI_IMAGE, [])).digest
-
-    def tagged(self, tag: Tag = TAG) -> Digest | None:
-        try:
-            return run(self.plain.store.links.tag(NAME, tag))
-        except ManifestUnknown:
-            return None
-
-    def pullable(self, reference: Tag | Digest) -> bool:
-        try:
-            stored = run(self.repository.manifest(reference))
-        except ManifestUnknown:
-            return False
-        assert Digest.of(stored.content) == stored.digest
-        return True
-
-    @staticmethod
-    def _registry(store: Store) -> Registry:
-        return Registry(
-            store,
-            uploads=UploadLimits(open=100, chunks=100, in_flight=100),
-            max_references=100,
-            allow_missing_layers=False,
-            deletes=True,
-            read_only=False,
-        )
-
-
-async def outcome(coroutine: Actor, results: list[object]) -> None:
-    """Run an actor and keep what it answered, success or the protocol's error."""
-    try:
-        results.append(await coroutine)
-    except RegistryError as error:
-        results.append(error)
+pytestmark = pytest.mark.exhaustive
 
 
 def test_a_push_that_moves_the_tag_survives_the_delete_of_the_old_manifest() -> None:
@@ -132,7 +40,31 @@ def test_a_push_that_moves_the_tag_survives_the_delete_of_the_old_manifest() -> 
     assert explore(world, preemptions=2) > 100
 
 
+def test_a_push_beside_the_delete_of_its_repository_keeps_all_it_has_pushed_or_nothing() -> None:
+    def world() -> tuple[list[Actor], Callable[[], None]]:
+        made = World()
+        old = made.push(image("old"))
+        results: list[object] = []
+
+        def verify() -> None:
+            new = Digest.of(image("new"))
+            kept = made.pullable(new)
+            assert not made.pullable(old)
+            assert made.tagged() == (new if kept else None)
+            assert not kept or run(made.plain.store.catalog.is_listed(NAME))
+            if kept:
+                assert run(made.repository.blob(CONFIG_DIGEST, may_push=False)).size_bytes == len(CONFIG)
+
+        push = made.actor.push_manifest(TAG, image("new"), OCI_IMAGE, [])
+        delete = made.paused.door.remove_repository(NAME, "tester")
+        return [outcome(push, results), outcome(delete, results)], verify
+
+    assert explore(world, preemptions=2) > 100
+
+
 def test_a_blob_is_never_deleted_under_an_acknowledged_manifest() -> None:
+    """trap 79: by a user"""
+
     def world() -> tuple[list[Actor], Callable[[], None]]:
         made = World()
         pushed: list[object] = []

@@ -190,7 +190,7 @@ class Uploads(RuleBasedStateMachine):
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_any_order_of_steps_agrees_with_a_model() -> None:
-    for number in rounds(seconds=6):
+    for number in rounds(12):
         run_machine(
             seed(number)(Uploads),
             settings=settings(

@@ -14,7 +14,8 @@ from registry.model.digests import Digest
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.crash.acts import CONFIG, OLD, SPARE, image
-from registry.upkeep.crash.client import Client, Fact
+from registry.upkeep.crash.client import Client
+from registry.upkeep.crash.ledger import Fact
 from storage.contract import Driver
 
 
@@ -45,6 +46,7 @@ async def delete_a_needed_blob(client: Client) -> None:
     needing = image("needing", CONFIG, SPARE)
     link = layout.layer_link(OLD, Digest.of(SPARE))
     blob = Fact("blob", OLD, str(Digest.of(SPARE)))
+    copy = Fact("trash", OLD, f"blob {blob.which}")
 
     async def remover(call: str, key: object, after: bool) -> None:
         if call == "copy" and not after:
@@ -65,9 +67,11 @@ async def delete_a_needed_blob(client: Client) -> None:
 
     async def delete() -> None:
         client.tell(blob, None, False)
+        client.tell(copy, str(copy), False)
         with suppress(Unsupported):
             await _seen(client.registry, remover).repository(OLD, "rehearsal").delete_blob(Digest.of(SPARE))
             raise AssertionError("the blob is needed")
+        client.tell(copy, None, True)  # or it would be taken for one that a user has deleted
 
     await asyncio.gather(push(), delete())
 

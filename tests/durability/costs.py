@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
 from registry.core.registry import Registry
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
@@ -15,7 +15,7 @@ from registry.upkeep.crash.acts import image
 from registry.upkeep.crash.client import Client, Made, Received
 from tests.storage.watched import WatchedFiles
 
-OLD, NEW = RepositoryName("team/old"), RepositoryName("team/new")
+OLD, NEW, GOING = RepositoryName("team/old"), RepositoryName("team/new"), RepositoryName("team/going")
 Costs = dict[str, tuple[int, int]]
 
 
@@ -70,6 +70,8 @@ async def costs(root: Path) -> Costs:
         await client.at_once(OLD, blob(9))
         await client.delete_blob(OLD, blob(9))
         await client.at_once(NEW, blob(9))
+        await client.mount(GOING, config, OLD)
+        await client.manifest(GOING, manifest(7, config), "only")
         requests: dict[str, Callable[[], Awaitable[object]]] = {
             "POST, PATCH, DELETE of an upload": lambda: _begin(registry),
             "blob, single POST": lambda: client.at_once(OLD, blob(1)),
@@ -87,6 +89,11 @@ async def costs(root: Path) -> Costs:
             "DELETE a tag": lambda: client.delete_tag(OLD, "new"),
             "DELETE a manifest with one tag": lambda: client.delete_manifest(OLD, signature, "kept"),
             "DELETE a blob": lambda: client.delete_blob(OLD, blob(1)),
+            "repo delete, one manifest with one tag and one blob": lambda: registry.door.remove_repository(
+                GOING, "tester"
+            ),
+            "storage read-only on": lambda: client.set_read_only(on=True),
+            "storage read-only off": lambda: client.set_read_only(on=False),
         }
         return {name: await measured.cost(request()) for name, request in requests.items()}
 

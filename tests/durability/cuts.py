@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
 from registry.core.registry import Registry
 from registry.core.uploads import UploadLimits
 from registry.store.store import Store
 from registry.upkeep.crash.acts import Act, prepare
-from registry.upkeep.crash.client import Client, Ledger
+from registry.upkeep.crash.client import Client
+from registry.upkeep.crash.ledger import Fact, Ledger, Value
+from storage.contract import Driver
 from storage.memory import MemoryDriver
 from tests.durability.reader import Tree
 from tests.inmemory import Clock, effects
@@ -71,13 +76,22 @@ class Cut:
         return found
 
 
+class Effect(Enum):
+    """What a sync makes durable."""
+
+    NOTHING = "nothing that is not durable"
+    THE_SAME = "the same bytes under the same names as before"
+    REMOVALS = "that names are gone"
+    MORE = "bytes, or names that come"
+
+
 @dataclass(frozen=True)
 class Sync:
-    """One sync: of what, after how many things that clients were told, and whether it had anything to do."""
+    """One sync: of what, after how many things that clients were told, and to what effect."""
 
     path: str
     told: int
-    needed: bool
+    effect: Effect
 
 
 class RecordingFiles(PowerCutFiles):
@@ -87,11 +101,24 @@ class RecordingFiles(PowerCutFiles):
         super().__init__(root)
         self._ledger = ledger
         self._ledgers: list[Ledger] = []
+        self._told = 0
+        self._recorded = 0
         self.dropped: int | None = None
         self.syncs: list[Sync] = []
 
+    def tell(self, fact: Fact, value: Value, told: bool) -> None:
+        """What a client says; of an upload a power cut may take or bring back whatever was told."""
+        if not told and self._told > self._recorded:
+            self.moments.append(self.moment())  # before something else may be
+        self._told += told
+        if fact.kind != "upload":
+            self._ledger.note(fact, value, told)
+        elif fact in self._ledger.may_be or value is not None:  # else nobody has heard of it
+            self._ledger.note(fact, value, told=False)
+
     def moment(self) -> Moment:
         self._ledgers.append(Ledger(dict(self._ledger.may_be)))
+        self._recorded = self._told
         return super().moment()
 
     def lay(self, root: Path, tree: Tree) -> None:
@@ -118,21 +145,39 @@ class RecordingFiles(PowerCutFiles):
     def sync(self, descriptor: int) -> None:
         number = len(self.syncs)
         path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        told = sum(len(may_be) == 1 for may_be in self._ledger.may_be.values())
-        self.syncs.append(Sync(path, told, self.in_doubt(descriptor)))
+        self.syncs.append(Sync(path, self._told, self._effect(descriptor)))
         if number == self.dropped:
             self.moments.append(self.moment())
         else:
             super().sync(descriptor)
 
+    def _effect(self, descriptor: int) -> Effect:
+        if not self.in_doubt(descriptor):
+            return Effect.NOTHING
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return Effect.MORE
+        came, gone = self.difference(descriptor)
+        if came:
+            return Effect.MORE
+        return Effect.REMOVALS if gone else Effect.THE_SAME
 
-async def cuts_during(root: Path, act: Act, *, dropped: int | None = None) -> tuple[list[Cut], list[Sync]]:
-    """The cuts that may come during an act, and the paths that it syncs, with one of these syncs left out."""
+
+async def cuts_during(
+    root: Path,
+    act: Act,
+    *,
+    dropped: int | None = None,
+    observe: Callable[[Driver], Driver] = lambda driver: driver,
+) -> tuple[list[Cut], list[Sync]]:
+    """The cuts that may come during an act, and what it syncs, with one of these syncs left out.
+
+    `observe` puts something around the driver.
+    """
     ledger = Ledger()
     root.mkdir()
     files = RecordingFiles(root, ledger)
-    async with open_scratch(str(root), files) as registry:
-        client = Client(registry, ledger.note)
+    async with open_scratch(str(root), files, observe) as registry:
+        client = Client(registry, files.tell)
         await prepare(client)
         files.begin()
         files.dropped = dropped
@@ -142,7 +187,7 @@ async def cuts_during(root: Path, act: Act, *, dropped: int | None = None) -> tu
     return cuts, files.syncs
 
 
-def different(cuts: list[Cut]) -> Iterator[tuple[Tree, Ledger]]:
+def different(cuts: Iterable[Cut]) -> Iterator[tuple[Tree, Ledger]]:
     """Each tree once, as long as nobody is told anything more."""
     seen: set[object] = set()
     told: object = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registry.upkeep.crash.client import Ledger
+from registry.upkeep.crash.ledger import Ledger
 from tests.durability.reader import Seen
 
 
@@ -14,7 +14,9 @@ def wrong(seen: Seen, ledger: Ledger) -> list[str]:
         if fact.kind == "trash" and str(fact) not in seen.facts
         if f"{fact.which.replace(' ', f' {fact.repository} ')}" not in seen.facts
     ]
-    return [*seen.half, *lost] + [
+    hurt = ledger.hurt()
+    damaged = [problem for digest, problem in seen.hurt.items() if digest not in hurt]
+    return [*seen.half, *damaged, *lost] + [
         f"{fact} is {seen.facts.get(str(fact))}, and may be {may_be}"
         for fact, may_be in ledger.may_be.items()
         if seen.facts.get(str(fact)) not in may_be

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
 from registry.errors import BlobUploadUnknown
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName

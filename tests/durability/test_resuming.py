@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
 from registry.core.registry import Registry, Repository
 from registry.core.uploads import ChunkOutOfOrder
 from registry.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid
@@ -18,15 +18,18 @@ from registry.model.digests import Digest
 from registry.model.ranges import ByteRange
 from registry.upkeep.crash.acts import OLD
 from registry.upkeep.crash.client import Client, Received
+from registry.upkeep.crash.ledger import Ledger
 from storage.files import Files
 from storage.local import LocalDriver
-from tests.durability.cuts import AFTER, cuts_during, different, reopened
+from tests.durability.cuts import AFTER, Cut, RecordingFiles, cuts_during, different, reopened
 from tests.durability.reader import Tree
+
+pytestmark = pytest.mark.exhaustive
 
 DATA = b"".join((b"first" * 20, b"second" * 15_000, b"third"))
 DIGEST = Digest.of(DATA)
 PLACES = [0, 100, 90_100, len(DATA)]  # where the pieces of an upload in pieces begin and end
-EVERY = 10
+EVERY, MANY = 10, 20
 
 
 class Patches:
@@ -92,7 +95,7 @@ async def on_disk(root: Path, tree: Tree) -> AsyncIterator[Registry]:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
     async with open_scratch(str(root), Files()) as registry:
-        cast(LocalDriver, registry.store.driver)._epoch = AFTER
+        cast(LocalDriver, registry.store.beneath)._epoch = AFTER
         yield registry
 
 
@@ -128,3 +131,39 @@ async def test_what_is_closed_is_whole(
             async with on_disk(tmp_path / str(number), tree) as registry:
                 await go_on(registry)
     assert may_come <= came
+
+
+async def cuts_of_a_boot_between(root: Path, tree: Tree, uuid: str) -> list[Cut]:
+    """The cuts that may come while the client sends one more piece; what is unsound goes before."""
+    root.mkdir()
+    files = RecordingFiles(root, Ledger())
+    files.lay(root, tree)
+    async with open_scratch(str(root), files) as registry:
+        cast(LocalDriver, registry.store.beneath)._epoch = "the boot between"
+        files.begin()
+        repository = registry.repository(OLD, "tester")
+        with suppress(BlobUploadUnknown):
+            size = await repository.upload_size(uuid)
+            if size < len(DATA):
+                end = next(place for place in PLACES if place > size)
+                await repository.append(uuid, Received(DATA[size:end]), ByteRange(size, end))
+        cuts = files.cuts()
+    files.close_all()
+    return cuts
+
+
+@pytest.mark.parametrize("client", [asking_first, closing_at_once])
+async def test_what_is_closed_is_whole_after_a_second_cut(tmp_path: Path, client: Goes) -> None:
+    patches = Patches(IN_PIECES)
+    cuts, _ = await cuts_during(tmp_path / "root", patches)
+    came = set()
+    for number, (first, _ledger) in enumerate(different(cuts)):
+        if number % MANY == 0:
+            between = await cuts_of_a_boot_between(tmp_path / str(number), first, patches.uuid)
+            for tree, _ in different(between):
+                repository = reopened(tree).repository(OLD, "tester")
+                came.add(await client(repository, patches.uuid))
+                async with repository.open_blob(DIGEST) as opened:
+                    assert b"".join([piece async for piece in opened.chunks()]) == DATA
+    whole = f"resumed at {len(DATA)}" if client is asking_first else "closed"
+    assert {"begun again", whole} <= came

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.api.people import Login
 from tests.e2e.client import bare
 from tests.e2e.processes import run
 from tests.equipment.absence import require
@@ -24,18 +25,23 @@ class Totals:
     unsuccessful: str
 
 
-def conform(host_port: str, folder: Path) -> Totals:
-    """Run the whole program, at the specification's main branch, on repositories that are new."""
+def conform(host_port: str, folder: Path, login: Login | None = None, *, sparse: bool = True) -> Totals:
+    """Run the whole program, at the specification's main branch, on repositories that are new.
+
+    Without its `sparse` data set nothing is pushed that lacks layers.
+    """
     name = f"conformance/{os.urandom(4).hex()}"
     environ = {
         "OCI_VERSION": "dev",
-        "OCI_DATA_SPARSE": "true",
+        "OCI_DATA_SPARSE": "true" if sparse else "false",
         "OCI_REGISTRY": host_port,
         "OCI_TLS": "disabled",
         "OCI_REPO1": f"{name}/one",
         "OCI_REPO2": f"{name}/two",
         "OCI_RESULTS_DIR": str(folder / "results"),
     }
+    if login is not None:
+        environ |= {"OCI_USERNAME": login.name, "OCI_PASSWORD": login.password}
     done = run(
         [require("conformance")],
         environ={**bare(folder), **environ},

@@ -7,18 +7,23 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.api.server import Server
 from tests.e2e import images
+from tests.e2e.buckets import redirects, serve
+from tests.e2e.ceph import Ceph
 from tests.e2e.containerd import ctr
 from tests.e2e.containers import containers, newer_containers
 from tests.e2e.distribution import Distribution
 from tests.e2e.docker import docker, docker26
+from tests.e2e.engines import ENGINE, Engine, minio
+from tests.e2e.guarded import guarded
 from tests.e2e.mounts import MountSpace
 from tests.e2e.registries import Registry
 from tests.e2e.tap import Tap
@@ -26,18 +31,25 @@ from tests.e2e.wire import Wire
 from tests.equipment import catalogue
 from tests.equipment.absence import require, summary, unavailable
 from tests.equipment.catalogue import Missing
+from tests.storage.buckets import Bucket, client_of
 
 # Fixtures that live beside what they start.
-__all__ = ["containers", "ctr", "docker", "docker26", "newer_containers"]
+__all__ = ["containers", "ctr", "docker", "docker26", "guarded", "newer_containers"]
 
 # A suite is no test file, but its assertions should explain themselves as well.
 pytest.register_assert_rewrite("tests.e2e.docker_suite")
 
 HERE = Path(__file__).parent
+REGISTRY = os.environ.get("MOORAGE_TEST_REGISTRY", "moorage")
+# What is not asked of a registry that sends pulls to the store. No client is among them: all follow.
+CANNOT_FOLLOW = {"test_tap.py": "is about the tap itself, with a client of our own that follows nobody"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the mark of this folder."""
+    """Name the marks of this folder."""
+    config.addinivalue_line("markers", "long_build: needs what only `make soak` builds")
+    config.addinivalue_line("markers", "any_registry: asks the one that MOORAGE_TEST_REGISTRY names")
+    config.addinivalue_line("markers", "any_engine: on the store that MOORAGE_TEST_ENGINE names")
     config.addinivalue_line(
         "markers", "other_client: a client that the matrices of other features leave to `make soak`"
     )
@@ -48,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            if "registry" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.any_registry)
+                if REGISTRY == "s3-redirect" and (reason := CANNOT_FOLLOW.get(item.path.name)):
+                    item.add_marker(pytest.mark.skip(reason=f"{item.path.name} {reason}"))
+            if "engine" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.any_engine)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -99,6 +117,28 @@ def debian13(session_folder: Path) -> Iterator[MountSpace]:
 
 
 @pytest.fixture(scope="session")
+def ceph(session_folder: Path) -> Iterator[Ceph]:
+    """A real store with buckets: Ceph's gateway, on a cluster of its own."""
+    require("radosgw")
+    if os.geteuid() != 0:
+        unavailable(Missing("root", "Ceph's daemons want it", "sudo make test"))
+    cluster = Ceph(session_folder / "ceph")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A store with buckets, of any kind: Ceph's, or as MOORAGE_TEST_ENGINE says."""
+    if ENGINE == "minio":
+        with minio(session_folder / "minio") as server:
+            yield server
+    else:
+        assert ENGINE == "ceph", f"MOORAGE_TEST_ENGINE is {ENGINE}: ceph and minio are known"
+        yield request.getfixturevalue("ceph")
+
+
+@pytest.fixture(scope="session")
 def new_image() -> images.NewImage:
     """Makes images around this machine's busybox."""
     return partial(images.image, require("busybox"))
@@ -116,9 +156,11 @@ def distribution(session_folder: Path) -> Iterator[Callable[..., Distribution]]:
     """Starts CNCF Distribution, version 2 or 3, on a directory: `distribution(3, root)`."""
     started: list[Distribution] = []
 
-    def start(version: int, root: Path, *, delete: bool = True) -> Distribution:
+    def start(
+        version: int, root: Path, *, delete: bool = True, more: Mapping[str, object] | None = None
+    ) -> Distribution:
         tool = {2: "docker-registry", 3: "distribution"}[version]
-        started.append(Distribution(require(tool), session_folder, root, delete=delete))
+        started.append(Distribution(require(tool), session_folder, root, delete=delete, more=more))
         return started[-1]
 
     yield start
@@ -127,19 +169,44 @@ def distribution(session_folder: Path) -> Iterator[Callable[..., Distribution]]:
 
 
 @pytest.fixture(scope="session")
-def registry(distribution: Callable[..., Distribution], session_folder: Path) -> Iterator[Registry]:
+def registry(
+    distribution: Callable[..., Distribution], session_folder: Path, request: pytest.FixtureRequest
+) -> Iterator[Registry]:
     """The registry that the client tests share, behind a tap; each test has a repository of its own.
 
-    To see whether a client behaves the same elsewhere, MOORAGE_TEST_REGISTRY names another one:
-    `distribution2`, `distribution3`, or the host:port of one that runs on this machine.
+    To see whether a client behaves the same elsewhere, MOORAGE_TEST_REGISTRY names another one: `s3` (ours,
+    on a bucket), `s3-redirect` (which sends pulls to the store), `distribution2`, `distribution3`, or the
+    host:port of one that runs on this machine.
     """
     root = session_folder / "registry"
-    chosen = os.environ.get("MOORAGE_TEST_REGISTRY", "moorage")
+    chosen = REGISTRY
     with contextlib.ExitStack() as stack:
         if chosen == "moorage":
             server = Server(root, session_folder)
             stack.callback(server.stop)
             chosen = server.registry.host_port
+        elif chosen.startswith("s3"):
+            engine: Engine = request.getfixturevalue("engine")
+            store = stack.enter_context(Tap(urlsplit(engine.endpoint).netloc))
+            pair = redirecting_pair(engine, session_folder, store)
+            for server in pair:
+                stack.callback(server.stop)
+            direct, redirecting = (server.registry.host_port for server in pair)
+            if chosen == "s3-redirect":
+                yield Registry(stack.enter_context(Tap(redirecting)), Wire(direct), store)
+            else:
+                yield Registry(stack.enter_context(Tap(direct)), Wire(direct))
+            return
         elif chosen.startswith("distribution"):
             chosen = distribution(int(chosen[-1]), root).host_port
         yield Registry(stack.enter_context(Tap(chosen)), Wire(chosen))
+
+
+def redirecting_pair(engine: Engine, folder: Path, store: Tap) -> tuple[Server, Server]:
+    """Two servers on one new bucket: the second sends all pulls of blobs to the store, through a tap."""
+    bucket = Bucket(client_of(engine.endpoint), "registries/shared")
+    return serve(bucket, folder), serve(
+        bucket,
+        folder,
+        redirects(engine, endpoint=f"http://{store.host_port}".replace("127.0.0.1", "localhost")),
+    )

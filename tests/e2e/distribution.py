@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.e2e.processes import Daemon, Result, accepts, run
@@ -15,11 +16,19 @@ LISTENING = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
 class Distribution:
     """One Distribution process on a directory of its own or of ours, on a port that the kernel chose."""
 
-    def __init__(self, program: Path, scratch: Path, root: Path, *, delete: bool = True) -> None:
+    def __init__(
+        self,
+        program: Path,
+        scratch: Path,
+        root: Path,
+        *,
+        delete: bool = True,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
         self.program = program
         self.root = root
         self._config = scratch / f"distribution-{os.urandom(4).hex()}.yml"
-        self._config.write_text(configuration(root, delete=delete))
+        self._config.write_text(configuration(root, delete=delete, more=more))
         log = self._config.with_suffix(".log")
         self._daemon = Daemon([program, "serve", self._config], log, environment())
         self.host_port = ""
@@ -49,8 +58,8 @@ class Distribution:
         return True
 
 
-def configuration(root: Path, *, delete: bool) -> str:
-    """Its configuration file; JSON is YAML too."""
+def configuration(root: Path, *, delete: bool, more: Mapping[str, object] | None = None) -> str:
+    """Its configuration file, with `more` sections; JSON is YAML too."""
     return json.dumps(
         {
             "version": 0.1,
@@ -61,6 +70,7 @@ def configuration(root: Path, *, delete: bool) -> str:
                 "maintenance": {"uploadpurging": {"enabled": False}},
             },
             "http": {"addr": "127.0.0.1:0", "secret": os.urandom(16).hex()},
+            **(more or {}),
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ class Docker(Client):
         assert found, "docker push named no digest"
         return found[1]
 
-    def plugin(self, program: Path, *arguments: object) -> Result:
+    def plugin(self, program: Path, *arguments: object, code: int | None = 0) -> Result:
         """Run a command that a plugin provides; its name is the first argument."""
         place = Path(self.environ["DOCKER_CONFIG"]) / "cli-plugins" / f"docker-{arguments[0]}"
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
             place.symlink_to(program)
-        return self(*arguments)
+        return self(*arguments, code=code)
 
     def inspect(self, reference: str) -> dict[str, Any]:
         """What the daemon knows of an image."""
@@ -50,8 +50,15 @@ class Docker(Client):
         return found
 
 
+NO_NETWORK = ("--iptables=false", "--ip6tables=false", "--bridge=none")
+
+
 def start(
-    space: MountSpace, dockerd: Path, docker: Path, settings: Mapping[str, Any]
+    space: MountSpace,
+    dockerd: Path,
+    docker: Path,
+    settings: Mapping[str, Any],
+    network: Sequence[str] = NO_NETWORK,
 ) -> tuple[Daemon, Docker]:
     """Start a docker daemon that touches neither the network nor any other docker on the machine."""
     folder = space.folder / "dk"
@@ -62,9 +69,7 @@ def start(
     command: list[str | Path] = [
         dockerd,
         f"--config-file={config}",
-        "--iptables=false",
-        "--ip6tables=false",
-        "--bridge=none",
+        *network,
         f"--data-root={folder}/data",
         f"--exec-root={folder}/exec",
         f"--pidfile={folder}/pid",

@@ -1,4 +1,4 @@
-"""Mount namespaces of our own, so that no mount that a container engine makes outlives the tests."""
+"""Namespaces of our own, so that no mount and no network that a container engine makes outlives the tests."""
 
 from __future__ import annotations
 
@@ -35,16 +35,20 @@ exec cat
 
 
 class MountSpace:
-    """A private mount namespace, with the machine's own root or another; it ends with us, mounts and all."""
+    """A private mount namespace, with the machine's own root or another; it ends with us, mounts and all.
 
-    def __init__(self, folder: Path, root: Path | None = None) -> None:
+    With `network` also a network of its own, which has nothing but its loopback.
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None, *, network: bool = False) -> None:
         """Begin one; `folder` has the same path inside it as outside, also under another root."""
         self.folder = folder
+        self._network = network
         if os.geteuid() != 0:
             raise Missing("root", "container engines mount file systems", AS_ROOT)
         script = [PRIVATE, "space"] if root is None else [OTHER_ROOT, "space", str(folder), str(root)]
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", *script],
+            ["unshare", *["--net"] * network, "--mount", "--propagation", "private", "sh", "-c", *script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -54,10 +58,14 @@ class MountSpace:
             _, problem = self._holder.communicate()
             reason = problem.decode(errors="replace").strip()
             raise Missing("mount namespaces", reason, f"{AS_ROOT}, where CAP_SYS_ADMIN is granted")
+        if network:
+            subprocess.run(self.enter("ip", "link", "set", "lo", "up"), check=True)
 
     def enter(self, *command: object) -> list[str]:
         """The command line that runs a command inside; it dies with whoever starts it."""
         words = ["setpriv", "--pdeathsig", "TERM", "nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+        if self._network:
+            words.append(f"--net=/proc/{self._holder.pid}/ns/net")
         return [*words, *(str(word) for word in command)]
 
     def close(self) -> None:

@@ -59,24 +59,26 @@ class Container:
         return int(self.inspect(".State.ExitCode"))
 
 
-def base(docker: Docker) -> str:
+def base(docker: Docker, tool: str = "image-base") -> str:
     """The base image: Debian with Python, and the wheels, since pip in a build can reach no index here."""
     try:
         tools = catalogue.load()
-        root, wheels = catalogue.folder(tools["image-base"]), catalogue.folder(tools["runtime"])
+        root = catalogue.folder(tools[tool])
+        wheels = [catalogue.folder(tools[name]) for name in ("image", "image-s3")]
     except Missing as problem:
         unavailable(problem)
     folder = docker.scratch()
     (folder / "more/etc").mkdir(parents=True)
     (folder / "more/etc/pip.conf").write_text("[install]\nno-index = true\nfind-links = /wheels\n")
-    shutil.copytree(wheels, folder / "more/wheels")
+    for one in wheels:
+        shutil.copytree(one, folder / "more/wheels", dirs_exist_ok=True)
     archive = folder / "base.tar"
     without = (f"--exclude=./{name}" for name in NOT_NEEDED)
     more = ("-C", folder / "more", "./etc/pip.conf", "./wheels")
     run(["tar", "--create", f"--file={archive}", *without, "-C", root, ".", *more])
-    docker("import", archive, "moorage-base")
+    docker("import", archive, name := tool.replace("image", "moorage", 1))
     shutil.rmtree(folder)
-    return "moorage-base"
+    return name
 
 
 def context(docker: Docker) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
@@ -107,10 +109,20 @@ class Daemon:
                 self.kill()
         return self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it without a chance to tidy up."""
         self._process.kill()
         self._process.wait()
+
+
+def log_lines(text: str) -> list[dict[str, Any]]:
+    """The lines of a log of JSON that are whole: the last may be in the middle of being written."""
+    whole = text[: text.rfind("\n") + 1]
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def accepts(host: str, port: int) -> bool:

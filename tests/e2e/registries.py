@@ -12,10 +12,14 @@ from tests.e2e.wire import Wire
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Clients talk to `host_port`, which is the tap; the tests look through `wire`, past the tap."""
+    """Clients talk to `host_port`, which is the tap; the tests look through `wire`, past the tap.
+
+    Where pulls are sent to the store, `store` is a tap before that.
+    """
 
     tap: Tap
     wire: Wire
+    store: Tap | None = None
 
     @property
     def host_port(self) -> str:
@@ -37,9 +41,10 @@ class Registry:
     @contextlib.contextmanager
     def resuming(self, after_bytes: int = 8 << 20) -> Iterator[None]:
         """Within it, one answer breaks off after so many bytes, and the client must ask for the rest only."""
-        with self.tap.watch() as seen, self.tap.cutting(after_bytes):
+        bodies = self.store or self.tap
+        with bodies.watch() as seen, bodies.cutting(after_bytes):
             yield
-        assert self.tap.cuts == 1, "no answer was long enough to break off"
+        assert bodies.cuts == 1, "no answer was long enough to break off"
         ranges = [request.headers["range"] for request in seen if "range" in request.headers]
         assert ranges, [str(request) for request in seen]
         begins = [int(value.removeprefix("bytes=").partition("-")[0]) for value in ranges]

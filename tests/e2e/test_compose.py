@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.docker import Docker
+from tests.e2e.guarded import Guarded, is_refusal, logged_in
 from tests.e2e.images import NewImage
 from tests.e2e.processes import Result
 from tests.e2e.registries import Registry
@@ -23,9 +24,11 @@ def compose(docker: Docker) -> Compose:
     """Runs docker compose on a project that it writes down first."""
     folder = docker.scratch()
 
-    def run(project: dict[str, object], *arguments: str) -> Result:
+    def run(project: dict[str, object], *arguments: str, code: int | None = 0) -> Result:
         (folder / "compose.yaml").write_text(json.dumps({"name": "t" + folder.name.lower(), **project}))
-        return docker.plugin(require("compose"), "compose", "--project-directory", folder, *arguments)
+        return docker.plugin(
+            require("compose"), "compose", "--project-directory", folder, *arguments, code=code
+        )
 
     return run
 
@@ -70,3 +73,27 @@ def test_publishes_a_project(
     registry.wire.whole(repository, "1")
     [project, *_] = found["layers"]
     assert service["image"].encode() in registry.wire.blob(repository, project["digest"])
+
+
+def test_pulls_builds_and_pushes_what_is_private_with_dockers_login(
+    compose: Compose, docker: Docker, guarded: Guarded, repository: str, new_image: NewImage
+) -> None:
+    image, base = new_image(), f"team/{repository}/base"
+    guarded.wire.push(base, image, "1")
+    pulled = {"services": {"one": {"image": guarded.reference(base), "network_mode": "none"}}}
+    assert is_refusal(compose(pulled, "pull", code=None))
+    context = docker.scratch()
+    (context / "Dockerfile").write_text(f"FROM {guarded.reference(base)}\nCOPY mark /mark\n")
+    (context / "mark").write_text(os.urandom(8).hex())
+    own, tags = f"team/{repository}", ("1", "2")
+    common = {"build": str(context), "network_mode": "none"}
+    services = {"services": {f"s{tag}": {"image": guarded.reference(own, tag), **common} for tag in tags}}
+    with logged_in(docker, guarded, guarded.puller):
+        compose(pulled, "pull")
+        compose(services, "build")
+        assert is_refusal(compose(services, "push", code=None))
+    assert guarded.digest(own) is None
+    with logged_in(docker, guarded, guarded.pusher):
+        compose(services, "push")
+    for tag in tags:
+        guarded.wire.whole(own, tag)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.api.people import add_users, rules_file
 from tests.api.server import Server
 from tests.e2e.conformance import conform
 from tests.e2e.tap import Tap
 
 LEAST_PASSES = 1028
+LEAST_PASSES_WITHOUT_SPARSE = 986
 # The program's sparse data set lacks layers, which our server refuses unless it is told otherwise.
 SPARSE = {"manifests": {"allow_missing_layers": True}}
 
@@ -36,10 +39,37 @@ def test_one_process_conforms(servers: list[Server], scratch: Path) -> None:
     assert totals.passed >= LEAST_PASSES
 
 
+def test_as_it_is_delivered_it_conforms_but_for_layers_that_are_not_there(scratch: Path) -> None:
+    server = Server(scratch / "data", scratch)
+    try:
+        totals = conform(server.registry.host_port, scratch, sparse=False)
+    finally:
+        server.stop()
+    assert (totals.failed, totals.errors, totals.skipped) == (0, 0, 0), totals.unsuccessful
+    [left_out] = totals.unsuccessful.splitlines()
+    assert re.fullmatch(r" *Sparse Manifests\.+: +Disabled", left_out)
+    assert totals.passed >= LEAST_PASSES_WITHOUT_SPARSE
+
+
 def test_it_conforms_on_the_protocol_class_of_uvicorn_too(scratch: Path) -> None:
     server = Server(scratch / "data", scratch, SPARSE, program="tests.e2e.stock")
     try:
         totals = conform(server.registry.host_port, scratch)
+    finally:
+        server.stop()
+    assert (totals.failed, totals.errors, totals.skipped, totals.disabled) == (0, 0, 0, 0), (
+        totals.unsuccessful
+    )
+    assert totals.passed >= LEAST_PASSES
+
+
+def test_it_conforms_to_whoever_is_logged_in(scratch: Path) -> None:
+    """By token authentication, with rights that rules grant."""
+    login = add_users(scratch / "data", ["conformance"])["conformance"]
+    rules = "- {who: user:conformance, repositories: ['conformance/**'], may: [pull, push, delete, list]}\n"
+    server = Server(scratch / "data", scratch, {**rules_file(scratch, rules), **SPARSE})
+    try:
+        totals = conform(server.registry.host_port, scratch, login)
     finally:
         server.stop()
     assert (totals.failed, totals.errors, totals.skipped, totals.disabled) == (0, 0, 0, 0), (

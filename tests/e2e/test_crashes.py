@@ -128,7 +128,7 @@ def started() -> Iterator[list[Server]]:
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_what_was_answered_outlives_kills(started: list[Server], scratch: Path) -> None:
-    for seed in rounds(seconds=2):
+    for seed in rounds(7):
         chance = random.Random(seed)
         known = [Known() for _ in range(CLIENTS)]
         for _ in range(KILLS):

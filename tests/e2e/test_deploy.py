@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from time import monotonic, sleep
 
 import pytest
 
+from tests.access.slapd import Slapd, person
+from tests.api.people import Login, token
+from tests.api.registry import Registry
+from tests.api.server import moorage
 from tests.e2e.docker import Docker
 from tests.e2e.packaging import EVERYBODY, LISTENS, ON_LOOPBACK, Container, Packaged, base, context, packaged
 from tests.e2e.processes import run
 from tests.e2e.wire import Wire
 from tests.equipment.absence import require
-from tests.equipment.catalogue import find_program
 
 __all__ = ["packaged"]
 
@@ -92,7 +98,7 @@ def test_its_health_check_fails_when_nothing_answers(packaged: Packaged) -> None
 def test_it_is_compiled_and_has_no_installer(packaged: Packaged) -> None:
     names = files_in(packaged.docker, "moorage", "/opt/moorage")
     # Nobody may write there, so what is not compiled would be compiled at every start.
-    assert any(re.search(r"/registry/__pycache__/app\.cpython-3\d+\.pyc$", name) for name in names)
+    assert any(re.search(r"/registry/app/__pycache__/__init__\.cpython-3\d+\.pyc$", name) for name in names)
     assert not any("/bin/pip" in name or "/site-packages/pip" in name for name in names)
 
 
@@ -101,7 +107,7 @@ def test_only_the_program_is_sent_to_the_daemon(packaged: Packaged) -> None:
     (folder / "Dockerfile").write_text("FROM moorage-base\nCOPY . /context\n")
     packaged.docker("build", "--tag=context", folder)
     names = files_in(packaged.docker, "context", "/context")
-    assert "/context/registry/app.py" in names
+    assert "/context/registry/app/__init__.py" in names
     assert not any("data" in name or "tests" in name or "__pycache__" in name for name in names)
 
 
@@ -149,6 +155,57 @@ def test_another_daemon_builds_it_and_runs_what_the_first_one_pushed(
         packaged.docker("rmi", reference)
 
 
+@pytest.mark.other_client
+def test_with_ldap_it_asks_a_directory_and_has_no_compiler_of_its_own(
+    packaged: Packaged, tmp_path: Path
+) -> None:
+    docker = packaged.docker
+    folder = context(docker)
+    base_of = f"--build-arg=BASE={base(docker, 'image-base-ldap')}"
+    docker(
+        *("build", base_of, "--build-arg=WITH=s3 ldap", "--tag=moorage-ldap"),
+        *(f"--file={folder}/deploy/Dockerfile", folder),
+    )
+    names = files_in(docker, "moorage-ldap", "/opt/moorage")
+    assert any(Path(name).match("site-packages/_ldap*.so") for name in names)
+    assert any(Path(name).match("site-packages/boto3/__init__.py") for name in names)
+    assert not any("/site-packages/setuptools" in name or "/site-packages/pip" in name for name in names)
+    with running_slapd(tmp_path) as slapd:
+        alice = Login("alice", token_hex())
+        slapd.add(person(alice.name, userPassword=alice.password))
+        place = settings_for(docker, {"access": {"ldap": slapd.settings(), "rules_file": "rules.yaml"}})
+        without = docker("run", "--rm", "--network=none", *place, "moorage", "config", "check", code=None)
+        assert without.code and "--build-arg WITH=ldap" in without.err
+        name = docker("run", "--detach", *ON_LOOPBACK, *HARDENED, *place, "moorage-ldap").out.strip()
+        container = Container(docker, name)
+        try:
+            registry = Registry(address(container))
+            assert token(registry, alice, "repository:a:pull").status == 200
+            assert token(registry, Login("alice", "wrong"), "repository:a:pull").status == 401
+        finally:
+            container.stop()
+
+
+@contextmanager
+def running_slapd(folder: Path) -> Iterator[Slapd]:
+    """A directory server on loopback."""
+    server = Slapd(require("slapd"), folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def settings_for(docker: Docker, settings: dict[str, object]) -> tuple[str, ...]:
+    """What gives a container these settings, and rules for who is logged in."""
+    folder = docker.scratch()
+    folder.chmod(0o755)
+    (folder / "rules.yaml").write_text("- {who: authenticated, repositories: ['**'], may: [pull]}\n")
+    storage = {"storage": {"root": "/var/lib/moorage"}}
+    (folder / "config.yaml").write_text(json.dumps({**storage, **settings}))
+    return f"--volume={folder}:/etc/here:ro", "--env=MOORAGE_CONFIG=/etc/here/config.yaml"
+
+
 def test_compose_takes_it_up_as_it_stands(packaged: Packaged) -> None:
     """With the shipped file; only the network, which this daemon does not have, and the pace are others."""
     docker = packaged.docker
@@ -168,10 +225,26 @@ def test_compose_takes_it_up_as_it_stands(packaged: Packaged) -> None:
         compose("down", "--volumes")
 
 
+def test_three_servers_on_a_bucket_are_told_what_they_take(tmp_path: Path) -> None:
+    """The file as compose reads it; the registry and the balancer read what it gives them."""
+    environ = {**os.environ, "S3_ACCESS_KEY": token_hex(4), "S3_SECRET_KEY": token_hex()}
+    file = DEPLOY / "s3/compose.yaml"
+    command = (require("compose"), "--file", file, "config", "--format", "json")
+    project = json.loads(run(command, environ=environ).out)
+    assert project["services"]["registry"]["deploy"]["replicas"] == 3
+    # A service that is read-only takes files alone.
+    files = {name: Path(one["file"]) for name, one in project["configs"].items()}
+    (tmp_path / "rules.yaml").write_text(files["rules"].read_text())
+    (tmp_path / "seal.key").write_bytes(b64encode(os.urandom(32)))
+    (tmp_path / "seal.key").chmod(0o600)
+    config = re.sub("/etc/moorage/|/run/secrets/", f"{tmp_path}/", files["moorage"].read_text())
+    (tmp_path / "config.yaml").write_text(config)
+    moorage("config", "check", "--config", str(tmp_path / "config.yaml"))
+    run([require("haproxy"), "-c", "-f", files["balancer"]])
+
+
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    analyze = find_program("systemd-analyze")
-    if analyze is None:
-        pytest.skip("there is no systemd here")
+    analyze = require("systemd", "systemd-analyze")
     unit = (DEPLOY / "systemd/moorage.service").read_text()
     program = "/opt/moorage/.venv/bin/moorage"
     assert program in unit

@@ -8,7 +8,9 @@ import pytest
 
 from tests.e2e.docker import Docker
 from tests.e2e.docker_suite import DockerSuite, runs
+from tests.e2e.guarded import Guarded, is_refusal, logged_in
 from tests.e2e.images import NewImage, index
+from tests.e2e.processes import Result
 from tests.e2e.registries import Registry
 
 pytestmark = pytest.mark.other_client
@@ -60,7 +62,26 @@ class TestDocker26(DockerSuite):
             registry.wire.blob(f"{repository}/cache", child["digest"])
         daemon("builder", "prune", "--all", "--force")
         again = build(daemon, registry, repository, since)
-        assert "CACHED" in again
+        assert "CACHED" in again.text
+
+    def test_builds_from_and_pushes_to_what_is_private(
+        self, daemon: Docker, guarded: Guarded, repository: str, new_image: NewImage
+    ) -> None:
+        own = f"team/{repository}"
+        base = index(new_image(), new_image(architecture="arm64"))
+        guarded.wire.push(f"{own}/base", base, "1")
+        cache = f"--cache-to=type=registry,ref={guarded.reference(f'{own}/cache')},mode=max"
+        options = (PLATFORMS, cache)
+        assert is_refusal(build(daemon, guarded, own, *options, code=None))
+        with logged_in(daemon, guarded, guarded.puller):
+            assert is_refusal(build(daemon, guarded, own, *options, code=None))
+            assert guarded.digest(own) is None
+        # The base is pulled, the image pushed and the cache kept, each under a scope of its own.
+        with logged_in(daemon, guarded, guarded.pusher):
+            build(daemon, guarded, own, *options)
+        layers = {layer.digest for image in base.images for layer in image.layers}
+        assert layers <= guarded.wire.whole(own, "1")
+        assert guarded.digest(f"{own}/cache")
 
     def test_imagetools_copies_an_index(
         self, daemon: Docker, registry: Registry, repository: str, new_image: NewImage
@@ -75,11 +96,13 @@ class TestDocker26(DockerSuite):
         assert both.digest in daemon(*tools, "inspect", registry.reference(copy)).out
 
 
-def build(daemon: Docker, registry: Registry, repository: str, *options: str) -> str:
-    """Build on the base in the registry, push by BuildKit itself, and return what was printed."""
+def build(
+    daemon: Docker, registry: Registry | Guarded, repository: str, *options: str, code: int | None = 0
+) -> Result:
+    """Build on the base in the registry, and push by BuildKit itself."""
     context: Path = daemon.scratch()
     lines = [f"FROM {registry.reference(f'{repository}/base')}", "COPY mark /mark"]
     (context / "Dockerfile").write_text("\n".join(lines))
     (context / "mark").write_text(repository)
     name = ("--tag", registry.reference(repository), "--push", "--progress=plain", "--network=none")
-    return daemon("buildx", "build", *options, *name, context).text
+    return daemon("buildx", "build", *options, *name, context, code=code)

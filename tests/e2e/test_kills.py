@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
+from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
-from registry.upkeep.crash.acts import ACTS
-from registry.upkeep.crash.client import Client, Fact, Ledger
+from registry.upkeep.crash.acts import ACTS, OLD, TAKEN, UNNEEDED, prepare
+from registry.upkeep.crash.client import Client
 from registry.upkeep.crash.deaths import Death, deaths
 from registry.upkeep.crash.judge import found, judge
+from registry.upkeep.crash.ledger import Ledger
 from storage.files import Files
 from tests.api.contents import digest_of
 from tests.api.registry import Registry
@@ -95,7 +97,12 @@ async def after_another_try(death: Death) -> list[str]:
     async with open_scratch(death.root, Files()) as registry:
         again = Ledger(dict(death.ledger.may_be))
         await ACTS[death.act](Client(registry, again.note))
-        assert all(len(may_be) == 1 for may_be in again.may_be.values())
+        # An upload that was to go when its process died went or not, and nobody does that again; nor is it
+        # entered once more that a tag is gone. What a collection took is there for who pulls alone.
+        in_doubt = {fact for fact, may_be in again.may_be.items() if len(may_be) > 1}
+        taken = {str(Digest.of(content)) for content in (TAKEN, UNNEEDED)}
+        told = {fact for fact in in_doubt if fact.kind not in ("upload", "history")}
+        assert {fact for fact in told if fact.which not in taken} == set()
         return await judge(registry, again)
 
 
@@ -144,19 +151,21 @@ async def test_each_judge_sees_what_is_wrong(quick: Path, registries: Registries
 
 
 async def test_both_judges_look_at_the_same_things(quick: Path) -> None:
-    async for death in deaths(quick, open_scratch, ["delete a manifest"]):
-        if death.ended:
-            seen = look(tree_of(death.root))
-            async with open_scratch(death.root, Files()) as registry:
-                facts: list[Fact] = [*death.ledger.may_be]
-                assert {fact.kind for fact in facts} > {
-                    "blob",
-                    "manifest",
-                    "tag",
-                    "history",
-                    "trash",
-                    "listed",
-                }
-                for fact in facts:
-                    assert await found(registry, fact) == seen.facts.get(str(fact)), fact
-            break
+    """After each act, with an upload under way, and while the store is read-only."""
+    ledger = Ledger()
+    kinds = {
+        *("blob", "manifest", "tag", "history", "referrer", "listed", "complete", "trash", "upload"),
+        *("format", "read-only", "data", "quarantine", "blocked"),
+    }
+    async with open_scratch(str(quick / "root"), Files()) as registry:
+        client = Client(registry, ledger.note)
+        await prepare(client)
+        last = ["delete a manifest", "delete a repository"]  # what others need
+        for act in [*(act for act in ACTS if act not in last), *last]:
+            await ACTS[act](client)
+            await client.upload(OLD, b"one", b"two")
+            await client.set_read_only(on=True)
+            seen = look(tree_of(quick / "root"))
+            for fact in ledger.may_be:
+                assert await found(registry, fact) == seen.facts.get(str(fact)), (act, fact)
+    assert {fact.kind for fact in ledger.may_be} == kinds

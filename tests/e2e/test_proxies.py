@@ -231,9 +231,8 @@ def logged(server: Server, words: str) -> dict[str, Any]:
     """The line about the request that these words are in; it is written after the answer."""
     end = monotonic() + 30
     while monotonic() < end:
-        for line in server.log.splitlines():
-            if words in line and '"http.request"' in line:
-                found: dict[str, Any] = json.loads(line)
-                return found
+        for line in server.events("http.request"):
+            if words in json.dumps(line):
+                return line
         sleep(0.02)
     raise AssertionError(f"{words} was not logged")

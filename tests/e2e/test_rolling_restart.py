@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from tests.e2e.processes import free_port
 from tests.e2e.proxies import PROXIES, Proxy, running
 from tests.e2e.wire import Wire
 from tests.e2e.workers import workers
+from tests.server.conftest import until
 
 ROUNDS = 2
 SETTINGS = {"drain_seconds": 2}
@@ -131,6 +134,57 @@ def http_goes(proxy: Proxy) -> Callable[[int], None]:
     return step
 
 
+Ask = Callable[..., HTTPResponse]
+
+
+def blob_goes(ask: Ask) -> None:
+    """A small blob there and back, by requests of which each has to be answered the first time."""
+    data = os.urandom(10_000)
+    for method, target, body, status in (
+        ("POST", f"/v2/rolling/raw/blobs/uploads/?digest={digest_of(data)}", data, 201),
+        ("GET", f"/v2/rolling/raw/blobs/{digest_of(data)}", None, 200),
+        ("GET", "/v2/", None, 200),
+    ):
+        answer = ask(method, target, body)
+        read = answer.read()
+        assert answer.status == status, (method, target, answer.status, read)
+        assert read == data or "/blobs/sha256:" not in target
+
+
+def raw_goes_anew(place: str) -> Callable[[int], None]:
+    """Each request on a connection of its own, and nothing is tried again."""
+
+    def step(_: int) -> None:
+        for _ in range(5):
+            with contextlib.ExitStack() as stack:
+
+                def ask(*request: object) -> HTTPResponse:
+                    connection = stack.enter_context(contextlib.closing(HTTPConnection(place, timeout=60)))
+                    connection.request(*request)  # type: ignore[arg-type]
+                    return connection.getresponse()
+
+                blob_goes(ask)
+
+    return step
+
+
+def raw_goes_on(connection: HTTPConnection) -> Callable[[int], None]:
+    """All requests on one connection, which is made anew where the server has said or shown that it ends."""
+
+    def ask(*request: object) -> HTTPResponse:
+        if connection.sock and select.select([connection.sock], [], [], 0)[0]:
+            # Closed while nothing was asked; what has been sent is never sent again.
+            connection.close()
+        connection.request(*request)  # type: ignore[arg-type]
+        return connection.getresponse()
+
+    def step(_: int) -> None:
+        for _ in range(5):
+            blob_goes(ask)
+
+    return step
+
+
 @pytest.fixture
 def rules(scratch: Path) -> Path:
     """Rules for whoever comes through a proxy."""
@@ -178,17 +232,26 @@ def test_two_workers_of_one_server(
     server = Server(scratch / "root", scratch, {**SETTINGS, "workers": 2})
     place = server.registry.host_port
     try:
-        with looping(
-            docker_goes(docker, place, new_image), skopeo_goes(containers("skopeo"), place, new_image)
-        ) as another:
+        with (
+            contextlib.closing(HTTPConnection(place, timeout=60)) as kept,
+            looping(
+                docker_goes(docker, place, new_image),
+                skopeo_goes(containers("skopeo"), place, new_image),
+                raw_goes_anew(place),
+                raw_goes_on(kept),
+            ) as another,
+        ):
             for number in range(ROUNDS):
                 another()
-                before = workers(server)
+                before = set(workers(server))
                 os.kill(server.pid, signal.SIGHUP)
-                while set(before) & set(workers(server)) or server.log.count('"server.renewed"') <= number:
-                    pass
+
+                def renewed(times: int = number + 1, before: set[int] = before) -> bool:
+                    return len(server.events("server.renewed")) == times and not before & set(workers(server))
+
+                until(renewed, "the renewal, and the end of the workers before")
             another()
-        answers = [line for line in server.log.splitlines() if '"http.request"' in line]
-        assert not [line for line in answers if '"status":5' in line or '"status":0' in line]
+        answers = server.events("http.request")
+        assert not [line for line in answers if not 200 <= line["status"] < 500]
     finally:
         server.stop()

@@ -155,7 +155,7 @@ def store(scratch: Path) -> Iterator[Path]:
 def test_what_was_acknowledged_is_whole_after_kills_and_restarts(
     docker: Docker, containers: Clients, new_image: NewImage, scratch: Path, store: Path
 ) -> None:
-    seed, seconds = first_seed(), duration_seconds(15)
+    seed, seconds = first_seed(), duration_seconds(45)
     chance = random.Random(seed)
     print(f"SEED={seed}", flush=True)
     disturbed = Disturbed(chance, store, scratch)

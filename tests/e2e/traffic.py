@@ -15,7 +15,7 @@ from tests.api.registry import Registry, closing
 from tests.e2e.client import Client
 from tests.e2e.docker import Docker
 from tests.e2e.images import Image, NewImage, write_layout
-from tests.e2e.wire import Wire
+from tests.e2e.wire import MANIFEST_TYPES, Wire
 
 TAGS = ("a", "b", "c")
 # A digest that nobody knows until it is acknowledged.
@@ -74,7 +74,8 @@ class Ledger:
             if wire.status(f"/v2/{repository}/manifests/{digest}") != 404
         ]
         for tag, may_be in self.tags.items():
-            answer = wire.ask("HEAD", f"/v2/{repository}/manifests/{tag}")
+            accept = {"Accept": ", ".join(MANIFEST_TYPES)}
+            answer = wire.ask("HEAD", f"/v2/{repository}/manifests/{tag}", accept)
             found = answer.headers.get("docker-content-digest") if answer.status == 200 else None
             may_be = may_be | self.doubtful[tag]
             if found not in may_be and (UNKNOWN not in may_be or found in self.deleted):

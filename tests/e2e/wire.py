@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,16 +57,17 @@ class Manifest:
 
 
 class Wire:
-    """Asks one registry at host:port."""
+    """Asks one registry at host:port; `login` are headers that go along with each request."""
 
-    def __init__(self, host_port: str) -> None:
+    def __init__(self, host_port: str, login: Mapping[str, str] | None = None) -> None:
         self.host_port = host_port
+        self._login = dict(login or {})
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One request on a connection of its own."""
         connection = http.client.HTTPConnection(self.host_port, timeout=60)
         try:
-            connection.request(method, path, body or None, headers or {})
+            connection.request(method, path, body or None, {**self._login, **(headers or {})})
             response = connection.getresponse()
             fields = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, fields, response.read())

@@ -28,6 +28,14 @@ def require(tool: str, program: str = "") -> Path:
         unavailable(problem)
 
 
+def require_extra(name: str) -> None:
+    """The test ends here if an extra is missing in the environment that it runs in."""
+    try:
+        catalogue.distribution(catalogue.load()[name])
+    except Missing as problem:
+        unavailable(problem)
+
+
 def summary(reports: list[pytest.TestReport]) -> list[str]:
     """One line for each missing thing: what, why, what to type, and how many tests wanted it."""
     counts: Counter[str] = Counter()

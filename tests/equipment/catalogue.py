@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 CATALOGUE = Path(__file__).with_name("tools.toml")
 LOCKS = Path(__file__).parents[2] / "requirements"
 
-Kind = Literal["debian", "python", "go", "root", "wheels"]
-KINDS: tuple[Kind, ...] = ("debian", "python", "go", "root", "wheels")
+Kind = Literal["debian", "extra", "python", "go", "node", "root", "wheels"]
+KINDS: tuple[Kind, ...] = ("debian", "extra", "python", "go", "node", "root", "wheels")
 
 
 class Missing(Exception):
@@ -41,6 +43,7 @@ class Tool:
     requirement: str = ""
     suite: str = ""
     unless: str = ""
+    soak: bool = False
 
     @property
     def folder(self) -> str:
@@ -48,14 +51,18 @@ class Tool:
         pins = self.version
         if self.kind == "root":
             pins += "-" + hashlib.sha256(" ".join((self.suite, *self.packages)).encode()).hexdigest()[:8]
-        if self.kind in ("python", "wheels"):
+        if self.kind in ("python", "node", "wheels"):
             pins += "-" + hashlib.sha256(self.lock.read_bytes()).hexdigest()[:8]
         return f"{self.name}-{pins}"
 
     @property
     def lock(self) -> Path:
         """The hash-locked file that an environment is installed from, or that wheels are fetched for."""
-        return (LOCKS if self.kind == "wheels" else LOCKS / "tools") / f"{self.name}.txt"
+        if self.kind == "extra":
+            return LOCKS / f"{self.name}.txt"
+        if self.kind == "wheels":
+            return LOCKS / f"{self.requirement}.txt"
+        return LOCKS / "tools" / f"{self.name}.{'json' if self.kind == 'node' else 'txt'}"
 
     @property
     def cure(self) -> str:
@@ -83,6 +90,7 @@ def load(path: Path = CATALOGUE) -> dict[str, Tool]:
                 requirement=entry.get("requirement", ""),
                 suite=entry.get("suite", ""),
                 unless=entry.get("unless", ""),
+                soak=entry.get("soak", False),
             )
     return tools
 
@@ -107,6 +115,27 @@ def folder(tool: Tool) -> Path:
     if not path.is_dir():
         raise Missing(tool.name, f"{path} has not been built", tool.cure)
     return path
+
+
+def distribution(tool: Tool) -> str:
+    """The version of an extra that the environment of the tests has, as it is locked, or `Missing`."""
+    wanted = locked(tool.lock, tool.requirement)
+    try:
+        found = metadata.version(tool.requirement)
+    except metadata.PackageNotFoundError:
+        found = "none"
+    if found != wanted:
+        reason = f"the environment has {found}, and {wanted} is wanted"
+        raise Missing(tool.requirement, reason, tool.cure)
+    return found
+
+
+def locked(lock: Path, requirement: str) -> str:
+    """The version of a distribution that a lock file names."""
+    found = re.search(rf"^{re.escape(requirement)}==(\S+)", lock.read_text(), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{lock.name} locks no {requirement}")
+    return found[1]
 
 
 def program(tool: Tool, name: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""Install what the tests drive: `python -m tests.equipment.install [--only NAME ...]`."""
+"""Install what the tests drive: `python -m tests.equipment.install [--soak] [--only NAME ...]`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.equipment import debian, golang, pythons, wheels
-from tests.equipment.catalogue import Missing, Tool, cache_root, find_program, load
+from tests.equipment import debian, golang, nodes, pythons, wheels
+from tests.equipment.catalogue import Missing, Tool, cache_root, distribution, find_program, load
 
 BUILDERS: dict[str, Callable[[Tool, Path], None]] = {
     "go": golang.build,
+    "node": nodes.build,
     "python": pythons.build,
     "root": debian.build_root,
     "wheels": wheels.fetch,
@@ -26,23 +27,28 @@ def main(arguments: list[str] | None = None) -> int:
     """Install the tools named, or all; 1 if any of them could not be had."""
     parser = argparse.ArgumentParser(prog="python -m tests.equipment.install", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="install these and nothing else")
-    names = parser.parse_args(arguments).only
+    parser.add_argument("--soak", action="store_true", help="also what only `make soak` needs")
+    asked = parser.parse_args(arguments)
+    names = asked.only
     tools = load()
     if names and (unknown := [name for name in names if name not in tools]):
         parser.error(f"no tool is called {', '.join(unknown)}; known are {', '.join(tools)}")
-    chosen = [tool for tool in tools.values() if not names or tool.name in names]
+    wanted = [tool.name for tool in tools.values() if asked.soak or not tool.soak]
+    chosen = [tool for tool in tools.values() if tool.name in (names or wanted)]
     if any(tool.kind == "root" for tool in chosen):
         chosen = [*{tool.name: tool for tool in [*chosen, tools["mmdebstrap"]]}.values()]
-    failures = install_packages([tool for tool in chosen if tool.kind == "debian"])
+    failures = install_packages([tool for tool in chosen if tool.kind in ("debian", "extra")])
     for tool in chosen:
-        if tool.kind != "debian":
+        if tool.kind == "extra":
+            failures += install_extra(tool)
+        elif tool.kind != "debian":
             failures += build(tool)
     return 1 if failures else 0
 
 
 def install_packages(tools: list[Tool]) -> int:
-    """Bring in, with one apt-get call, the packages of those tools that lack a program."""
-    lacking = [tool for tool in tools if not all(find_program(name) for name in tool.programs)]
+    """Bring in, with one apt-get call, the packages of those tools that lack something."""
+    lacking = [tool for tool in tools if not is_here(tool)]
     if not lacking:
         return 0
     packages = sorted({package for tool in lacking for package in tool.packages})
@@ -51,6 +57,29 @@ def install_packages(tools: list[Tool]) -> int:
         debian.install(packages)
     except (Missing, subprocess.SubprocessError) as problem:
         say(f"packages: {problem}")
+        return 1
+    return 0
+
+
+def is_here(tool: Tool) -> bool:
+    """Whether a tool of Debian's has its programs, and an extra is in the environment."""
+    if tool.kind == "debian":
+        return all(find_program(name) for name in tool.programs)
+    try:
+        return bool(distribution(tool))
+    except Missing:
+        return False
+
+
+def install_extra(tool: Tool) -> int:
+    """Bring an extra into the environment that this runs in; 1 if that failed."""
+    if is_here(tool):
+        return 0
+    say(f"{tool.requirement}: installing into {sys.prefix}")
+    try:
+        pythons.build(tool, Path(sys.prefix))
+    except (OSError, subprocess.SubprocessError) as problem:
+        say(f"{tool.requirement}: {problem}")
         return 1
     return 0
 

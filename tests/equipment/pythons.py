@@ -14,7 +14,10 @@ DEADLINE_SECONDS = 600
 
 
 def build(tool: Tool, target: Path) -> None:
-    """Make the environment of one tool in `target`, by the script that makes the project's own."""
+    """Make the environment of one tool in `target`, by the script that makes the project's own.
+
+    One that is there is kept, and what it lacks is added.
+    """
     subprocess.run(
         ["sh", str(ENVIRONMENT), str(target), str(tool.lock)],
         env={**os.environ, "PYTHON": sys.executable},

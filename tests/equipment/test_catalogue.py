@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tests.equipment.catalogue import KINDS, Missing, Tool, cache_root, folder, load, program
+from tests.equipment.catalogue import (
+    KINDS,
+    Missing,
+    Tool,
+    cache_root,
+    distribution,
+    folder,
+    load,
+    locked,
+    program,
+)
 
 
 def test_every_tool_is_pinned_and_has_what_its_kind_needs() -> None:
     for tool in load().values():
-        assert tool.programs or tool.kind == "wheels", tool
+        assert tool.programs or tool.kind in ("wheels", "extra"), tool
         if tool.kind == "go":
             assert tool.version.startswith("v") and tool.module and len(tool.programs) == 1, tool
-        if tool.kind in ("python", "wheels"):
+        if tool.kind in ("python", "node", "wheels"):
             assert tool.version and tool.lock.is_file(), tool
-        if tool.kind in ("debian", "root"):
+        if tool.kind in ("debian", "root", "extra"):
             assert tool.packages, tool
+        if tool.kind == "extra":
+            assert locked(tool.lock, tool.requirement), tool
 
 
 def test_nothing_in_the_catalogue_is_an_address() -> None:
@@ -57,3 +70,18 @@ def test_a_package_that_is_not_installed_says_what_to_type() -> None:
     absent = Tool("absent", "debian", "", ("no-such-program-anywhere",), packages=("a", "b"))
     with pytest.raises(Missing, match=r"apt-get install a b \(as root\)$"):
         program(absent)
+
+
+def test_an_extra_is_there_in_the_version_that_is_locked_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    extra = load()["ldap"]
+    wanted = locked(extra.lock, "python-ldap")
+    monkeypatch.setattr(metadata, "version", lambda name: wanted)
+    assert distribution(extra) == wanted
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1")
+    told = (
+        rf"missing python-ldap: the environment has 0\.1, and {wanted} is wanted; type: make tools ONLY=ldap$"
+    )
+    with pytest.raises(Missing, match=told):
+        distribution(extra)

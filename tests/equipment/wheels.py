@@ -6,23 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.equipment.catalogue import Missing, Tool, find_program
+from tests.equipment.catalogue import LOCKS, Missing, Tool, find_program
 
 DEADLINE_SECONDS = 600
 
 
 def fetch(tool: Tool, target: Path) -> None:
-    """Download what the lock names into `target`, for the Python that the tool's version says."""
-    subprocess.run(
-        [
-            *(*_pip(tool), "download", "--quiet", "--disable-pip-version-check", "--dest", str(target)),
-            *("--require-hashes", "--no-deps", "--only-binary=:all:", f"--python-version={tool.version}"),
-            *("--requirement", str(tool.lock)),
-        ],
-        check=True,
-        timeout=DEADLINE_SECONDS,
-        stdin=subprocess.DEVNULL,
-    )
+    """Download what the lock names into `target`, for the Python that the tool's version says.
+
+    What is had as source alone comes so, with what it is built with.
+    """
+    for lock in (tool.lock, LOCKS / "build.txt"):
+        subprocess.run(
+            [
+                *(*_pip(tool), "download", "--quiet", "--disable-pip-version-check", "--dest", str(target)),
+                *("--require-hashes", "--no-deps", "--only-binary=:all:", "--no-binary=python-ldap"),
+                *(f"--python-version={tool.version}", "--requirement", str(lock)),
+            ],
+            check=True,
+            timeout=DEADLINE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 def _pip(tool: Tool) -> list[str]:

@@ -44,7 +44,8 @@ def test_over_tls(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 def test_for_as_long_as_one_likes(victim: Victim, tmp_path: Path) -> None:
-    for seed in rounds(5):
+    for seed in rounds(9):
         failures = run(victim.server.registry.host_port, MAKERS, seed, 300, victim.paths, tmp_path)
         assert failures == [], "\n\n".join(str(one) for one in failures[:10])

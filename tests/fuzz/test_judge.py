@@ -18,6 +18,9 @@ from tests.fuzz.malformed import malformed, mutated
 from tests.fuzz.smuggling import smuggling
 from tests.fuzz.sound import pipelined
 
+# On real sockets.
+pytestmark = pytest.mark.e2e
+
 ERROR = b'{"errors":[{"code":"X","message":"smuggled-1 one two"}]}'
 GET = Exchange("get", (b"GET / HTTP/1.1\r\n\r\n",))
 

@@ -101,6 +101,7 @@ def test_manifests(victim: Victim, held: Held) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.soak
+@pytest.mark.timeout(0)
 def test_manifests_for_as_long_as_one_likes(victim: Victim, held: Held) -> None:
-    for seed in rounds(5):
+    for seed in rounds(8):
         campaign(victim.repository, held, seed, 300)

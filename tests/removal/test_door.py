@@ -9,7 +9,6 @@ from registry.errors import BlobUnknown, ManifestUnknown, Unsupported
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
-from registry.removal import needs
 from registry.store import layout
 from storage.errors import NotFound
 from tests.inmemory import NAME, TAG, World, image
@@ -86,6 +85,26 @@ async def test_a_deleted_manifest_is_no_referrer_any_more(world: World) -> None:
     assert await world.keys(layout.referrers(NAME)) == []
 
 
+async def test_what_a_refused_push_has_created_is_taken_back_unless_somebody_was_told_of_it(
+    world: World,
+) -> None:
+    digest = await world.push(image("one"), Digest.of(image("one")))
+    claims, tags = world.registry.door.claims, (Tag("mine"), Tag("theirs"), Tag("moved"))
+    created = {tag: await claims.judge(NAME, tag) for tag in tags}
+    for tag in tags:
+        await world.store.links.put_tag(NAME, tag, digest, if_absent=True)
+    await world.push(image("one"), Tag("theirs"))
+    moved = await world.push(image("two"), Tag("moved"))
+    await world.registry.door.take_back(NAME, digest, created, "tester")
+    named = [await world.store.links.tag(NAME, tag) for tag in tags[1:]]
+    assert (await world.repository().tags(n=None, last="")).entries == ["moved", "theirs"]
+    assert named == [digest, moved]
+    assert await world.keys(layout.trash_tag(NAME, tags[0]))
+    assert not await world.keys(layout.trash_tag(NAME, tags[1])), "it was never away"
+    (record,) = await runs(world)
+    assert record["done"]
+
+
 async def test_a_manifest_that_distribution_would_refuse_is_deleted_too(world: World) -> None:
     media_type = "application/vnd.oci.artifact.manifest.v1+json"
     content = b'{"mediaType":"%s","blobs":[]}' % media_type.encode()
@@ -142,19 +161,26 @@ async def test_no_blob_goes_while_a_manifest_cannot_be_read(world: World, conten
     await world.repository().blob(LAYER, may_push=False)
 
 
-async def test_above_the_limit_of_manifests_no_blob_goes(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert needs.MANIFESTS_READ_MAX == 2000
-    monkeypatch.setattr(needs, "MANIFESTS_READ_MAX", 2)
+async def test_above_2000_manifests_no_blob_goes(world: World) -> None:
+    free = await world.blob(b"free")
+    for number in range(2000):
+        await adopt(world, image(str(number)))
+    await world.repository().delete_blob(free)
     await world.blob(b"free")
-    for note in ("one", "two"):
-        await world.push(image(note), Tag(note))
-    await world.repository().delete_blob(Digest.of(b"free"))
-    await world.blob(b"free")
-    await world.push(image("three"), Tag("three"))
-    with pytest.raises(Unsupported, match="more than 2 manifests"):
-        await world.repository().delete_blob(Digest.of(b"free"))
+    await adopt(world, image("one more"))
+    world.counted.calls.clear()
+    with pytest.raises(Unsupported, match="more than 2000 manifests"):
+        await world.repository().delete_blob(free)
+    await world.repository().blob(free, may_push=False)
+    # They were counted and not read.
+    assert sum(world.counted.calls.values()) < 100
+
+
+async def adopt(world: World, content: bytes) -> None:
+    """Put a manifest into the store as another program would."""
+    digest = Digest.of(content)
+    await world.driver.put(layout.blob_data(digest), content)
+    await world.driver.put(layout.revision_link(NAME, digest), str(digest).encode())
 
 
 async def test_a_repository_goes_whole_and_its_neighbours_stay(world: World) -> None:

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.processes import log_lines
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60.0
 
@@ -86,7 +88,7 @@ class Server:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.directory / "log").read_text().splitlines()]
+        return log_lines((self.directory / "log").read_text())
 
     @property
     def workers(self) -> list[int]:

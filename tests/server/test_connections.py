@@ -8,32 +8,59 @@ import errno
 import json
 import logging
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from registry.server.application import Receive, Scope, Send
+from registry.server.conditions import Conditions
 from registry.server.connections import Connections, Exhaustion
+from registry.server.endpoint import Endpoint
+from registry.server.listeners import Listener
+from registry.server.settings import TimeoutSettings
+from tests.server.conftest import Server, Start, ask, until
+from tests.server.test_protocol import GET, connected, one, rest
+from tests.server.test_tls import make, settings, trusting
 
 
-def test_there_is_room_until_there_is_none_and_again_when_one_has_ended() -> None:
+def taken(stack: contextlib.ExitStack) -> socket.socket:
+    """One end of a connection."""
+    ours, theirs = socket.socketpair()
+    stack.callback(theirs.close)
+    return stack.enter_context(ours)
+
+
+def test_there_is_room_until_there_is_none_and_again_when_one_was_closed() -> None:
     connections = Connections(2)
-    assert [connections.admit() for _ in range(3)] == [True, True, False]
-    assert len(connections) == 2
-    connections.release()
-    assert [connections.admit() for _ in range(2)] == [True, False]
+    with contextlib.ExitStack() as stack:
+        first, second, third = [connections.admit(taken(stack)) for _ in range(3)]
+        assert first and second and third is None
+        assert len(connections) == 2
+        for _ in range(2):
+            # That it was closed counts once.
+            first.close()
+        assert len(connections) == 1
+        fourth, fifth = [connections.admit(taken(stack)) for _ in range(2)]
+        assert fourth and fifth is None
+        second.close()
+        fourth.close()
+    assert len(connections) == 0
 
 
 def test_that_it_is_full_is_said_once_until_there_is_room(caplog: pytest.LogCaptureFixture) -> None:
     connections = Connections(10)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(15):
-            connections.admit()
+    with caplog.at_level(logging.WARNING), contextlib.ExitStack() as stack:
+        admitted = [connections.admit(taken(stack)) for _ in range(15)]
         assert [record.message for record in caplog.records] == ["connections.full"]
-        for _ in range(2):
-            connections.release()
-        for _ in range(5):
-            connections.admit()
+        for one in admitted[:2]:
+            assert one is not None
+            one.close()
+        admitted += [connections.admit(taken(stack)) for _ in range(5)]
+        for one in filter(None, admitted):
+            stack.callback(one.close)
     assert [record.message for record in caplog.records] == ["connections.full"] * 2
 
 
@@ -47,35 +74,32 @@ def test_the_refusal_is_an_answer_in_the_protocols_form() -> None:
     assert error["code"] == "UNAVAILABLE" and "7 connections" in error["message"]
 
 
-class Made(asyncio.Protocol):
-    """What a server makes for each connection; it knows only how to refuse it."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._connections.refuse(transport)
-
-    def data_received(self, data: bytes) -> None:
-        raise AssertionError("a refused connection has another protocol")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        raise AssertionError("a refused connection has another protocol")
-
-
 @contextlib.asynccontextmanager
 async def refusing(connections: Connections) -> AsyncIterator[int]:
-    """A server that refuses everybody, and its port."""
-    server = await asyncio.get_running_loop().create_server(lambda: Made(connections), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        while connections._turned_away:
-            await asyncio.sleep(0)
+    """A server that refuses everybody, and its port; in the end nobody is left."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    endpoint = Endpoint(
+        Listener("registry", "127.0.0.1:0", (listening,), ""),
+        never,
+        conditions=Conditions(TimeoutSettings(), connections),
+        exhaustion=Exhaustion(100),
+        tls=None,
+    )
+    endpoint.open()
+    yield listening.getsockname()[1]
+    while connections.refused:
+        await asyncio.sleep(0)
+    endpoint.close()
+
+
+async def never(_: Scope, receive: Receive, send: Send) -> None:
+    """An application that is not reached."""
+    raise AssertionError(receive, send)
 
 
 async def test_who_is_still_sending_reads_the_answer_too() -> None:
-    connections = Connections(1)
+    connections = Connections(0)
     async with refusing(connections) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.closing(writer):
@@ -87,7 +111,7 @@ async def test_who_is_still_sending_reads_the_answer_too() -> None:
 
 @pytest.mark.timeout(30)
 async def test_who_stays_is_cut_off() -> None:
-    connections = Connections(1)
+    connections = Connections(0)
     async with refusing(connections) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.closing(writer):
@@ -99,48 +123,92 @@ async def test_who_stays_is_cut_off() -> None:
 
 
 async def test_only_so_many_are_read_on_from() -> None:
-    connections = Connections(1)
+    connections = Connections(0)
     async with refusing(connections) as port, contextlib.AsyncExitStack() as stack:
         for number in range(100):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             stack.callback(writer.close)
             assert await reader.readexactly(len(connections.refusal)) == connections.refusal, number
-        assert len(connections._turned_away) <= 65
+        assert connections.refused == 64
 
 
 def test_that_none_are_left_is_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    handler = Exhaustion(100, clock=lambda: now)
-    loop = asyncio.new_event_loop()
-    full = {
-        "message": "accept",
-        "exception": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
-        "socket": None,
-    }
+    exhaustion = Exhaustion(100, clock=lambda: now)
     with caplog.at_level(logging.WARNING):
         for now in (0.0, 1.0, 29.0, 31.0):  # noqa: B007 (the clock reads it)
-            handler(loop, full)
+            exhaustion.tell(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
     assert [record.message for record in caplog.records] == ["connections.delayed"] * 2
-    loop.close()
 
 
-async def test_an_end_within_the_second_of_waiting_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(Exhaustion(100))
-    with socket.socket() as listening:
-        listening.setblocking(False)
-    # What asyncio does when it tries again.
-    loop.call_later(0, loop._start_serving, asyncio.Protocol, listening)  # type: ignore[attr-defined]
-    tried = asyncio.Event()
-    loop.call_later(0.01, tried.set)
-    with caplog.at_level(logging.DEBUG):
-        await tried.wait()
-    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == []
+@contextlib.contextmanager
+def silent(server: Server, count: int) -> Iterator[list[socket.socket]]:
+    """So many clients of a TLS listener that say nothing."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(connected(server)) for _ in range(count)]
 
 
-def test_anything_else_is_an_error_as_ever(caplog: pytest.LogCaptureFixture) -> None:
-    loop = asyncio.new_event_loop()
-    with caplog.at_level(logging.WARNING):
-        Exhaustion(100)(loop, {"message": "something broke", "exception": ZeroDivisionError("a mistake")})
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    loop.close()
+@pytest.mark.e2e
+def test_who_never_says_what_it_needs_for_tls_counts_until_it_is_cut(start: Start, tmp_path: Path) -> None:
+    pair = make(tmp_path / "pair")
+    trusted = trusting(pair)
+    server = start(
+        registry={"listen": "127.0.0.1:0", "tls": settings(pair), "max_connections": 3},
+        timeouts={"head_seconds": 2.0},
+    )
+    with silent(server, 3) as clients:
+        refused = server.get("/", tls=trusted)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        assert server.get("/", "ops").status == 200
+        for client in clients:
+            client.settimeout(30)
+            assert rest(client) == b""
+    # Those that were cut have made room, each for one.
+    with contextlib.ExitStack() as stack:
+        for status in (200, 200, 200, 503):
+            connection = stack.enter_context(contextlib.closing(server.connect(tls=trusted)))
+            assert ask(connection, "/").status == status
+    until(lambda: server.get("/", tls=trusted).status == 200, "room again")
+    assert server.end() == 0
+    told = [line["event"] for line in server.log if line["level"] in ("warning", "error")]
+    assert told == ["connections.full"] * 2
+
+
+@pytest.mark.e2e
+def test_handshakes_that_fail_leave_nothing_behind(start: Start, tmp_path: Path) -> None:
+    pair = make(tmp_path / "pair")
+    trusted = trusting(pair)
+    server = start(
+        registry={"listen": "127.0.0.1:0", "tls": settings(pair), "max_connections": 3},
+        timeouts={"head_seconds": 3600.0},
+    )
+    for _ in range(10):
+        with silent(server, 200) as clients:
+            for number, client in enumerate(clients):
+                # Some leave without a word, some speak plainly, and some stop in the middle.
+                with contextlib.suppress(ConnectionError):
+                    client.sendall((b"", GET, b"\x16\x03\x01\x02\x00\x01")[number % 3])
+        until(lambda: server.get("/", tls=trusted).status == 200, "room again")
+    with contextlib.ExitStack() as stack:
+        for status in (200, 200, 200, 503):
+            connection = stack.enter_context(contextlib.closing(server.connect(tls=trusted)))
+            assert ask(connection, "/").status == status
+    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    if descriptors.exists():
+        until(lambda: len(list(descriptors.iterdir())) < 40, "every socket to be closed")
+    assert not [line for line in server.log if line["level"] == "error"]
+    assert server.end() == 0
+
+
+@pytest.mark.e2e
+def test_whoever_wants_to_connect_waits_in_line_while_the_server_is_busy(start: Start) -> None:
+    server = start()
+    # It takes nobody meanwhile: the kernel keeps them.
+    server.process.send_signal(signal.SIGSTOP)
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.process.send_signal, signal.SIGCONT)
+        clients = [stack.enter_context(connected(server)) for _ in range(500)]
+        for client in clients:
+            client.sendall(GET)
+        server.process.send_signal(signal.SIGCONT)
+        assert [one(client)[0] for client in clients] == [200] * 500

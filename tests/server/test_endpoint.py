@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
-from registry.server.application import Receive, Scope, Send
 from registry.server.conditions import Conditions
-from registry.server.connections import Connections
+from registry.server.connections import Connections, Exhaustion
 from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
 from registry.server.settings import TimeoutSettings
 from tests.server.conftest import Start, ask
+from tests.server.test_connections import never
+
+# Real sockets, and real time-outs.
+pytestmark = pytest.mark.e2e
 
 
 def test_an_idle_connection_is_closed_after_its_time(start: Start) -> None:
@@ -111,34 +115,39 @@ def test_docker_that_tries_tls_first_leaves_no_warning(start: Start) -> None:
             assert "Invalid HTTP" not in (server.directory / name).read_text()
 
 
-class Exhausted(socket.socket):
-    """A socket of a process that has no descriptor left."""
+async def test_where_no_descriptor_is_left_one_attempt_is_made_and_not_thousands(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attempts = 0
 
-    def accept(self) -> tuple[socket.socket, object]:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    class Exhausted(socket.socket):
+        """A socket of a process that has no descriptor left."""
 
+        def accept(self) -> tuple[socket.socket, object]:
+            nonlocal attempts
+            attempts += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-async def test_where_no_descriptor_is_left_one_attempt_is_made_and_not_thousands() -> None:
-    failures: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["message"]))
     with Exhausted(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()
         listening.setblocking(False)
-        conditions = Conditions(TimeoutSettings(), Connections(10))
         endpoint = Endpoint(
             Listener("registry", "127.0.0.1:0", (listening,), ""),
             never,
-            conditions=conditions,
+            conditions=Conditions(TimeoutSettings(), Connections(10)),
+            exhaustion=Exhaustion(100),
             tls=None,
         )
-        await endpoint.open()
-        with socket.create_connection(listening.getsockname()):
-            while not failures:
+        endpoint.open()
+        with socket.create_connection(listening.getsockname()), caplog.at_level(logging.WARNING):
+            while not attempts:
                 await asyncio.sleep(0)
-            assert len(failures) == 1
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert attempts == 1
+            assert [record.message for record in caplog.records] == ["connections.delayed"]
+            # And one more a second later.
+            while attempts < 2:
+                await asyncio.sleep(0.01)
         endpoint.stop_listening(leave_queue=True)
-
-
-async def never(_: Scope, receive: Receive, send: Send) -> None:
-    """An application that is not reached."""
-    raise AssertionError(receive, send)

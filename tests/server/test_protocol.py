@@ -15,7 +15,7 @@ import pytest
 
 from registry.server.confirmed import confirmed_bytes
 from registry.server.exchange import LINGER_BYTES
-from registry.server.protocol import HEAD_BYTES
+from registry.server.heads import HEAD_BYTES
 from tests.server.conftest import Server, Start, ask, until
 from tests.server.test_tls import make, settings, trusting
 
@@ -67,8 +67,12 @@ def content(server: Server, size: int) -> bytes:
     return data
 
 
-def holds(server: Server, note: str) -> None:
-    server.wait_for(note)
+def in_parts(server: Server, client: socket.socket, data: bytes, parts: int) -> None:
+    """Send it so that the server reads each part before the next is sent."""
+    size = -(-len(data) // parts)
+    for at in range(0, len(data), size):
+        client.sendall(data[at : at + size])
+        assert server.get("/").status == 200
 
 
 # A file, by the kernel.
@@ -209,6 +213,112 @@ def test_what_arrived_before_the_connection_broke_is_received(start: Start) -> N
     server.wait_for("left after 300000")
 
 
+# A client that sends no more, and reads on.
+
+
+@pytest.mark.parametrize("path", [b"/", b"/slow", b"/file", b"/bytes"])
+def test_who_has_asked_may_close_its_sending_side_and_gets_its_answer(start: Start, path: bytes) -> None:
+    server = start()
+    data = content(server, 32 << 20)
+    with connected(server, receive_bytes=4096) as client:
+        client.sendall(GET.replace(b"/ ", path + b" "))
+        client.shutdown(socket.SHUT_WR)
+        if path == b"/slow":
+            server.wait_for("slow began")
+            (server.directory / "go").touch()
+        head, _, body = rest(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert path in (b"/", b"/slow") or body == data
+
+
+def test_so_do_requests_that_were_sent_ahead(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        put = b"PUT /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        client.sendall(GET.replace(b"/ ", b"/slow ") + put + GET)
+        client.shutdown(socket.SHUT_WR)
+        server.wait_for("slow began")
+        (server.directory / "go").touch()
+        assert [one(client)[0] for _ in range(3)] == [200, 200, 200]
+        assert rest(client) == b""
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 900000", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("sent", [0, 300_000])
+def test_a_body_that_its_client_leaves_unfinished_is_answered(
+    start: Start, framing: bytes, sent: int
+) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /hold HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
+        if sent:
+            client.sendall((b"%x\r\n" % 900_000 if b"chunked" in framing else b"") + b"a" * sent)
+        client.shutdown(socket.SHUT_WR)
+        status, headers, body = one(client)
+        assert (status, headers["connection"], body) == (400, "close", b"left after %d" % sent)
+        assert rest(client) == b""
+    assert not [line for line in server.log if line["level"] in ("warning", "error")]
+
+
+@pytest.mark.parametrize("sent", [b"", GET, b"GET / HTTP/1.1\r\nHo", GET + b"GET / HT"])
+def test_who_waits_for_nothing_and_closes_its_sending_side_is_let_go(start: Start, sent: bytes) -> None:
+    server = timed(start)
+    with connected(server) as client:
+        client.sendall(sent)
+        if sent.startswith(GET):
+            assert one(client)[0] == 200
+        client.shutdown(socket.SHUT_WR)
+        # No deadline ends it: they are an hour.
+        assert rest(client) == b""
+
+
+def test_who_sends_no_more_and_reads_nothing_is_cut_off_all_the_same(start: Start) -> None:
+    server = timed(start, send_seconds=0.4)
+    content(server, 32 << 20)
+    with connected(server, receive_bytes=4096) as client:
+        client.sendall(GET.replace(b"/ ", b"/bytes "))
+        client.shutdown(socket.SHUT_WR)
+        server.wait_for("client gone")
+
+
+def test_while_an_answer_is_awaited_no_deadline_of_the_body_runs(start: Start) -> None:
+    server = timed(start, body_seconds=0.2)
+    with connected(server) as client:
+        # The application does not look at the body before it is let go.
+        client.sendall(b"PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\na")
+        client.shutdown(socket.SHUT_WR)
+        server.wait_for("slow began")
+        assert not select.select([client], [], [], 0.6)[0]
+        (server.directory / "go").touch()
+        assert one(client)[0] == 200
+        assert rest(client) == b""
+
+
+def test_over_tls_a_client_that_closes_its_side_closes_the_connection(start: Start, tmp_path: Path) -> None:
+    """asyncio knows no half of a TLS connection; nobody else is to notice, nor the log."""
+    pair = make(tmp_path / "pair")
+    server = start(registry={"listen": "127.0.0.1:0", "tls": settings(pair)})
+    for sent in (
+        b"",
+        GET.replace(b"/ ", b"/slow "),
+        b"PUT /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+    ):
+        with (
+            connected(server) as plain,
+            trusting(pair).wrap_socket(plain, server_hostname="127.0.0.1") as client,
+        ):
+            client.sendall(sent)
+            if sent:
+                server.wait_for("slow began" if b"/slow" in sent else "hold began")
+            with contextlib.suppress(OSError):
+                client.unwrap()
+            assert rest(client) == b""
+    (server.directory / "go").touch()
+    assert server.get("/", tls=trusting(pair)).status == 200
+    assert server.end() == 0
+    assert not [line for line in server.log if line["level"] in ("warning", "error")]
+
+
 # Deadlines.
 
 
@@ -309,6 +419,42 @@ def test_a_client_that_reads_slowly_is_not_cut_off(start: Start, path: bytes) ->
             read += len(piece)
 
 
+@pytest.mark.parametrize("path", [b"/file", b"/whole"])
+def test_who_takes_a_little_at_a_time_is_not_cut_off_while_nothing_more_fits(
+    start: Start, path: bytes
+) -> None:
+    server = timed(start, send_seconds=0.4)
+    size = len(content(server, 16 << 20))
+    with connected(server, receive_bytes=4096) as client:
+        client.sendall(GET.replace(b"/ ", path + b" "))
+        read = 0
+        # Two seconds, in which what the kernels hold is not nearly taken: the server sees no room.
+        for _ in range(40):
+            select.select([], [], [], 0.05)
+            read += len(client.recv(4096))
+        assert read < 1 << 20
+        while read < size:
+            piece = client.recv(1 << 20)
+            assert piece, f"cut off after {read} bytes"
+            read += len(piece)
+
+
+def test_a_body_that_nobody_takes_is_not_read(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n")
+        server.wait_for("slow began")
+        client.setblocking(False)
+        sent = 0
+        # What the kernels hold comes on top of the mebibyte that may wait here.
+        while select.select([], [client], [], 0.5)[1]:
+            sent += client.send(bytes(1 << 20))
+            assert sent < 64 << 20
+        client.setblocking(True)
+        (server.directory / "go").touch()
+        assert one(client)[0] == 200
+
+
 def test_a_shutdown_waits_for_no_deadline(start: Start) -> None:
     server = timed(start)
     with connected(server) as client:
@@ -320,17 +466,25 @@ def test_a_shutdown_waits_for_no_deadline(start: Start) -> None:
 # Heads.
 
 
-def test_a_head_that_is_too_large_is_answered_431(start: Start) -> None:
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_head_that_is_too_large_is_answered_431(start: Start, parts: int) -> None:
     server = start()
     large = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (HEAD_BYTES - 1000) + b"\r\n\r\n"
     with connected(server) as client:
-        client.sendall(large)
+        in_parts(server, client, large, parts)
         assert one(client)[0] == 200
-        client.sendall(large.replace(b"X: ", b"X: " + b"a" * 2000))
+        in_parts(server, client, large.replace(b"X: ", b"X: " + b"a" * 2000), parts)
         status, headers, body = one(client)
         assert (status, headers["content-type"]) == (431, "application/json")
         assert "262144 bytes" in json.loads(body)["errors"][0]["message"]
         assert rest(client) == b""
+
+
+def test_a_head_that_is_too_large_is_refused_also_where_its_end_comes_in_one_piece(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        in_parts(server, client, GET[:-2] + b"X: " + b"a" * (HEAD_BYTES * 19 // 10) + b"\r\n\r\n", 2)
+        assert one(client)[0] == 431
 
 
 @pytest.mark.parametrize(
@@ -406,6 +560,29 @@ def test_after_an_early_answer_a_long_rest_is_not_waited_for(start: Start) -> No
         assert rest(client) == b""
 
 
+def test_after_an_early_answer_a_rest_that_trickles_is_read_for_a_moment_only(start: Start) -> None:
+    server = timed(start)
+    with connected(server) as client:
+        client.sendall(b"PUT /early HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n")
+        assert one(client)[0] == 403
+        with pytest.raises(ConnectionError):
+            for _ in range(600):
+                client.sendall(b"a")
+                select.select([], [], [], 0.05)
+
+
+def test_who_is_refused_and_is_still_sending_gets_to_read_the_answer(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"nonsense\r\n\r\n")
+        assert select.select([client], [], [], 60)[0]
+        for _ in range(10):
+            # None of it finds the connection closed.
+            client.sendall(b"a" * 10_000)
+            select.select([], [], [], 0.02)
+        assert_refused(client, 400)
+
+
 def test_who_asks_before_sending_a_body_and_is_refused_need_not_send_it(start: Start) -> None:
     server = start()
     asking = b"PUT %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
@@ -456,34 +633,108 @@ def test_too_many_requests_sent_ahead_are_refused_after_those_before(start: Star
 # Errors of its own.
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
+PUT = b"PUT /hold HTTP/1.1\r\nHost: x\r\n"
+CHUNKS = b"3\r\nabc\r\n0\r\n\r\n"
+NO_HOSTS = (b"a b", b"a/b", b"a,b", b"x@y", b"a:b:c", b"a:b", b"::1", b"[::1", b"<x>", b"\xc3\xa4")
+NO_REQUESTS = {
+    400: (
         b"nonsense\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/3.7\r\nHost: x\r\n\r\n",
-        b"PUT /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"PUT /body HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"PUT /hold HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
-    ],
-)
-def test_what_is_no_request_is_answered_in_json(start: Start, sent: bytes) -> None:
+        b"GET / HTTP/11.1\r\nHost: x\r\n\r\n",
+        # RFC 9112, 3.2: exactly one Host, that can be one.
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+        *(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host for host in NO_HOSTS),
+        # 6.1 and 6.3: one length, or chunks, which HTTP/1.0 does not have, and which must be the last coding.
+        PUT + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        PUT + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        PUT + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        PUT + b"Content-Length: 5\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        PUT.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding: gzip\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding: chunked, gzip\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding: identity\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding:\r\n\r\n" + CHUNKS,
+    ),
+    501: (
+        PUT + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+        PUT + b"Transfer-Encoding: , Chunked\r\n\r\n" + CHUNKS,
+    ),
+    505: (
+        *(b"GET / HTTP/%s\r\nHost: x\r\n\r\n" % one for one in (b"2.0", b"1.2", b"0.9", b"3.0", b"1.9")),
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ),
+}
+
+
+def assert_refused(client: socket.socket, status: int) -> None:
+    """That this is the answer, in the protocol's form, and the last."""
+    found, headers, body = one(client)
+    assert (found, headers["content-type"], headers["connection"]) == (status, "application/json", "close")
+    assert json.loads(body)["errors"][0]["code"] == "REQUEST_INVALID"
+    assert rest(client) == b""
+
+
+@pytest.mark.parametrize("status", NO_REQUESTS)
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
+def test_what_is_no_request_is_answered_in_json(start: Start, status: int, before: bytes) -> None:
+    server = start()
+    for sent in NO_REQUESTS[status]:
+        with connected(server) as client:
+            client.sendall(before + sent + GET)
+            assert not before or one(client)[0] == 200, sent
+            assert_refused(client, status)
+    assert server.get("/").status == 200
+    assert "hold began" not in server.journal
+    assert not [line for line in server.log if line["level"] in ("warning", "error", "critical")]
+
+
+def test_chunks_that_turn_out_broken_are_answered_in_json(start: Start) -> None:
     server = start()
     with connected(server) as client:
-        client.sendall(sent)
-        status, headers, body = one(client)
-        assert (status, headers["content-type"], headers["connection"]) == (400, "application/json", "close")
-        assert json.loads(body)["errors"][0]["code"] == "REQUEST_INVALID"
-        assert rest(client) == b""
-    assert server.get("/").status == 200
+        client.sendall(PUT + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+        assert_refused(client, 400)
     assert not [line for line in server.log if line["level"] in ("warning", "error", "critical")]
+
+
+def test_whatever_can_be_a_host_is_one(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        for host in (
+            b"x",
+            b"x:5000",
+            b"[::1]:5000",
+            b"[fe80::1%25eth0]",
+            b"a_b.example.",
+            b"127.0.0.1:",
+            b"",
+        ):
+            client.sendall(b"GET / HTTP/1.1\r\nHOST: %s\r\n\r\n" % host)
+            assert one(client)[0] == 200, host
+        # What is said of one request is not said of the next.
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert one(client)[0] == 400
+
+
+def test_http_1_0_needs_no_host_and_knows_no_asking_for_a_body(start: Start) -> None:
+    server = start()
+    with connected(server) as client:
+        client.sendall(b"PUT /body HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        client.sendall(b"hello")
+        assert one(client)[2] == b"5"
 
 
 def test_a_mistake_of_the_application_is_answered_in_json(start: Start) -> None:
     server = start()
     answer = server.get("/fail")
     assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in answer.headers["content-security-policy"]
     until(lambda: server.events("request.failed"), "the log line")
 
 

@@ -79,7 +79,7 @@ async def test_told_to_hang_up_every_answer_says_so_also_those_under_way() -> No
 
 
 async def test_cancelling_waits_for_clean_up_and_refuses_what_comes_after() -> None:
-    requests, held = Requests(retry_after_seconds=7), Held()
+    requests, held = Requests(), Held()
     app = requests.around(held)
     exchange = Exchange(app, b"a", b"b", b"c")
     await held.began.wait()
@@ -90,7 +90,7 @@ async def test_cancelling_waits_for_clean_up_and_refuses_what_comes_after() -> N
     await late.task
     for one in (exchange, late):
         assert one.sent[0]["status"] == 503
-        assert one.headers[b"retry-after"] == b"7"
+        assert one.headers[b"retry-after"] == b"5"
         assert one.headers[b"connection"] == b"close"
         body = b"".join(message["body"] for message in one.sent[1:])
         assert int(one.headers[b"content-length"]) == len(body)

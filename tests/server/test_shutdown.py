@@ -57,6 +57,7 @@ def test_past_the_grace_time_it_is_cancelled_once_cleans_up_and_answers_503(
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["content-type"] == "application/json"
+    assert "sandbox" in answer.headers["content-security-policy"]
     assert json.loads(answer.body)["errors"][0]["code"] == "UNAVAILABLE"
     assert server.process.wait(60) == 0
     ended = server.journal[server.journal.index("stuck began") :]

@@ -17,6 +17,7 @@ class Toy:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.draining = False
+        self.content: bytes | None = None
         self.metrics = Metrics("1")
 
     def note(self, what: str) -> None:
@@ -71,6 +72,9 @@ class Toy:
             elif path in ("/file", "/bytes"):
                 await self.give(path, send)
                 return
+            elif path in ("/whole", "/chunked"):
+                await self.give_whole(send, chunked=path == "/chunked")
+                return
             elif path == "/hold":
                 await self.hold(receive, send)
                 return
@@ -108,6 +112,14 @@ class Toy:
                 self.note("client gone")
                 raise
 
+    async def give_whole(self, send: Send, *, chunked: bool) -> None:
+        """Send the file `content` at once, from one copy in memory for everybody."""
+        if self.content is None:
+            self.content = (self.directory / "content").read_bytes()
+        headers = [] if chunked else [(b"content-length", b"%d" % len(self.content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.content})
+
     async def hold(self, receive: Receive, send: Send) -> None:
         """Read a body to its end, or the client's, and note what had come."""
         received = 0
@@ -116,6 +128,7 @@ class Toy:
             message = await receive()
             if message["type"] == "http.disconnect":
                 self.note(f"left after {received}")
+                await answer(send, 400, f"left after {received}")
                 return
             received += len(message["body"])
             if not message["more_body"]:

@@ -13,6 +13,8 @@ from tests.storage.probing import (
 class ListingConformance(DriverTests):
     """Names and keys, in order."""
 
+    many = 3000
+
     # children
 
     async def test_children_are_immediate_and_in_byte_order(self, driver: Driver, probe: Probe) -> None:
@@ -89,7 +91,7 @@ class ListingConformance(DriverTests):
         assert probe.names() == set()
 
     async def test_a_walk_of_many(self, driver: Driver, probe: Probe) -> None:
-        keys = [f"d{number % 7}/{number:05}" for number in range(3000)]
+        keys = [f"d{number % 7}/{number:05}" for number in range(self.many)]
         for key in keys:
             probe.set(key, b"")
         assert await walked(driver, "") == sorted(keys)

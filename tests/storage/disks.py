@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.equipment.absence import unavailable
+from tests.equipment.catalogue import Missing
+
 Mount = Callable[..., Path]
 
 
@@ -19,7 +22,7 @@ def _run(*command: str) -> bool:
 
 @pytest.fixture
 def mount() -> Iterator[Mount]:
-    """Mounts a tmpfs of so many bytes and returns its directory; skips the test where that is not allowed.
+    """Mounts a tmpfs of so many bytes and returns its directory; the test ends where that is not allowed.
 
     Not below `tmp_path`: pytest could not remove what a killed run has left mounted there, and would fail.
     """
@@ -29,7 +32,7 @@ def mount() -> Iterator[Mount]:
             path = Path(tempfile.mkdtemp(prefix=f"moorage-{name}-"))
             mounted.callback(path.rmdir)
             if not _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(path)):
-                pytest.skip("this machine lets a test mount nothing")
+                unavailable(Missing("small file systems", "only root may mount them", "sudo make test"))
             mounted.callback(_run, "umount", str(path))
             return path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +104,17 @@ class PowerCutFiles(Files):
         file = self._files[status.st_ino]
         return not file.synced and status.st_size > 0
 
+    def difference(self, descriptor: int) -> tuple[frozenset[str], frozenset[str]]:
+        """The names that a sync of the directory would let come or change, and those that it would let go.
+
+        Durable bytes in the place of the same bytes are no change.
+        """
+        directory = self._directories[os.fstat(descriptor).st_ino]
+        before, after = directory.durable, dict(directory.durable)
+        _apply(directory.pending, after)
+        came = [name for name, inode in after.items() if not self._is_as_good(before.get(name), inode)]
+        return frozenset(came), frozenset(before.keys() - after.keys())
+
     def settle(self) -> None:
         """Make everything durable, as time does."""
         for descriptor in self._descriptors():
@@ -115,11 +126,11 @@ class PowerCutFiles(Files):
         for descriptor in self._descriptors():
             os.close(descriptor)
 
-    def create(self, path: str) -> int:
+    def create(self, path: str, *, private: bool = False) -> int:
         if _is_note(path):
-            return super().create(path)
+            return super().create(path, private=private)
         self.moments.append(self.moment())
-        descriptor = super().create(path)
+        descriptor = super().create(path, private=private)
         inode = os.fstat(descriptor).st_ino
         self._files[inode] = _File(os.open(path, os.O_RDONLY))
         self._change(path, inode)
@@ -192,22 +203,33 @@ class PowerCutFiles(Files):
         file = self._files[os.fstat(descriptor).st_ino]
         file.synced, file.current = False, None
 
+    def _is_as_good(self, before: int | None, inode: int) -> bool:
+        """Whether a name that was durable for one inode may as well be durable for another."""
+        if before == inode:
+            return True
+        old, new = self._files.get(before or 0), self._files.get(inode)
+        return old is not None and new is not None and new.synced and old.durable == new.durable
+
     def _settle(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             directory = self._directories.get(status.st_ino)
             if directory is None:
                 return  # above the root
-            for name, entry in directory.pending:
-                if entry is None:
-                    directory.durable.pop(name, None)
-                else:
-                    directory.durable[name] = entry
+            _apply(directory.pending, directory.durable)
             directory.pending.clear()
         else:
             file = self._files[status.st_ino]
             file.durable = _content(file)
             file.synced = True
+
+
+def _apply(changes: Iterable[tuple[str, int | None]], names: dict[str, int]) -> None:
+    for name, entry in changes:
+        if entry is None:
+            names.pop(name, None)
+        else:
+            names[name] = entry
 
 
 def _content(file: _File) -> bytes:

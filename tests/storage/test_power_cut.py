@@ -14,6 +14,8 @@ from tests.storage.powercut import Moment, PowerCutFiles
 from tests.storage.probing import pieces
 from tests.storage.watched import WatchedFiles
 
+pytestmark = pytest.mark.exhaustive
+
 Work = Callable[[LocalDriver], Awaitable[object]]
 Found = dict[str, bytes]
 

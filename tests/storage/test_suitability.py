@@ -11,8 +11,8 @@ import pytest
 
 from storage.errors import Forbidden, StorageError
 from storage.files import Files
+from storage.findings import UnsuitableStore
 from storage.local import LocalDriver
-from storage.suitability import UnsuitableStore
 from tests.storage.disks import Mount, mount, remount_read_only
 from tests.storage.watched import Call, WatchedFiles, failing
 

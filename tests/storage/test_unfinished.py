@@ -22,6 +22,8 @@ from tests.storage.probing import MIB, pieces, walked
 from tests.storage.test_local import DirectoryProbe
 from tests.storage.watched import Call, Gate, WatchedFiles
 
+pytestmark = pytest.mark.exhaustive
+
 __all__ = ["mount"]
 
 NEW = b"n" * (2 * MIB + 10)

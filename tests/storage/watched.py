@@ -35,11 +35,11 @@ class WatchedFiles(Files):
         if name not in CALLS:
             return value
 
-        def watched(*arguments: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
             call = Call(name, arguments, threading.get_ident())
             self.calls.append(call)
             self.before(call)
-            return value(*arguments)
+            return value(*arguments, **options)
 
         return watched
 

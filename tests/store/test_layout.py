@@ -150,3 +150,36 @@ def keys_of(name: RepositoryName, tag: Tag, digest: Digest, other: Digest) -> li
         f"{layout.trash_tag(name, tag)}/run",
         layout.quarantine(digest, "uuid"),
     ]
+
+
+@pytest.mark.parametrize("digest", [Digest.of(b"content"), Digest.of(b"content", "sha512")])
+def test_what_holds_content_is_known_by_its_key(digest: Digest) -> None:
+    # Names that look like what they are not.
+    for name in (RepositoryName("a"), RepositoryName(f"blobs/{digest.algorithm}/{digest.encoded}")):
+        other, run = Digest.of(b"other"), "u-1"
+        holding = [
+            layout.blob_data(digest),
+            layout.layer_link(name, digest),
+            layout.revision_link(name, digest),
+            layout.whole_manifest(name, digest),
+            layout.referrer(name, other, digest),
+            layout.quarantine(digest, "uuid"),
+            f"{layout.trash_data(digest)}/{run}",
+            f"{layout.trash_layer(name, digest)}/{run}",
+            f"{layout.trash_revision(name, digest)}/{run}",
+            f"{layout.trash_whole_manifest(name, digest)}/{run}",
+        ]
+        assert [layout.content_of(key) for key in holding] == [digest] * len(holding)
+        others = [
+            layout.layer_link(name, other),
+            layout.referrer(name, digest, other),
+            layout.tag_link(name, Tag("latest")),
+            layout.layers_placeholder(name),
+            layout.catalog_entry(name),
+            f"{layout.history(name, Tag('latest'))}/1-1",
+            f"{layout.trash_tag(name, Tag('latest'))}/{run}",
+            layout.blocked(digest),
+            layout.upload_data("uuid", "random"),
+        ]
+        assert digest not in [layout.content_of(key) for key in others]
+    assert layout.blocked_of(layout.blocked(digest)) == digest

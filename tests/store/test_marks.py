@@ -30,10 +30,14 @@ async def test_a_mark_is_not_lowered(world: World) -> None:
         await world.store.marks.check_format()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"oldest_writer":null}', b"\xff"])
-async def test_a_mark_that_cannot_be_read_is_a_newer_programs(world: World, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b'{"oldest_writer":null}', b"\xff", b"[" * 4000, b" " * 5000],
+    ids=["empty", "list", "nothing", "null", "no text", "deep", "long"],
+)
+async def test_a_mark_that_cannot_be_read_forbids_writing_and_is_named(world: World, content: bytes) -> None:
     await world.driver.put(layout.FORMAT, content)
-    with pytest.raises(FormatTooNew):
+    with pytest.raises(FormatTooNew, match=r"_moorage/v1/format, cannot be read: .*\{\"oldest_writer\": 1\}"):
         await world.store.marks.check_format()
 
 

@@ -73,6 +73,22 @@ async def test_a_blob_that_a_manifest_needs(world: World) -> None:
     assert str(IMAGE) in problem.problem
 
 
+@pytest.mark.parametrize("content", [b"", b"laye", b"layer "])
+async def test_a_blob_of_another_size_than_its_manifest_says(world: World, content: bytes) -> None:
+    await world.driver.put(layout.blob_data(LAYER), content)
+    problem = named(await problems(world), LAYER)
+    assert problem.damaged
+    assert f"has {len(content)} bytes and not 5" in problem.problem
+    assert str(IMAGE) in problem.problem
+
+
+async def test_without_hashing_nothing_of_a_blob_is_read(world: World) -> None:
+    world.counted.calls.clear()
+    assert await problems(world) == []
+    assert not world.counted.calls["open"]
+    assert world.counted.calls["stat"] <= 2 * 2 + 1  # of each blob for its manifest and its link; of the tag
+
+
 async def test_a_link_without_bytes(world: World) -> None:
     extra = await world.blob(b"extra")
     await world.driver.delete([layout.blob_data(extra)])

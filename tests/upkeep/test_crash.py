@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from registry.app import open_scratch
+from registry.app.opening import open_scratch
 from registry.core.registry import Registry
 from registry.errors import Unsupported
 from registry.upkeep.crash import report
@@ -26,6 +26,8 @@ from storage.trial import Trial, mounted, try_out_durability
 from tests.api.server import environment, moorage
 from tests.durability.reader import tree_of
 from tests.e2e.processes import run
+
+pytestmark = pytest.mark.exhaustive
 
 ACT = "delete a tag"
 WELL = Trial("ext4", 0.001, [])

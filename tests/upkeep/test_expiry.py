@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 
+from registry.access.audit import Entry
+from registry.access.audit.kept import AuditStore
 from registry.core.registry import Registry
 from registry.errors import BlobUploadUnknown
 from registry.model.digests import Digest
 from registry.removal.intents import LIFE
 from registry.store import layout
 from registry.store.store import Store
-from registry.upkeep.expiry import expire
+from registry.upkeep.expiry import expire, expire_audit
 from tests.inmemory import NAME, Bytes, World, effects
 from tests.interleaving import Actor, PausingDriver, explore, run
 
@@ -137,3 +139,20 @@ async def test_where_there_are_too_many_those_go_that_were_idle_for_an_hour(worl
     assert await world.repository().upload_size(young) == 5
     with pytest.raises(BlobUploadUnknown):
         await world.repository().upload_size(left[0])
+
+
+async def test_what_the_audit_trail_keeps_goes_after_its_time(world: World) -> None:
+    kept = AuditStore(world.driver, world.store.effects, world.registry)
+    year = timedelta(days=365)
+    assert await expire_audit(world.registry, kept, keep_for=year) == 0
+    assert await world.keys() == [], "where there is nothing, nothing is written"
+    await kept.begin(Entry("tag.deleted"))
+    world.clock.advance(days=364)
+    young, _ = await kept.begin(Entry("tag.deleted"))
+    assert await expire_audit(world.registry, kept, keep_for=year) == 0
+    world.clock.advance(days=2)
+    world.registry.read_only = True
+    assert await expire_audit(world.registry, kept, keep_for=year) == 0
+    world.registry.read_only = False
+    assert await expire_audit(world.registry, kept, keep_for=year) == 1
+    assert await world.keys() == [layout.audit_entry(young)]

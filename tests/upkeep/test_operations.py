@@ -6,7 +6,7 @@ import pytest
 
 from registry.core.operations import Limit
 from registry.core.operations import operations as core_operations
-from registry.errors import NameUnknown, ReadOnly, RegistryError
+from registry.errors import Denied, NameUnknown, ReadOnly, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
@@ -79,6 +79,7 @@ async def test_read_only_is_switched_in_the_store_and_stops_the_others(world: Wo
     assert (await value(world, "storage.read-only", switch=Switch.ON)).read_only
     assert await world.store.marks.is_read_only()
     world.registry.read_only = True
+    assert (await value(world, "storage.read-only")).read_only
     for name, asked in (
         ("storage.reindex", {}),
         ("repo.delete", {"repository": NAME}),
@@ -88,6 +89,7 @@ async def test_read_only_is_switched_in_the_store_and_stops_the_others(world: Wo
             await perform(world, name, **asked)
     assert not (await value(world, "storage.read-only", switch=Switch.OFF)).read_only
     assert not await world.store.marks.is_read_only()
+    assert not (await value(world, "storage.read-only")).read_only
 
 
 async def test_a_check_says_how_it_went(world: World) -> None:
@@ -111,7 +113,7 @@ async def test_a_check_of_a_whole_store_says_what_it_looked_at(world: World) -> 
     [
         ("demo/alpine", "give REPOSITORY:TAG, for example demo/alpine:3.20"),
         (f"demo/alpine@{Digest.of(b'')}", "by its digest, which is not a tag"),
-        ("127.0.0.1:5000/demo/alpine:3.20", "leave that out: demo/alpine:3.20"),
+        ("127.0.0.1:5000/demo/alpine:3.20", "leave that out: 'demo/alpine:3.20'"),
         ("none:1", "there is no tag none:1"),
     ],
 )
@@ -156,3 +158,22 @@ async def test_a_rebuild_counts_what_it_found(world: World) -> None:
     await world.push(content, Digest.of(content))
     found = await value(world, "storage.reindex")
     assert (found.repositories, found.referrers) == (1, 1)
+
+
+async def test_a_tag_that_is_pushed_while_its_repository_is_deleted_is_asked_about_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = Operations(core_operations(lambda: world.registry))["repo.delete"]
+    tags = world.store.links.tags
+
+    async def tags_before_the_push(name: RepositoryName) -> list[Tag]:
+        seen = await tags(name)
+        monkeypatch.setattr(world.store.links, "tags", tags)
+        await world.push(image("one"), Tag("late"))
+        return seen
+
+    monkeypatch.setattr(world.store.links, "tags", tags_before_the_push)
+    context = Context("somebody", may=lambda _right, _name, tag: tag != "late")
+    with pytest.raises(Denied, match="nothing was removed: late"):
+        _ = [one async for one in operation.run(operation.input(repository=NAME), context)]
+    assert (await value(world, "tag.list", repository=NAME)).tags == ["late", TAG]

@@ -22,7 +22,7 @@ async def run(asked: Asked, context: Context) -> AsyncIterator[Progress | Result
     yield Result((asked.name, context.by))
 
 
-OPERATION = Operation("noun.verb", "Does it.", "noun.read", False, Asked, run)
+OPERATION = Operation("noun.verb", "Does it.", "noun.read", False, Asked, run, result=tuple)
 
 
 def test_an_input_is_an_ordinary_dataclass_that_says_how_it_is_given() -> None:
@@ -33,7 +33,7 @@ def test_an_input_is_an_ordinary_dataclass_that_says_how_it_is_given() -> None:
 
 
 def test_the_table_finds_by_name_and_keeps_the_order() -> None:
-    other = Operation("noun.other", "Does that.", "noun.read", False, Asked, run)
+    other = Operation("noun.other", "Does that.", "noun.read", False, Asked, run, result=tuple)
     table = Operations([OPERATION, other])
     assert list(table) == [OPERATION, other]
     assert table["noun.verb"] is OPERATION

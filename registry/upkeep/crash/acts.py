@@ -20,6 +20,11 @@ _LARGE_BYTES = 100_000
 CONFIG = b"config" * 20
 LAYER = b"layer" * (_LARGE_BYTES // 5)
 SPARE = b"spare" * 20
+TAKEN = b"taken" * 20
+HURT = b"hurt" * 20
+LATER = b"needed later" * 20
+UNNEEDED = b"unneeded" * 20
+LEAKED = b"leaked" * 20
 
 
 def _blob(note: str, size_bytes: int = 100) -> bytes:
@@ -65,9 +70,14 @@ def signature() -> Made:
 
 
 async def prepare(client: Client) -> None:
-    """What is there before: two images with tags, a signature, and a blob that nothing needs."""
-    for blob in (CONFIG, LAYER, SPARE):
+    """What is there before: two images with tags, a signature, and blobs that nothing needs.
+
+    One of them was taken by a policy, and one is damaged.
+    """
+    for blob in (CONFIG, LAYER, SPARE, TAKEN, HURT, LEAKED):
         await client.at_once(OLD, blob)
+    await client.give_to_policy(OLD, TAKEN)
+    await client.spoil(OLD, HURT)
     await client.manifest(OLD, first(), "first", "moving")
     await client.manifest(OLD, second(), "second")
     await client.manifest(OLD, signature())
@@ -123,6 +133,47 @@ async def _delete_a_blob(client: Client) -> None:
     await client.delete_blob(OLD, SPARE)
 
 
+async def _delete_a_repository(client: Client) -> None:
+    tags = {first(): ("first", "moving"), second(): ("second",), signature(): ()}
+    await client.delete_repository(OLD, tags, (CONFIG, LAYER, SPARE, HURT, LEAKED))
+
+
+async def _put_back(client: Client) -> None:
+    await client.find(OLD, TAKEN)
+    await client.manifest(OLD, image("put back", CONFIG, TAKEN))
+
+
+async def _collect(client: Client) -> None:
+    await client.collect(OLD, LATER, UNNEEDED, image("needs what was unneeded", CONFIG, LATER))
+
+
+async def _purge(client: Client) -> None:
+    await client.purge(OLD, LEAKED)
+    never_there = _blob("purged by mistake")
+    await client.purge(OLD, never_there)
+    await client.unblock(never_there)
+
+
+async def _heal(client: Client) -> None:
+    await client.heal(OLD, image("healed", CONFIG, HURT), HURT)
+
+
+async def _start(client: Client) -> None:
+    await client.start()
+
+
+async def _switch_to_read_only(client: Client) -> None:
+    await client.set_read_only(on=True)
+    await client.set_read_only(on=False)
+
+
+async def _cancel_uploads(client: Client) -> None:
+    uuid = await client.upload(OLD, _blob("one"), _blob("two", _LARGE_BYTES))
+    await client.upload(OLD, _blob("three"))
+    await client.cancel(OLD, uuid)
+    await client.expire(OLD)
+
+
 async def _reindex(client: Client) -> None:
     await client.reindex(OLD, signature())
 
@@ -138,6 +189,15 @@ ACTS: dict[str, Act] = {
     "delete a tag": _delete_a_tag,
     "delete a manifest": _delete_a_manifest,
     "delete a blob": _delete_a_blob,
+    "delete a repository": _delete_a_repository,
+    "put back": _put_back,
+    "heal": _heal,
+    "collect": _collect,
+    "start": _start,
+    "switch to read-only": _switch_to_read_only,
+    "cancel uploads": _cancel_uploads,
     "reindex": _reindex,
+    # The last: a server, which the tests let serve one tree after the other, has it in mind for a while.
+    "purge": _purge,
 }
 """Each may be repeated, whatever has become of it before."""

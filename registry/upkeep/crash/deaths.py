@@ -15,7 +15,8 @@ from pathlib import Path
 
 from registry.core.registry import Registry
 from registry.upkeep.crash.acts import ACTS, prepare
-from registry.upkeep.crash.client import Client, Fact, Ledger, Value
+from registry.upkeep.crash.client import Client
+from registry.upkeep.crash.ledger import Fact, Ledger, Value
 from storage.dying import DyingFiles
 from storage.files import Files
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from registry.core.registry import Registry
-from registry.errors import BlobUnknown, ManifestUnknown, RegistryError
+from registry.errors import BlobUnknown, BlobUploadUnknown, ManifestUnknown, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.upkeep.check import Looked, check_repository
-from registry.upkeep.crash.client import Fact, Ledger, Value
+from registry.upkeep.crash.ledger import Fact, Ledger, Value
 from storage.errors import NotFound
 
 _PLACES: dict[str, Callable[[RepositoryName, str], str]] = {
@@ -37,9 +37,11 @@ async def judge(registry: Registry, ledger: Ledger) -> list[str]:
                 wrong.append(f"{fact.which}: gone, and not in the trash")
         if is_so not in may_be:
             wrong.append(f"{fact}: is {is_so}, and may be {' or '.join(sorted(map(str, may_be)))}")
+    hurt = ledger.hurt()
     async for name in registry.store.catalog.tree():
         checking = check_repository(registry, name, hash_blobs=True, looked=Looked())
-        wrong += [f"{one.repository} {one.content}: {one.problem}" async for one in checking if one.damaged]
+        damaged = [one async for one in checking if one.damaged and one.content not in hurt]
+        wrong += [f"{one.repository} {one.content}: {one.problem}" for one in damaged]
     return wrong
 
 
@@ -54,10 +56,16 @@ async def found(registry: Registry, fact: Fact) -> Value:
         "listed": _listed,
         "complete": _complete,
         "trash": _trash,
+        "upload": _upload,
+        "format": _format,
+        "read-only": _read_only,
+        "data": _data,
+        "blocked": _blocked,
+        "quarantine": _quarantine,
     }[fact.kind]
     try:
         return await look(registry, fact)
-    except (BlobUnknown, ManifestUnknown):
+    except (BlobUnknown, BlobUploadUnknown, ManifestUnknown):
         return None
     except RegistryError as error:
         return error.message
@@ -69,9 +77,11 @@ async def _manifest(registry: Registry, fact: Fact) -> Value:
 
 
 async def _blob(registry: Registry, fact: Fact) -> Value:
-    hasher = Digest.parse(fact.which).hasher()
-    repository = registry.repository(fact.repository, "judge")
-    async with repository.open_blob(Digest.parse(fact.which)) as opened:
+    digest = Digest.parse(fact.which)
+    hasher = digest.hasher()
+    # What a policy took is read from the trash as long as it is there, and does not count.
+    await registry.store.links.layer(fact.repository, digest)
+    async with registry.repository(fact.repository, "judge").open_blob(digest) as opened:
         async for piece in opened.chunks():
             hasher.update(piece)
     return f"sha256:{hasher.hexdigest()}"
@@ -86,11 +96,12 @@ async def _referrer(registry: Registry, fact: Fact) -> Value:
 
 
 async def _history(registry: Registry, fact: Fact) -> Value:
-    tag, digest = fact.which.split(" ")
+    """Whether the tag was set to a digest, or deleted, at least so many times."""
+    tag, digest, times = fact.which.split(" ")
     history = registry.store.history
     moves = [await history.read(key) for key in await history.keys(fact.repository, Tag(tag))]
     wanted = None if digest == "deleted" else Digest.parse(digest)
-    if not any(move is not None and move.digest == wanted for move in moves):
+    if sum(move is not None and move.digest == wanted for move in moves) < int(times):
         return None
     return digest if wanted is not None else str(fact)
 
@@ -104,7 +115,48 @@ async def _listed(registry: Registry, fact: Fact) -> Value:
 
 
 async def _complete(registry: Registry, fact: Fact) -> Value:
-    return fact.repository if await registry.store.catalog.is_complete() else None
+    return str(fact) if await registry.store.catalog.is_complete() else None
+
+
+async def _upload(registry: Registry, fact: Fact) -> Value:
+    return str(await registry.repository(fact.repository, "judge").upload_size(fact.which))
+
+
+async def _format(registry: Registry, fact: Fact) -> Value:
+    try:
+        await registry.store.driver.stat(layout.FORMAT)
+    except NotFound:
+        return None
+    return str(fact)
+
+
+async def _read_only(registry: Registry, fact: Fact) -> Value:
+    return str(fact) if await registry.store.marks.is_read_only() else None
+
+
+async def _blocked(registry: Registry, fact: Fact) -> Value:
+    await registry.store.blocked.look()
+    return None if registry.store.blocked.of(Digest.parse(fact.which)) is None else str(fact)
+
+
+async def _data(registry: Registry, fact: Fact) -> Value:
+    """What bytes lie under a digest, be they linked or not."""
+    return await _hash(registry, layout.blob_data(Digest.parse(fact.which)))
+
+
+async def _quarantine(registry: Registry, fact: Fact) -> Value:
+    """What was set aside of a digest."""
+    kept = layout.quarantine(Digest.parse(fact.which), "")[:-1]
+    for copy in await registry.store.driver.children(kept):
+        return await _hash(registry, f"{kept}/{copy}")
+    return None
+
+
+async def _hash(registry: Registry, key: str) -> Value:
+    try:
+        return str(await registry.store.content.hash([key], "sha256"))
+    except NotFound:
+        return None
 
 
 async def _trash(registry: Registry, fact: Fact) -> Value:

@@ -1,0 +1,394 @@
+"""The composition root: the only module that constructs things."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from registry import __version__
+from registry.access.administration import Administration
+from registry.access.apikey_operations import operations as apikey_operations
+from registry.access.audit import Audit, audited
+from registry.access.audit.sinks import AuditUnwritable, tell_log
+from registry.access.errors import Unfit
+from registry.access.gate import OpenGate, Turnstile
+from registry.access.operations import operations as audit_operations
+from registry.access.policy import Policy
+from registry.access.rule_operations import operations as rule_operations
+from registry.access.user_operations import operations as user_operations
+from registry.access.watched import Unusable
+from registry.api.application import Guard, Guarded, RegistryListener
+from registry.api.calls import API_HEADERS, V2_HEADERS, Limits, Services
+from registry.api.health import Health, Readiness
+from registry.api.memory import AnswerMemory, ManifestMemory
+from registry.api.observed import Observed
+from registry.api.operations import OperationsAPI
+from registry.api.v2 import V2
+from registry.app.audit import open_audit, tell_person
+from registry.app.cache import Cache
+from registry.app.opening import check_format, open_registry, open_scratch
+from registry.app.places import seal_of, settings_of
+from registry.app.storage import Storage, redirects_of, require_fit
+from registry.config import Config, ConfigError, host_guard, load_policy, watch_rules, without_rules
+from registry.core.operations import operations as core_operations
+from registry.core.registry import Registry
+from registry.core.tag_operations import operations as tag_operations
+from registry.core.trash_operations import operations as trash_operations
+from registry.logs import event
+from registry.metrics import Metrics
+from registry.server import Address, ASGIApp, StartFailed
+from registry.store import layout
+from registry.store.marks import FormatTooNew
+from registry.upkeep.collecting import Collecting
+from registry.upkeep.copy_operations import Opened
+from registry.upkeep.copy_operations import operations as copy_operations
+from registry.upkeep.crash.report import Place
+from registry.upkeep.expiry import expire, expire_audit, stamped_now
+from registry.upkeep.gc_operations import operations as gc_operations
+from registry.upkeep.operations import operations as upkeep_operations
+from registry.upkeep.purge_operations import operations as purge_operations
+from registry.upkeep.reindex import complete_catalog
+from registry.upkeep.scrub_operations import operations as scrub_operations
+from registry.upkeep.scrubbing import Scrubbing
+from registry.work.operations import Operation, Operations
+from registry.work.schedule import Schedule
+from storage.contract import Driver
+from storage.errors import StorageError
+from storage.findings import Finding
+from storage.timed import TimedDriver
+
+if TYPE_CHECKING:
+    from registry.app.authority import Authority
+
+_AUDIT_SECONDS = 3600.0  # between two looks for entries that were kept for long enough
+_LOG = logging.getLogger(__name__)
+_GC_SECONDS = 600.0  # between two looks whether a collection is due, at most
+_SCRUB_SECONDS = 600.0  # between two looks whether a scrub is due
+_LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
+
+
+class RegistryApplication:
+    """One serving process's registry: storage, rules, background work and both listeners' applications."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._rules = watch_rules(config)
+        self._without_rules = without_rules(config)
+        self._guard: Guard | None = host_guard(config)
+        self._metrics = Metrics(__version__)
+        self._slow_reads = 0
+        self._prepared = False
+        self._schedule = Schedule()
+        self._closing = AsyncExitStack()
+        self._gate = Turnstile(OpenGate(self._policy))
+        self._authority: Authority | None = None
+        self._auth: ASGIApp | None = None
+        self._knows_people = False
+        self._cache = Cache(config.cache, self._metrics.cache)
+        self._collecting = Collecting(lambda: self._registry, config, who=_process())
+        self._scrubbing = _scrubbing(lambda: self._registry, config)
+
+    async def start(self) -> None:
+        """Open the storage and begin background work. Raises StartFailed."""
+        try:
+            await self._closing.enter_async_context(self._cache)
+            self._registry = await self._closing.enter_async_context(
+                open_registry(self._config, self._observed)
+            )
+            self._audit = self._closing.enter_context(
+                open_audit(self._config, self._registry, tell_log, at_once=True)
+            )
+            await require_fit(self._driver, self._config.storage.text)
+            self._writable = self._registry.may_write()
+            if self._writable:
+                await check_format(self._registry)
+            self._readiness = Readiness(self._look)
+            await self._look()
+            if self._policy().knows_people:
+                await self._know_people()
+        except (StorageError, FormatTooNew, AuditUnwritable, Unfit) as error:
+            await self._closing.aclose()
+            reason = error.reason if isinstance(error, Unusable) else str(error)
+            raise StartFailed(reason, refused=isinstance(error, FormatTooNew)) from error
+        self._closing.push_async_callback(self._schedule.stop)
+        interval = self._config.uploads.expire_interval.total_seconds()
+        self._schedule.every("storage.look", _LOOK_SECONDS, self._readiness.watch)
+        self._schedule.every("uploads.expire", interval, self._expire)
+        self._schedule.every("access.look", self._config.access.check_seconds, self._look_at_access)
+        self._schedule.every("audit.expire", _AUDIT_SECONDS, self._expire_audit)
+        if self._config.gc.enabled:
+            interval = self._config.gc.interval.total_seconds()
+            self._schedule.every("gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due)
+        if self._scrubbing.scheduled:
+            self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due)
+
+    def asgi(self, listener: str) -> ASGIApp:
+        """The application of the listener `registry` or `ops`."""
+        if listener == "ops":
+            # Open to the network, it is asked under names that we do not know.
+            is_loopback = Address.parse(self._config.ops.listen).loopback
+            inner: ASGIApp = Guarded(
+                Health(self._readiness, self._metrics), self._guard if is_loopback else None, self._audit
+            )
+        else:
+            services = Services(
+                self._registry,
+                self._gate,
+                Limits(
+                    self._config.manifests.max_size,
+                    self._config.manifests.max_tags_per_push,
+                    self._config.catalog.max_entries,
+                ),
+                ManifestMemory(self._config.manifests.max_in_flight),
+                AnswerMemory(self._config.manifests.max_in_flight),
+                self._audit,
+                urlsplit(self._config.url or "").path.rstrip("/"),
+                self._config.url,
+                redirects_of(self._config, self._driver),
+            )
+            offered = _offered(
+                lambda: self._registry,
+                self._office,
+                lambda: self._audit,
+                lambda: self._driver.try_out(),
+                lambda: self._collecting,
+                lambda: self._scrubbing,
+                self._config.trash.keep_for,
+                deletes=self._config.delete.enabled,
+            )
+            inner = RegistryListener(
+                Guarded(V2(services), self._guard, self._audit, V2_HEADERS),
+                Guarded(OperationsAPI(services, Operations(offered)), self._guard, self._audit, API_HEADERS),
+                lambda: self._auth,
+                Health(self._readiness, None),
+            )
+        return Observed(
+            inner,
+            listener=listener,
+            metrics=self._metrics,
+            trusted_proxies=self._config.trusted_proxies,
+        )
+
+    async def drain(self) -> None:
+        """Readiness fails from now on."""
+        self._readiness.draining = True
+
+    async def stop(self) -> None:
+        """End background work and close the storage."""
+        await self._closing.aclose()
+
+    async def _prepare(self) -> None:
+        """Mark a new store as ours; what grows in it from here on is listed as it comes."""
+        store = self._registry.store
+        await store.marks.put_format()
+        if await store.catalog.is_complete():
+            return
+        if not await store.driver.children(layout.REPOSITORIES, limit=1):
+            await store.catalog.set_complete()
+
+    def _office(self) -> Authority:
+        """Accounts and keys, made when they are first needed. Raises Unfit."""
+        # Here, since it takes cryptography, which those do not need who know nobody.
+        from registry.app.authority import Authority
+
+        if self._authority is None:
+            self._authority = Authority(
+                self._config,
+                self._registry,
+                self._policy,
+                lambda: self._driver.place(layout.SECRET),
+                self._audit.note,
+            )
+            self._closing.push_async_callback(self._authority.aclose)
+        return self._authority
+
+    async def _know_people(self) -> None:
+        """From now on it matters who somebody is. Raises Unfit, storage errors."""
+        from registry.api.tokens import TokenEndpoint
+
+        authority = self._office()
+        await authority.begin()
+        self._gate.inner = authority.gate
+        if self._config.access.token_server is None:
+            self._auth = Guarded(TokenEndpoint(authority.issuing, self._audit), self._guard, self._audit)
+        self._knows_people = True
+
+    def _policy(self) -> Policy:
+        return self._without_rules if self._rules is None else self._rules.value
+
+    async def _look_at_access(self) -> None:
+        """Take up what has changed in the files of access, and what other processes have changed."""
+        if self._rules is not None:
+            await asyncio.to_thread(self._rules.look)
+        if self._authority is not None and self._knows_people:
+            await self._authority.look()
+        elif self._policy().knows_people:
+            await self._know_people()
+
+    def _observed(self, driver: Storage) -> Driver:
+        self._driver = driver
+        return self._cache.before(TimedDriver(driver, self._metrics.storage))
+
+    async def _look(self) -> None:
+        """See whether an operator has switched writing off or on, or a newer program has forbidden it.
+
+        And what was purged, which nobody gets from here any more. Whenever writing begins, what reading alone
+        left undone is done. It fails when the storage does.
+        """
+        slow_reads = self._driver.slow_reads
+        self._metrics.slow_reads(slow_reads - self._slow_reads)
+        self._slow_reads = slow_reads
+        blocked = self._registry.store.blocked
+        await blocked.look()
+        await self._cache.forget(blocked.digests)
+        may_write = self._writable and await self._may_write()
+        begins = may_write and not self._prepared
+        if begins:
+            await self._prepare()
+        self._registry.read_only = not may_write
+        self._prepared = may_write
+        if begins:
+            self._schedule.once("catalog.complete", self._complete_catalog)
+
+    async def _may_write(self) -> bool:
+        was = self._registry.outdated
+        try:
+            await check_format(self._registry)
+        except FormatTooNew as error:
+            if error.reason != was:
+                event(_LOG, logging.ERROR, "format.outdated", reason=str(error))
+            return False
+        return not await self._registry.store.marks.is_read_only()
+
+    async def _expire(self) -> None:
+        await self._cache.sweep()
+        if self._registry.may_write():
+            await self._driver.sweep()
+            await expire(self._registry, after=self._config.uploads.expire_after)
+            if self._authority is not None:
+                await self._authority.sweep(await stamped_now(self._registry.store))
+
+    async def _expire_audit(self) -> None:
+        await expire_audit(self._registry, self._audit.kept, keep_for=self._config.audit.keep_for)
+
+    async def _complete_catalog(self) -> None:
+        await complete_catalog(self._registry)
+
+
+def build(config: Config) -> RegistryApplication:
+    """The application of one serving process. Raises StartFailed for a rules file gone bad."""
+    try:
+        return RegistryApplication(config)
+    except ConfigError as error:
+        raise StartFailed("; ".join(str(problem) for problem in error.problems)) from error
+
+
+def operations(config: Config) -> Operations:
+    """The table of all operations; entered, they work on the storage that the configuration names."""
+    opened: list[tuple[Registry, Audit]] = []
+    storages: list[Storage] = []
+    offices: list[Authority] = []
+
+    def observed(storage: Storage) -> Driver:
+        storages.append(storage)
+        return storage
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[None]:
+        async with open_registry(config, observed) as registry:
+            await registry.store.blocked.look()
+            if registry.may_write():
+                # What only reads may go on.
+                with suppress(FormatTooNew):
+                    await check_format(registry)
+                registry.read_only = await registry.store.marks.is_read_only()
+            with open_audit(config, registry, tell_person, at_once=False) as audit:
+                opened.append((registry, audit))
+                try:
+                    yield
+                finally:
+                    while offices:
+                        await offices.pop().aclose()
+
+    def registry() -> Registry:
+        return opened[-1][0]
+
+    def audit() -> Audit:
+        return opened[-1][1]
+
+    def office() -> Administration:
+        from registry.app.authority import Authority
+
+        if not offices:
+            policy = load_policy(config)
+            offices.append(Authority(config, registry(), lambda: policy, lambda: None, audit().note))
+        return offices[-1]
+
+    @asynccontextmanager
+    async def store_at(where: str | None, *, new: bool = False) -> AsyncIterator[Opened]:
+        settings = config if where is None else settings_of(where, new=new)
+        async with open_registry(settings) as opened_there:
+            yield Opened(opened_there.store, seal_of(settings))
+
+    collecting = Collecting(registry, config, who=_process())
+    scrubbing = _scrubbing(registry, config)
+    place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
+    offered = (
+        *_offered(
+            registry,
+            office,
+            audit,
+            lambda: storages[-1].try_out(),
+            lambda: collecting,
+            lambda: scrubbing,
+            config.trash.keep_for,
+            place=place,
+        ),
+        *copy_operations(store_at),
+    )
+    return Operations(offered, opening)
+
+
+def _offered(
+    registry: Callable[[], Registry],
+    office: Callable[[], Administration],
+    audit: Callable[[], Audit],
+    try_out: Callable[[], Awaitable[Sequence[Finding]]],
+    collecting: Callable[[], Collecting],
+    scrubbing: Callable[[], Scrubbing],
+    keep_for: timedelta,
+    *,
+    deletes: bool = True,
+    place: Place | None = None,
+) -> Iterable[Operation[Any]]:
+    """What every room offers; what changes anything is written down."""
+    offered = (
+        *core_operations(registry, deletes=deletes),
+        *tag_operations(registry),
+        *trash_operations(registry, keep_for),
+        *upkeep_operations(registry, place, try_out),
+        *gc_operations(collecting),
+        *scrub_operations(scrubbing),
+        *purge_operations(collecting),
+        *user_operations(office),
+        *apikey_operations(office),
+        *rule_operations(office),
+        *audit_operations(registry, audit),
+    )
+    return [audited(operation, audit) for operation in offered]
+
+
+def _scrubbing(registry: Callable[[], Registry], config: Config) -> Scrubbing:
+    return Scrubbing(registry, config.scrub, who=_process(), scheduled=config.scrubs)
+
+
+def _process() -> str:
+    """How other processes know this one."""
+    return f"process {os.getpid()} on {socket.gethostname()}"

@@ -1,0 +1,254 @@
+"""What core offers for the trash: what lies in it, and bringing back what a removal has taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from registry.core.operations import Limit
+from registry.core.registry import Registry
+from registry.core.tag_operations import Allowed, gone, tags_set
+from registry.errors import (
+    Denied,
+    NameUnknown,
+    NotFoundHere,
+)
+from registry.model.names import RepositoryName
+from registry.removal.runs import Run
+from registry.store import layout
+from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from storage.errors import NotFound
+
+Outcome = AsyncIterator[Progress | Result]
+
+_RUN = re.compile(r"[uc]-[A-Za-z0-9-]{1,64}")
+_TOLD = 20
+
+
+class RunName(str):
+    """The name of a run, as it stands in the trash."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> RunName:
+        """Read a name; ValueError when it cannot be one."""
+        if _RUN.fullmatch(text) is None:
+            raise ValueError("must be the name of a run, u-… or c-…, as `moorage trash list` shows it")
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRepository:
+    """Which repository, and from which deletion."""
+
+    repository: RepositoryName = argument("the repository, for example team/app")
+    run: RunName | None = option("what this run has taken, not the newest deletion", default=None)
+    overwrite: bool = option("also tags that name something else now", default=False)
+    partial: bool = option("leave out what is gone for good", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRun:
+    """What to bring back."""
+
+    run: RunName = argument("the run, as `moorage trash list` shows it")
+    overwrite: bool = option("also tags that name something else now", default=False)
+    partial: bool = option("leave out what is gone for good", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredRun:
+    """What a run had taken and is there again, as far as it is not `missing`, which is gone for good."""
+
+    run: str
+    repository: str | None
+    tags: list[str]
+    manifests: int
+    blobs: int
+    data: int
+    missing: list[str]
+
+    def told(self) -> str:
+        """What is there again, and what is not."""
+        if self.repository is None:
+            return "\n".join([f"restored data of {self.data} blobs and manifests", *gone(self.missing)])
+        counts = f"tags: {len(self.tags)}, manifests: {self.manifests}, blobs: {self.blobs}"
+        lines = [f"restored {self.repository} ({counts})"]
+        lines += [f"  {self.repository}:{tag}" for tag in self.tags[:_TOLD]]
+        if len(self.tags) > _TOLD:
+            lines.append(f"  and {len(self.tags) - _TOLD} more tags")
+        return "\n".join([*lines, *gone(self.missing)])
+
+
+@dataclass(frozen=True, slots=True)
+class ListTrash:
+    """What of the trash to list."""
+
+    repository: RepositoryName | None = argument("only what was taken from this repository", default=None)
+    limit: Limit = option("at most so many", default=Limit(100))
+    last: RunName | None = option("begin behind this run, with older ones", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrashedRun:
+    """One removal: what it has taken, from where (None: data, from the store as a whole), and by whom.
+
+    `size_bytes` is that of data. It is kept until `until`, if the trash does not grow too large before.
+    """
+
+    run: str
+    at: datetime
+    by: str
+    repository: str | None
+    tags: int
+    manifests: int
+    blobs: int
+    data: int
+    size_bytes: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TrashedRuns:
+    """Removals, the newest first; `next` is where older ones begin."""
+
+    runs: list[TrashedRun]
+    next: str | None
+
+
+def operations(registry: Callable[[], Registry], keep_for: timedelta) -> Iterable[Operation[Any]]:
+    """Operations on the registry that is open when one of them runs; it keeps its trash for `keep_for`."""
+
+    async def repo_restore(asked: RestoreRepository, context: Context) -> Outcome:
+        name = asked.repository
+        if asked.run is None:
+            run = await registry().restoring.newest_deletion(name)
+            if run is None:
+                raise NameUnknown(f"the trash has no deletion of {name}", detail={"name": name})
+        else:
+            run = await _run(registry(), asked.run)
+            if run.repository != name:
+                raise _no_run(asked.run)
+        yield await _restored(registry(), run, context, overwrite=asked.overwrite, some=asked.partial)
+
+    async def trash_list(asked: ListTrash, _: Context) -> Outcome:
+        trashed = registry().restoring.trashed
+        if asked.repository is None:
+            names = [name async for name in trashed.runs.names()]
+        else:
+            names = sorted(await trashed.runs_of(asked.repository))
+        runs = [one for name in names if (one := await _shown(registry(), name, keep_for)) is not None]
+        runs.sort(key=lambda one: (one.at, one.run), reverse=True)
+        if asked.last is not None:
+            places = [place for place, one in enumerate(runs) if one.run == asked.last]
+            if not places:
+                raise _no_run(asked.last)
+            runs = runs[places[0] + 1 :]
+        more = runs[asked.limit - 1].run if len(runs) > asked.limit else None
+        text = "" if more is None else f"there are more: --last {more}"
+        yield Result(TrashedRuns(runs[: asked.limit], more), text=text)
+
+    async def trash_restore(asked: RestoreRun, context: Context) -> Outcome:
+        run = await _run(registry(), asked.run)
+        yield await _restored(registry(), run, context, overwrite=asked.overwrite, some=asked.partial)
+
+    return (
+        Operation(
+            "repo.restore",
+            "Bring a deleted repository back: its tags, manifests and blobs",
+            "create",
+            False,
+            RestoreRepository,
+            repo_restore,
+            touches=lambda asked: (asked.repository, None),
+            changes=True,
+            result=RestoredRun,
+            event="repository.restored",
+        ),
+        Operation(
+            "trash.list",
+            "List what was deleted or collected and can be restored, the newest first",
+            "admin",
+            False,
+            ListTrash,
+            trash_list,
+            result=TrashedRuns,
+        ),
+        Operation(
+            "trash.restore",
+            "Bring back what one removal has taken",
+            "admin",
+            False,
+            RestoreRun,
+            trash_restore,
+            changes=True,
+            result=RestoredRun,
+            event="trash.restored",
+        ),
+    )
+
+
+async def _restored(registry: Registry, run: Run, context: Context, *, overwrite: bool, some: bool) -> Result:
+    name = run.repository
+    if name is None:
+        registry.require_writable()
+        data, missing = await registry.restoring.put_back_data(run)
+        text = "" if not data else "what no manifest names goes again with the next collection"
+        return Result(RestoredRun(run.name, None, [], 0, 0, data, missing), text=text)
+    if not context.may("create", name, None):
+        raise Denied(f"the access rules do not let you push to {name}", detail={"name": name})
+    wanted = await registry.restoring.wanted(run)
+    repository = registry.repository(name, context.by, Allowed(context, name))
+    restored = await repository.restore(wanted, overwrite=overwrite, some=some)
+    counts = (restored.manifests, restored.blobs, 0)
+    tags = [str(tag) for tag in restored.tags]
+    return Result(
+        RestoredRun(run.name, name, tags, *counts, list(restored.missing)),
+        set_tags=tags_set(name, restored.tags, restored.replaced),
+        repository=name,
+    )
+
+
+async def _run(registry: Registry, name: RunName) -> Run:
+    run = await registry.restoring.trashed.runs.read(name)
+    if run is None:
+        raise _no_run(name)
+    return run
+
+
+async def _shown(registry: Registry, name: str, keep_for: timedelta) -> TrashedRun | None:
+    run = await registry.restoring.trashed.runs.read(name)
+    if run is None:
+        return None
+    keys = [move.key for move in run.moves]
+    try:
+        # By another clock, or by a hand: it cannot be told when it was, and the others can.
+        at = datetime.fromisoformat(run.at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    try:
+        # The age of what is in the trash is that of its run's record, by the store's own clock.
+        recorded = await registry.store.driver.stat(layout.trash_run(name))
+    except NotFound:
+        return None
+    return TrashedRun(
+        run.name,
+        at,
+        run.by,
+        run.repository,
+        sum(layout.tag_of(key) is not None for key in keys),
+        # A manifest's own delete has it down for both places where it may lie.
+        len({digest for key in keys if (digest := layout.manifest_of(key)) is not None}),
+        sum(layout.layer_of(key) is not None for key in keys),
+        len(keys) if run.repository is None else 0,
+        sum(move.size_bytes for move in run.moves),
+        recorded.modified_at + keep_for,
+    )
+
+
+def _no_run(name: str) -> NotFoundHere:
+    return NotFoundHere(f"the trash has no run {name}; `moorage trash list` has those that there are")

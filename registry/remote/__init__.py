@@ -1,0 +1,1 @@
+"""Other registries and services: the one outbound client, the one egress door."""

@@ -1,0 +1,62 @@
+"""Claims: what pushes want tags to name, as their history says it to whoever takes a tag away meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.removal.intents import Intents
+from registry.store.store import Store
+from storage.errors import AlreadyExists
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was seen of a tag's history before the tag is taken: `entries` are its keys.
+
+    Those of a manifest in `moving` do not count as seen: whoever wrote one may not have moved the tag yet.
+    """
+
+    entries: frozenset[str]
+    moving: frozenset[Digest]
+
+
+class Claims:
+    """The claims to the tags of one store; nothing is decided by the times in their history."""
+
+    def __init__(self, store: Store, intents: Intents) -> None:
+        self._store = store
+        self._intents = intents
+
+    async def judge(self, name: RepositoryName, tag: Tag) -> Judged:
+        """Look at a tag's history, before looking at the tag itself and taking it away."""
+        entries = frozenset(await self._store.history.keys(name, tag))
+        # In this order: a writer whose entry was just seen, and which has not moved the tag by the time
+        # that it is read after this, still has its intent.
+        return Judged(entries, await self._intents.moving(name, tag))
+
+    async def of(
+        self, name: RepositoryName, tag: Tag, judged: Judged, removed: Digest | None = None
+    ) -> Digest | None:
+        """What the tag is to name by an entry that was not judged, other than `removed`."""
+        moving = judged.moving - {removed}
+        for key in reversed(await self._store.history.keys(name, tag)):
+            if key in judged.entries and not moving:
+                continue
+            move = await self._store.history.read(key)
+            if move is None or move.digest is None or move.digest == removed:
+                continue
+            if key not in judged.entries or move.digest in moving:
+                return move.digest
+        return None
+
+    async def put_back(
+        self, name: RepositoryName, tag: Tag, judged: Judged, removed: Digest | None = None
+    ) -> None:
+        """A push that moved the tag elsewhere meanwhile must not lose it by a removal."""
+        claimed = await self.of(name, tag, judged, removed)
+        if claimed is not None:
+            with suppress(AlreadyExists):
+                await self._store.links.put_tag(name, tag, claimed, if_absent=True)

@@ -1,0 +1,295 @@
+"""The collector's hands: they take what nothing needs, look again, and put back what is needed after all.
+
+What is taken lies in the trash, and is destroyed nowhere but there. Each step, and what it is there for,
+stands in ARCHITECTURE.md, "Removing things".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName
+from registry.removal.intents import Intents
+from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, handfuls, linked_of, short
+from registry.removal.needs import Needs
+from registry.removal.runs import LIMIT, Move, Run, Runs
+from registry.removal.trash import BY_POLICY, Trash
+from registry.store import layout
+from registry.store.store import Store
+from storage.contract import ObjectInfo
+from storage.errors import NotFound
+
+# Nothing leaves the trash younger than this, whatever the operator asks.
+FLOOR = timedelta(hours=24)
+BY = "collection"
+_MOVES = 1000  # of data, in one record
+_BATCH = 20_000  # between two looks: at all manifests of a repository, at all links of the store
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was taken and did not come back."""
+
+    count: int = 0
+    size_bytes: int = 0
+    put_back: int = 0
+    kept_young: int = 0
+
+    def add(self, other: Taken) -> None:
+        """Count another's in."""
+        self.count += other.count
+        self.size_bytes += other.size_bytes
+        self.put_back += other.put_back
+        self.kept_young += other.kept_young
+
+
+class Collector:
+    """Takes from one store what is older than `grace`, by the store's own clock, whose time `now` (s) is.
+
+    `step` is called between handfuls of work. Nothing is written in a `dry_run`.
+    """
+
+    def __init__(
+        self, store: Store, *, now: float, grace: timedelta, step: Step, dry_run: bool = False
+    ) -> None:
+        self._store = store
+        self._driver = store.driver
+        self._effects = store.effects
+        self._intents = Intents(store.driver, store.effects, remembers=True)
+        self._trash = Trash(store.driver)
+        self._runs = Runs(store.driver, store.effects)
+        self.now = now
+        self._grace = grace
+        self._step = step
+        self._dry_run = dry_run
+        self._needs = Needs(store, self._intents)
+        self.mark = Mark(store, self._trash)
+        self.strays: list[Trouble] = []
+
+    async def take_links(self, repository: Found, needed: Needed) -> Taken:
+        """Take the blob links of a repository that no manifest of it needs; the others hold on to their data.
+
+        `needed` is what came of following its links.
+        """
+        taken = Taken()
+        gone: set[Digest] = set()
+        if repository.name is not None:
+            async for digests, some in self._unneeded_links(repository, repository.name, needed):
+                gone |= digests
+                taken.add(some)
+        self.mark.hold(repository, needed, gone)
+        return taken
+
+    async def _unneeded_links(
+        self, repository: Found, name: RepositoryName, needed: Needed
+    ) -> AsyncIterator[tuple[set[Digest], Taken]]:
+        if needed.troubles:
+            return
+        needed.need(short(digest) for digest in await self._intents.needed(name))
+        await self.mark.read(name, repository.revisions, needed, self._step)
+        candidates = [digest for digest in repository.layers if not needed.needs(digest)]
+        if candidates and not needed.troubles:
+            whole = [digest async for digest in self._store.links.whole_manifests(name)]
+            await self.mark.read(name, whole, needed, self._step)
+        for some in handfuls([digest for digest in candidates if not needed.needs(digest)], _BATCH):
+            infos = await self._old([layout.layer_link(name, digest) for digest in some])
+            old = [digest for digest, info in zip(some, infos, strict=True) if info is not None]
+            yield set(), Taken(kept_young=len(some) - len(old))
+            if old:
+                yield await self._take_links(name, old, needed)
+
+    async def _take_links(
+        self, name: RepositoryName, digests: Sequence[Digest], needed: Needed
+    ) -> tuple[set[Digest], Taken]:
+        if self._dry_run:
+            return set(digests), Taken(len(digests))
+        run = self._runs.new(BY_POLICY)
+        moves = {
+            digest: Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
+            for digest in digests
+        }
+        await self._runs.record(run, name, moves.values(), BY, done=False)
+        await self._runs.mark(run, name, moves.values())
+        await self._move(moves.values())
+        await self._look_again(name, needed)
+        back = {digest for digest in moves if needed.needs(digest)}
+        await self._effects.together(self._put_back_link(moves[digest]) for digest in back)
+        await self._runs.record(run, name, moves.values(), BY, done=True)
+        await self._runs.unmark(run)
+        return moves.keys() - back, Taken(len(moves) - len(back), put_back=len(back))
+
+    async def take_data(self, *, after: str = "") -> AsyncIterator[tuple[str, Taken]]:
+        """Take the data that no link held on to when the mark was made, from behind the key `after` on.
+
+        Yields the key up to which all is done, with what was taken since the last.
+        """
+        claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
+        batch: list[tuple[Digest, str]] = []
+        count = 0
+        async for key in self._driver.walk(layout.BLOBS, after=after):
+            count += 1
+            if count % (AT_ONCE * 16) == 0:
+                await self._step()
+            digest = layout.blob_of(key)
+            if digest is None:
+                self.strays.append(Trouble("", key, "this is no data of a blob"))
+            elif short(digest) not in self.mark.linked and short(digest) not in claimed:
+                batch.append((digest, key))
+                if len(batch) == _BATCH:
+                    yield key, await self._take_data(batch)
+                    batch = []
+        if batch:
+            yield batch[-1][1], await self._take_data(batch)
+
+    async def _take_data(self, batch: Sequence[tuple[Digest, str]]) -> Taken:
+        taken = Taken()
+        runs: dict[str, list[Move]] = {}
+        digests: dict[str, Digest] = {}
+        for some in handfuls(batch, _MOVES):
+            run = self._runs.new(BY_POLICY)
+            infos = await self._old([key for _, key in some])
+            moves = []
+            for (digest, key), info in zip(some, infos, strict=True):
+                if info is None:
+                    taken.kept_young += 1
+                    continue
+                moves.append(Move(key, f"{layout.trash_data(digest)}/{run}", info.size_bytes))
+                digests[key] = digest
+            if moves and not self._dry_run:
+                await self._runs.record(run, None, moves, BY, done=False)
+                await self._move(moves)
+            if moves:
+                runs[run] = moves
+        needed = (
+            set() if self._dry_run else await self._needed({short(digest) for digest in digests.values()})
+        )
+        for run, moves in runs.items():
+            back = [digests[move.key] for move in moves if short(digests[move.key]) in needed]
+            for few in handfuls(back):
+                await self._step()
+                await self._effects.together(self._trash.put_back_data(digest) for digest in few)
+            stays = [move for move in moves if short(digests[move.key]) not in needed]
+            taken.add(Taken(len(stays), sum(move.size_bytes for move in stays), len(back)))
+            if not self._dry_run:
+                await self._runs.record(run, None, moves, BY, done=True)
+        return taken
+
+    async def tidy_trash(self, due: Sequence[Run]) -> Taken:
+        """Put back whatever data in the trash is needed after all, and destroy what the runs `due` took.
+
+        The caller answers for `due` being older than the `FLOOR`. What was put back, and what was destroyed.
+        """
+        copies = [entry async for entry in self._copies()]
+        digests = {digest for digest, _ in copies}
+        needed = await self._needed({short(digest) for digest in digests}) if digests else set()
+        missing = [digest for digest in digests if short(digest) in needed]
+        put_back = 0
+        for some in handfuls(missing):
+            await self._step()
+            put_back += sum(await self._effects.together(self._bring_back(digest) for digest in some))
+        destroyed = Taken(put_back=put_back)
+        if not self._dry_run:
+            await self._drop_orphans(copies)
+        # What is about to be restored waits for the next time, links too.
+        busy = await self._intents.repositories()
+        for run in due:
+            await self._step()
+            if run.repository in busy or not await self._keep_what_is_needed(run):
+                continue
+            if not self._dry_run:
+                # A copy of data that a power cut brings back is an orphan then; a link's is a few bytes.
+                await self._driver.delete([move.trash for move in run.moves], durable=False)
+                await self._driver.delete([layout.trash_run(run.name)], durable=False)
+            destroyed.count += 1
+            destroyed.size_bytes += sum(move.size_bytes for move in run.moves)
+        return destroyed
+
+    async def _keep_what_is_needed(self, run: Run) -> bool:
+        """Put back the links that a policy took and a manifest needs; False where that is not known.
+
+        It may be one that somebody has pushed who says nothing beforehand, such as Distribution.
+        """
+        if run.repository is None or run.by_user or self._dry_run:
+            return True
+        needed = await self._needs.of(run.repository)
+        if needed is None:
+            return False
+        for move in run.moves:
+            if layout.layer_of(move.key) in needed and not await self._lies(move.key):
+                await self._put_back_link(move)
+        return True
+
+    async def _lies(self, key: str) -> bool:
+        try:
+            await self._driver.stat(key)
+        except NotFound:
+            return False
+        return True
+
+    async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
+        async for key in self._driver.walk(layout.TRASH_DATA):
+            entry = layout.trashed_data(key)
+            if entry is not None:
+                yield entry
+
+    async def _drop_orphans(self, copies: Sequence[tuple[Digest, str]]) -> None:
+        """Destroy copies whose removal has no record any more: destroyed once, and back by a power cut."""
+        recorded = {run async for run in self._runs.names()}
+        for digest, run in copies:
+            # The record of a removal is there before its first copy.
+            if run not in recorded and not await self._runs.exists(run):
+                await self._driver.delete([f"{layout.trash_data(digest)}/{run}"], durable=False)
+
+    async def _bring_back(self, digest: Digest) -> bool:
+        try:
+            await self._driver.stat(layout.blob_data(digest))
+        except NotFound:
+            return not self._dry_run and await self._trash.put_back_data(digest)
+        return False
+
+    async def _needed(self, wanted: set[int]) -> set[int]:
+        """Which of the digests some writer or link needs now: intents first, then links."""
+        claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
+        return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
+
+    async def _look_again(self, name: RepositoryName, needed: Needed) -> None:
+        # Intents first, then links: whoever is not seen in the first has its link by the second.
+        needed.need(short(digest) for digest in await self._intents.needed(name))
+        manifests = [digest async for digest in self._store.links.manifests(name)]
+        await self.mark.read(name, manifests, needed, self._step)
+
+    async def _move(self, moves: Iterable[Move]) -> None:
+        for some in handfuls(moves):
+            await self._step()
+            await self._effects.together(self._copy(move) for move in some)
+            # What a power cut brings back is found unneeded once more.
+            await self._driver.delete([move.key for move in some], durable=False)
+
+    async def _copy(self, move: Move) -> None:
+        with suppress(NotFound):  # gone meanwhile: somebody else has taken it
+            await self._driver.copy(move.trash, move.key)
+
+    async def _put_back_link(self, move: Move) -> None:
+        # The trash copy stays: whoever else has seen it may be about to put it back, too.
+        with suppress(NotFound):
+            await self._driver.put(move.key, await self._driver.get(move.trash, limit=LIMIT))
+
+    async def _old(self, keys: Sequence[str]) -> list[ObjectInfo | None]:
+        """For each key what lies there, if it was written before the grace period."""
+        infos: list[ObjectInfo | None] = []
+        for some in handfuls(keys):
+            await self._step()
+            infos += await self._effects.together(self._stat(key) for key in some)
+        return infos
+
+    async def _stat(self, key: str) -> ObjectInfo | None:
+        try:
+            info = await self._driver.stat(key)
+        except NotFound:
+            return None
+        age = self.now - info.modified_at.timestamp()
+        return info if age > self._grace.total_seconds() else None

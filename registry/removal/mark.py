@@ -1,0 +1,254 @@
+"""The mark: what the links of a whole store hold on to, read from the links themselves.
+
+Nothing derived decides here. A link is followed by what it contains; of what cannot be read everything stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from registry.errors import DigestInvalid, ManifestUnknown, NameInvalid, RegistryError, StorageDamaged
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName
+from registry.removal.trash import Trash
+from registry.store import layout
+from registry.store.store import Store
+from storage.errors import NotFound, StorageError
+
+T = TypeVar("T")
+
+AT_ONCE = 64  # links or manifests under way together
+Step = Callable[[], Awaitable[None]]
+"""Called between two handfuls of work: it may take its time, and raises when the work must stop."""
+
+
+def short(digest: Digest) -> int:
+    """64 bits of a digest, a fifth of its size in memory: of two that share them neither is taken."""
+    return int(digest.encoded[:16].ljust(16, "0"), 16)
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk finds of a repository in Distribution's layout; `name` is None where it cannot be one."""
+
+    path: str
+    name: RepositoryName | None
+    layers: list[Digest] = field(default_factory=list)
+    revisions: list[Digest] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+
+    def add(self, key: str, place: str) -> None:
+        """Sort a key in."""
+        match place.split("/"):
+            case ["_layers", "_placeholder"] | ["_uploads", *_] | ["_manifests", "tags", *_]:
+                pass
+            case ["_layers", algorithm, encoded, "link"]:
+                self._add(key, self.layers, algorithm, encoded)
+            case ["_manifests", "revisions", algorithm, encoded, "link"]:
+                self._add(key, self.revisions, algorithm, encoded)
+            case _:
+                self.strays.append(key)
+
+    def _add(self, key: str, to: list[Digest], algorithm: str, encoded: str) -> None:
+        try:
+            to.append(Digest.parse(f"{algorithm}:{encoded}").require_supported())
+        except DigestInvalid:
+            self.strays.append(key)
+
+
+async def found(store: Store, step: Step) -> AsyncIterator[Found]:
+    """Every repository of the tree, in one walk over all links."""
+    current: Found | None = None
+    count = 0
+    async for key in store.driver.walk(layout.REPOSITORIES):
+        count += 1
+        if count % (AT_ONCE * 16) == 0:
+            await step()
+        path, place = layout.in_repository(key)
+        if current is None or current.path != path:
+            if current is not None:
+                yield current
+            current = Found(path, _name(path))
+        current.add(key, place)
+    if current is not None:
+        yield current
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What cannot be read, or does not belong there, and so keeps what is around it: where, what, and why."""
+
+    repository: str
+    content: str
+    problem: str
+
+
+@dataclass(slots=True)
+class Needed:
+    """Which of its blobs the manifests of a repository need, by their `short`s, as far as `read`."""
+
+    # What it has blobs of: only these are kept in mind, since an index may list any number of others.
+    blobs: set[int] = field(default_factory=set)
+    digests: set[int] = field(default_factory=set)
+    read: set[Digest] = field(default_factory=set)
+    aliases: dict[int, int] = field(default_factory=dict)
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def need(self, digests: Iterable[int]) -> None:
+        """Note digests; whose link contains another, needs that one's too."""
+        for digest in self.blobs.intersection(digests):
+            self.digests.add(digest)
+            if digest in self.aliases:
+                self.digests.add(self.aliases[digest])
+
+    def needs(self, digest: Digest) -> bool:
+        """Whether something is known to need it, or it cannot be known."""
+        return bool(self.troubles) or short(digest) in self.digests
+
+
+class Mark:
+    """What is linked anywhere in a store; `linked` has the `short`s of data, about 80 bytes for each."""
+
+    def __init__(self, store: Store, trash: Trash) -> None:
+        self._store = store
+        self._trash = trash
+        self.linked: set[int] = set()
+        # Whether some link may hold on to data that is not in `linked`, since it could not be read just now.
+        self.is_unsure = False
+
+    async def follow(self, repository: Found, step: Step) -> Needed:
+        """Note what the links of a repository contain, and what its manifests' links hold on to."""
+        needed = Needed({short(digest) for digest in repository.layers})
+        name = repository.path
+        if repository.name is None:
+            needed.troubles.append(Trouble(name, repository.path, "this is no name of a repository"))
+        needed.troubles += [Trouble(name, key, "nothing of this kind lies here") for key in repository.strays]
+        prefix = f"{layout.REPOSITORIES}/{name}"
+        for digests, kind in ((repository.layers, "_layers"), (repository.revisions, "_manifests/revisions")):
+            for some in handfuls(digests):
+                await step()
+                keys = [f"{prefix}/{kind}/{_path(digest)}/link" for digest in some]
+                targets = await self._store.effects.together(self._target(key) for key in keys)
+                for digest, target in zip(some, targets, strict=True):
+                    if isinstance(target, Trouble):
+                        needed.troubles.append(target)
+                    elif target is not None and target != digest:
+                        needed.aliases[short(digest)] = short(target)
+        # Links of a kind that we do not know hold on to what they contain all the same.
+        for keys in handfuls(key for key in repository.strays if key.endswith("/link")):
+            targets = await self._store.effects.together(self._target(key) for key in keys)
+            self.linked |= {short(target) for target in targets if isinstance(target, Digest)}
+        self._hold(repository.revisions, needed)
+        return needed
+
+    def hold(self, repository: Found, needed: Needed, taken: Container[Digest] = ()) -> None:
+        """Note what those blob links hold on to that were not taken."""
+        self._hold((digest for digest in repository.layers if digest not in taken), needed)
+
+    def _hold(self, digests: Iterable[Digest], needed: Needed) -> None:
+        for digest in map(short, digests):
+            self.linked.add(digest)
+            if digest in needed.aliases:
+                self.linked.add(needed.aliases[digest])
+
+    async def read(self, name: RepositoryName, digests: Iterable[Digest], needed: Needed, step: Step) -> None:
+        """Read manifests of a repository that were not yet read; what they refer to is needed."""
+        unread = (digest for digest in digests if digest not in needed.read)
+        for some in handfuls(unread):
+            await step()
+            all_references = await self._store.effects.together(
+                self._references(name, digest) for digest in some
+            )
+            for digest, references in zip(some, all_references, strict=True):
+                needed.read.add(digest)
+                if isinstance(references, Trouble):
+                    needed.troubles.append(references)
+                else:
+                    needed.need(references)
+
+    async def _target(self, key: str) -> Digest | Trouble | None:
+        try:
+            return await self._store.links.read(key)
+        except NotFound:
+            return None
+        except StorageDamaged:
+            return Trouble(layout.in_repository(key)[0], key, "the link cannot be read")
+        except StorageError as error:
+            self.is_unsure = True
+            return Trouble(layout.in_repository(key)[0], key, f"the link cannot be read: {error}")
+
+    async def _references(self, name: RepositoryName, digest: Digest) -> list[int] | Trouble:
+        try:
+            manifest = await self._manifest(name, digest)
+        except (ManifestUnknown, NotFound) as error:
+            if isinstance(error, ManifestUnknown):
+                return []  # gone meanwhile: what it needed is nobody's any more
+            return Trouble(name, str(digest), "the manifest's bytes are missing")
+        except (RegistryError, StorageError) as error:
+            return Trouble(name, str(digest), f"the manifest cannot be read: {error}")
+        return [short(descriptor.digest) for descriptor in manifest.references]
+
+    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest:
+        try:
+            stored = await self._store.manifests.read(name, digest)
+        except NotFound:
+            # Taken by a run that died, and to come back at the end of this one.
+            key = await self._trash.data_key(await self._store.links.revision(name, digest))
+            if key is None:
+                raise
+            stored = await self._store.manifests.read_from(key, digest)
+        # What is here already may be larger than any push may be.
+        return await self._store.effects.aside(
+            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
+        )
+
+
+async def linked_of(store: Store, wanted: set[int], step: Step) -> set[int]:
+    """Which of the digests `wanted` (by their `short`s) some link of the store holds on to now.
+
+    A link whose own digest is of the algorithm that all our data has contains that digest or nothing that was
+    not seen by a `Mark` before; others are read.
+    """
+    held: set[int] = set()
+    async for repository in found(store, step):
+        for digests, kind in ((repository.layers, "_layers"), (repository.revisions, "_manifests/revisions")):
+            held |= wanted.intersection(short(digest) for digest in digests)
+            others = [digest for digest in digests if digest.algorithm != "sha256"]
+            for some in handfuls(others):
+                await step()
+                keys = [f"{layout.REPOSITORIES}/{repository.path}/{kind}/{_path(one)}/link" for one in some]
+                contents = await store.effects.together(_content(store, key) for key in keys)
+                # What cannot be read just now may hold on to any of them.
+                held |= wanted if None in contents else wanted.intersection(contents)
+    return held
+
+
+async def _content(store: Store, key: str) -> int | None:
+    try:
+        return short(await store.links.read(key))
+    except (NotFound, StorageDamaged):
+        return -1
+    except StorageError:
+        return None
+
+
+def _name(path: str) -> RepositoryName | None:
+    try:
+        return RepositoryName(path)
+    except NameInvalid:
+        return None
+
+
+def _path(digest: Digest) -> str:
+    return f"{digest.algorithm}/{digest.encoded}"
+
+
+def handfuls(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
+    """The items in their order, so many at a time."""
+    pending = iter(items)
+    while some := list(islice(pending, size)):
+        yield some

@@ -1,0 +1,250 @@
+"""Who collects: one process at a time, by a lease, on its own schedule or when an operator asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from registry.core.registry import Registry
+from registry.errors import TooManyRequests, Unsupported
+from registry.logs import event
+from registry.removal.collector import BY, FLOOR, Collector, Taken
+from registry.removal.mark import Step
+from registry.removal.purging import Purging
+from registry.store.store import Store
+from registry.upkeep.collection import Rules, collect, overdue
+from registry.upkeep.expiry import stamped_now
+from registry.upkeep.reports import Collection, Reports
+from registry.upkeep.settings import UpkeepSettings
+from registry.work.effects import bounded_effects
+from registry.work.leases import Lease, LeaseLost
+from storage.paced import PacedDriver
+from storage.withholding import WithholdingDriver
+
+LEASE_SECONDS = 60.0
+READ_ONLY_SECONDS = 10  # every process has noticed by then
+_BEAT_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+class Collecting:
+    """Collections of one process; `who` is how other processes know it."""
+
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        settings: UpkeepSettings,
+        *,
+        who: str,
+        lease_seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._who = who
+        self._seconds = lease_seconds
+        self._clock = clock
+
+    @property
+    def rules(self) -> Rules:
+        """What is taken and kept."""
+        trash = self._settings.trash
+        return Rules(self._settings.gc.grace_period, trash.keep_for, trash.max_size)
+
+    def store(self) -> Store:
+        """The store as collections see it: at their pace, several requests at once, nothing remembered."""
+        store = self._registry().store
+        # Beneath the cache, which is for what is pulled; what has gone is looked for there no more.
+        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
+        paced = PacedDriver(heeding, self._settings.gc.requests_per_second)
+        effects = bounded_effects(store.effects)
+        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+
+    def require_writable(self) -> None:
+        """Raises ReadOnly while this process may not write to the store."""
+        self._registry().require_writable()
+
+    def lease(self) -> Lease:
+        """This process's view of the lease."""
+        registry = self._registry()
+        return Lease(
+            registry.store.driver,
+            registry.store.effects,
+            "gc",
+            who=self._who,
+            seconds=self._seconds,
+            clock=self._clock,
+        )
+
+    async def if_due(self) -> None:
+        """Collect if nobody has for long enough, or go on where somebody has died."""
+        if not self._settings.gc.enabled or not self._registry().may_write() or not await self._is_due():
+            return
+        lease = self.lease()
+        if not await lease.take():
+            return
+        try:
+            # Whoever has just let go of it may have done all.
+            if await self._is_due():
+                async with aclosing(self._held(lease, "schedule")) as run:
+                    async for report in run:
+                        if report.ended:
+                            event(_LOG, logging.INFO, "gc.ended", **_figures(report))
+        finally:
+            await lease.release()
+
+    async def run(self, by: str) -> AsyncIterator[Collection]:
+        """Collect now. Raises TooManyRequests while another process does."""
+        self._registry().require_writable()
+        lease = self.lease()
+        if not await lease.take():
+            raise TooManyRequests(
+                f"{await lease.holder() or 'another process'} is collecting already;"
+                " `moorage gc status` tells how far it is",
+                headers={"Retry-After": "60"},
+            )
+        try:
+            async with aclosing(self._held(lease, by)) as run:
+                async for report in run:
+                    yield report
+        finally:
+            await lease.release()
+
+    async def empty(self, *, everything: bool, dry_run: bool = False) -> Taken:
+        """Empty the trash of what is older than a day; of `everything` only while the store is read-only.
+
+        Raises Unsupported. A `dry_run` writes nothing, and goes by our own clock.
+        """
+        if not everything and not dry_run:
+            self._registry().require_writable()
+        store = self.store()
+        if everything:
+            await self._require_quiet(store)
+        if dry_run:
+            now = store.effects.now().timestamp()
+        else:
+            now = await stamped_now(store)
+            await self._registry().door.finish_open(now)
+        collector = Collector(store, now=now, grace=self.rules.grace, step=let_others, dry_run=dry_run)
+        # Also what was taken in this very second.
+        floor = timedelta(seconds=-1) if everything else FLOOR
+        rules = Rules(self.rules.grace, floor, None)
+        due = await overdue(store, rules, now=collector.now, step=let_others, floor=floor)
+        return await collector.tidy_trash(due)
+
+    async def _require_quiet(self, store: Store) -> None:
+        """Raises Unsupported unless nobody writes, as every process has noticed by now."""
+        since = await store.marks.read_only_since()
+        if since is None:
+            raise Unsupported(
+                "what is younger than a day may be needed by a push that is under way; to empty the trash"
+                " of it too, first run `moorage storage read-only on`"
+            )
+        if await stamped_now(store) - since.timestamp() < READ_ONLY_SECONDS:
+            raise Unsupported(
+                f"the store is read-only for less than {READ_ONLY_SECONDS} seconds, and not every process may"
+                " have noticed; try again in a moment"
+            )
+
+    async def rehearse(self, by: str) -> AsyncIterator[Collection]:
+        """Tell what a collection would do, by our own clock; writes nothing."""
+        store = self.store()
+        report = Collection(store.effects.now(), by, dry_run=True)
+        now = report.began.timestamp()
+        async for step in self._collect(store, report, now, _no_save, let_others):
+            yield step
+
+    async def _held(self, lease: Lease, by: str) -> AsyncGenerator[Collection, None]:
+        store = self.store()
+        reports = Reports(store)
+        newest = await reports.newest()
+        if newest is not None and newest[1].ended is None:
+            key, report = newest
+            report.resumed += 1
+        else:
+            # By the store's own clock: reports are found by their names, whoever wrote them.
+            began = datetime.fromtimestamp(await stamped_now(store), UTC)
+            report = Collection(began, by, dry_run=False)
+            key = reports.new(began)
+        await reports.save(key, report)
+        await reports.trim()
+        now = await stamped_now(store)
+        await self._registry().door.finish_open(now)
+        await store.blocked.look()
+
+        async def save(report: Collection) -> None:
+            await reports.save(key, report)
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
+                await lease.beat()
+
+        # Beside the work: one piece of it may take longer than the silence that is allowed.
+        beating = asyncio.create_task(beat())
+
+        async def step() -> None:
+            if beating.done():
+                await beating
+            await lease.beat()
+            self._registry().require_writable()
+            await asyncio.sleep(0)
+
+        try:
+            if store.blocked.digests:
+                # What came back before its pusher knew, or was left by a purge that died.
+                await Purging(store, by=BY, step=step).remove(store.blocked.digests)
+            async for so_far in self._collect(store, report, now, save, step):
+                yield so_far
+        except LeaseLost:
+            event(_LOG, logging.WARNING, "gc.lost", by=by)
+            raise TooManyRequests(
+                "another process has gone on with this collection, since this one was silent for too long",
+                headers={"Retry-After": "60"},
+            ) from None
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    def _collect(
+        self,
+        store: Store,
+        report: Collection,
+        now: float,
+        save: Callable[[Collection], Awaitable[None]],
+        step: Step,
+    ) -> AsyncIterator[Collection]:
+        return collect(store, report, self.rules, now=now, save=save, step=step, clock=self._clock)
+
+    async def _is_due(self) -> bool:
+        store = self._registry().store
+        newest = await Reports(store).newest()
+        if newest is None or newest[1].ended is None:
+            return True
+        # By the store's own clock, which all processes see alike.
+        age = await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
+        return age >= self._settings.gc.interval.total_seconds()
+
+
+async def _no_save(_: Collection) -> None:
+    """A rehearsal leaves nothing behind."""
+
+
+async def let_others() -> None:
+    """Between two handfuls of work of somebody who holds no lease."""
+    await asyncio.sleep(0)
+
+
+def _figures(report: Collection) -> dict[str, Any]:
+    return {
+        "links_taken": report.links_taken,
+        "blobs_taken": report.blobs_taken,
+        "bytes_taken": report.bytes_taken,
+        "bytes_destroyed": report.bytes_destroyed,
+        "troubles": len(report.troubles) + report.troubles_left_out,
+    }

@@ -1,0 +1,172 @@
+"""Collection: one run over the whole store, by whoever holds its lease, from where the last one got to.
+
+What no manifest needs goes from its repository, data that no repository links to goes to the trash, and what
+has been in the trash for long enough is destroyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from registry.removal.collector import FLOOR, Collector
+from registry.removal.mark import Trouble, found
+from registry.removal.runs import Run, Runs
+from registry.store import layout
+from registry.store.store import Store
+from registry.upkeep.reports import Collection, Kept
+from storage.errors import NotFound
+
+_SAVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How old something is before it is taken, and how long and how much (bytes) the trash keeps."""
+
+    grace: timedelta
+    keep_for: timedelta
+    keep_bytes: int | None
+
+
+async def collect(
+    store: Store,
+    report: Collection,
+    rules: Rules,
+    *,
+    now: float,
+    save: Callable[[Collection], Awaitable[None]],
+    step: Callable[[], Awaitable[None]],
+    clock: Callable[[], float],
+) -> AsyncIterator[Collection]:
+    """Collect, from where `report` says on; yields it after each piece of work.
+
+    `now` is the time (s) by the store's own clock. `save` keeps the report in the store every half minute by
+    the `clock` (monotonic). `step` is called between handfuls of work and raises what ends it.
+    """
+    collector = Collector(store, now=now, grace=rules.grace, step=step, dry_run=report.dry_run)
+    saved = clock()
+    async for _ in _phases(store, collector, report, rules, step):
+        yield report
+        if clock() - saved > _SAVE_SECONDS and not report.dry_run:
+            await save(report)
+            saved = clock()
+    report.phase, report.after = "done", ""
+    report.ended = store.effects.now()
+    if not report.dry_run:
+        await save(report)
+    yield report
+
+
+async def _phases(
+    store: Store,
+    collector: Collector,
+    report: Collection,
+    rules: Rules,
+    step: Callable[[], Awaitable[None]],
+) -> AsyncIterator[None]:
+    # What was marked before is not written down anywhere: links are followed again, and nothing else is.
+    done = f"{report.after}/_" if report.phase == "links" and report.after else ""
+    async for repository in found(store, step):
+        needed = await collector.mark.follow(repository, step)
+        # In the order of the walk, which is not that of the names.
+        if report.phase != "links" or f"{repository.path}/_" <= done:
+            collector.mark.hold(repository, needed)
+            continue
+        taken = await collector.take_links(repository, needed)
+        report.repositories += 1
+        report.manifests += len(needed.read)
+        report.links += len(repository.layers)
+        report.links_taken += taken.count
+        report.links_put_back += taken.put_back
+        report.kept_young += taken.kept_young
+        report.repositories_kept_whole += bool(needed.troubles)
+        for trouble in needed.troubles:
+            report.trouble(_kept(trouble))
+        report.after = repository.path
+        yield
+    if report.phase == "links":
+        report.phase, report.after = "data", ""
+    if report.phase == "data" and collector.mark.is_unsure:
+        # A link that could not be read just now may hold on to anything.
+        report.phase, report.after = "trash", ""
+    if report.phase == "data":
+        async for after, taken in collector.take_data(after=report.after):
+            report.after = after
+            report.blobs_taken += taken.count
+            report.bytes_taken += taken.size_bytes
+            report.blobs_put_back += taken.put_back
+            report.kept_young += taken.kept_young
+            _tell_strays(collector, report)
+            yield
+        _tell_strays(collector, report)
+        report.phase, report.after = "trash", ""
+    due = await overdue(store, rules, now=collector.now, step=step)
+    tidied = await collector.tidy_trash(due)
+    report.blobs_put_back += tidied.put_back
+    report.removals_destroyed += tidied.count
+    report.bytes_destroyed += tidied.size_bytes
+    yield
+
+
+async def overdue(
+    store: Store,
+    rules: Rules,
+    *,
+    now: float,
+    step: Callable[[], Awaitable[None]],
+    floor: timedelta = FLOOR,
+) -> list[Run]:
+    """What has been in the trash for long enough, or is too much: the oldest first, none below the floor.
+
+    Nor one that was not finished, and may be under way or have died: what it took may be needed yet.
+    """
+    runs = Runs(store.driver, store.effects)
+    unfinished = set(await store.driver.children(layout.TRASH_OPEN))
+    aged: list[tuple[float, str]] = []
+    async for name in runs.names():
+        await step()
+        if name in unfinished:
+            continue
+        try:
+            written = (await store.driver.stat(layout.trash_run(name))).modified_at.timestamp()
+        except NotFound:
+            continue
+        aged.append((now - written, name))
+    aged.sort(reverse=True)
+    keep_for = max(rules.keep_for, floor).total_seconds()
+    due: list[Run] = []
+    young: list[tuple[float, Run]] = []
+    for age, name in aged:
+        if age <= keep_for and rules.keep_bytes is None:
+            break
+        await step()
+        run = await runs.read(name)
+        if run is None or not (run.done or age > FLOOR.total_seconds()):
+            continue
+        if age > keep_for:
+            due.append(run)
+        else:
+            young.append((age, run))
+    if rules.keep_bytes is not None:
+        excess = sum(_size(run) for _, run in young) - rules.keep_bytes
+        for age, run in young:
+            if excess <= 0 or age <= floor.total_seconds():
+                break
+            due.append(run)
+            excess -= _size(run)
+    return due
+
+
+def _tell_strays(collector: Collector, report: Collection) -> None:
+    while collector.strays:
+        report.trouble(_kept(collector.strays.pop(0)))
+
+
+def _size(run: Run) -> int:
+    return sum(move.size_bytes for move in run.moves)
+
+
+def _kept(trouble: Trouble) -> Kept:
+    return Kept(trouble.repository, trouble.content, trouble.problem)

@@ -1,0 +1,103 @@
+"""What a scrub says: how much was read again and when, and what was found damaged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from registry.model.units import format_size
+from registry.store.store import Store
+from registry.upkeep.reports import ReportsOf
+
+_DAMAGED = 1000
+_REPOSITORIES = 100
+_TOLD = 20
+
+Outcome = Literal["left", "set aside", "put back", "replaced", "unreadable"]
+"""What became of it: set aside, or put back from the trash; an upload had `replaced` it meanwhile.
+
+It is `left` by a dry run, and where the storage gave no bytes that could be hashed (`unreadable`).
+"""
+
+_TOLD_OUTCOMES: dict[Outcome, str] = {
+    "left": "damaged",
+    "set aside": "set aside: push it again",
+    "put back": "set aside, and put back from the trash",
+    "replaced": "meanwhile replaced",
+    "unreadable": "cannot be read from the storage: push it again",
+}
+
+
+@dataclass(slots=True)
+class Damaged:
+    """Content whose bytes do not have its digest: where it lay, and which repositories link to it."""
+
+    content: str
+    key: str
+    found: datetime
+    outcome: Outcome = "left"
+    repositories: list[str] = field(default_factory=list)
+    repositories_left_out: int = 0
+
+    def linked_by(self, repository: str) -> None:
+        """Note who links to it; a long list ends in a number."""
+        if len(self.repositories) < _REPOSITORIES:
+            self.repositories.append(repository)
+        else:
+            self.repositories_left_out += 1
+
+    def told(self) -> str:
+        """A line for people."""
+        where = self.key if self.outcome in ("left", "unreadable") else self.content
+        several = f" and {self.repositories_left_out} more" if self.repositories_left_out else ""
+        linked = f"; linked by {', '.join(self.repositories)}{several}" if self.repositories else ""
+        return f"{where}: {_TOLD_OUTCOMES[self.outcome]}{linked}"
+
+
+@dataclass(slots=True)
+class Scrub:
+    """One pass over all content, as far as it got: up to the key `after`.
+
+    `bytes_read` counts what was read, so also twice what was begun again or looked at twice.
+    """
+
+    began: datetime
+    by: str
+    dry_run: bool
+    ended: datetime | None = None
+    after: str = ""
+    resumed: int = 0
+    objects: int = 0
+    bytes_read: int = 0
+    damaged: list[Damaged] = field(default_factory=list)
+    damaged_left_out: int = 0
+
+    def note(self, content: str, key: str, found: datetime) -> Damaged:
+        """What is known of damage under a key, from now on; a long list ends in a number."""
+        for known in self.damaged:
+            if known.key == key:
+                return known
+        one = Damaged(content, key, found)
+        if len(self.damaged) < _DAMAGED:
+            self.damaged.append(one)
+        else:
+            self.damaged_left_out += 1
+        return one
+
+    def told(self) -> str:
+        """A few lines for people."""
+        lines = [f"verified {self.objects} blobs and manifests, read {format_size(self.bytes_read)}"]
+        if not self.damaged:
+            return f"{lines[0]}: all sound"
+        lines.append(f"damaged: {len(self.damaged) + self.damaged_left_out}")
+        lines += [f"  {one.told()}" for one in self.damaged[:_TOLD]]
+        left = len(self.damaged) + self.damaged_left_out - _TOLD
+        return "\n".join([*lines, f"  and {left} more (--json has them)"] if left > 0 else lines)
+
+
+class ScrubReports(ReportsOf[Scrub]):
+    """The reports of one store's scrubs."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, "scrub", Scrub)

@@ -1,0 +1,119 @@
+"""What an answer of S3, or none, means in terms of the storage contract."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from storage.errors import AlreadyExists, Forbidden, NotFound, OutOfSpace, StorageError, TooLarge, Unavailable
+
+# RuntimeError is what botocore raises for credentials that are expired as soon as they are there.
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError, RuntimeError)
+"""What a call of boto3, or reading a body that it gave, may raise."""
+
+_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "InsufficientStorage"})
+_TOO_LARGE = frozenset({"KeyTooLongError", "KeyTooLong", "EntityTooLarge"})
+# The request came to harm on its way, or the store asks for it again (S3: error responses).
+_AGAIN = frozenset(
+    {
+        *("RequestTimeout", "SlowDown", "ServiceUnavailable", "InternalError", "Throttling", "BadDigest"),
+        *("XAmzContentSHA256Mismatch", "IncompleteBody"),
+    }
+)
+_ABSENT = frozenset({"NoSuchKey", "NotFound", "404", "NoSuchUpload"})
+_EXPIRED = "the credentials have expired; the next request uses new ones where there are any"
+_HINTS = {
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "RequestTimeTooSkewed": "this machine's clock differs too much from the store's; set it right (NTP)",
+}
+PLACE = "does storage.s3.endpoint lead to an S3 store, with nothing between that alters its answers?"
+_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
+_SECRETS = "see storage.s3.access_key_file and secret_key_file, or the environment's credentials"
+
+
+class Doubtful(Unavailable):
+    """Nobody knows whether the request was carried out; it may be made again."""
+
+    def final(self) -> Unavailable:
+        """What is told when it is not made again."""
+        error = Unavailable(self.key, self.message)
+        error.__cause__ = self.__cause__
+        return error
+
+
+class Told(dict[str, Any]):
+    """What a store has answered about the object under `key`."""
+
+    def __init__(self, key: str, answer: dict[str, Any]) -> None:
+        super().__init__(answer)
+        self._key = key
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise Unavailable(self._key, f"the store answered without {_HEADERS.get(name, name)}; {PLACE}")
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether the store answered that others were about to put the same object (S3: PutObject)."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ConditionalRequestConflict"
+
+
+class BehindTheEnd(StorageError):
+    """The range asked for has not one byte of the object."""
+
+
+def translated(error: Exception, key: str, bucket: str) -> StorageError:
+    """The storage error for what a call about `key` raised; one of the whole store names no key."""
+    if isinstance(error, ClientError):
+        return _answered(error, key, bucket)
+    if isinstance(
+        error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | RuntimeError
+    ):
+        return Unavailable("", f"there are no credentials for the store ({error}); {_SECRETS}")
+    if isinstance(error, SSLError):
+        return Unavailable("", f"the store's certificate is not believed ({error}); see storage.s3.ca_file")
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        return Doubtful(key, f"the store cannot be reached ({error}); see storage.s3.endpoint")
+    if isinstance(error, ReadTimeoutError):
+        return Doubtful(key, "the store did not answer in time (storage.s3.read_timeout_seconds)")
+    return Doubtful(key, f"the connection to the store failed ({type(error).__name__}: {error})")
+
+
+def _answered(error: ClientError, key: str, bucket: str) -> StorageError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    text = error.response.get("Error", {}).get("Message") or ""
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    told = f"{code} {text}".strip() + f", status {status}"
+    if code == "NoSuchBucket":
+        return Unavailable("", f"there is no bucket {bucket} ({told}); make it, or see storage.s3.bucket")
+    if code in _ABSENT:
+        return NotFound(key)
+    if code in _HINTS:
+        return Unavailable(key, f"{_HINTS[code]} ({told})")
+    if code in _FULL or status == 507:
+        return OutOfSpace(key, f"the store has no room left ({told})")
+    if code in _TOO_LARGE:
+        return TooLarge(key, f"the store has a smaller limit ({told})")
+    if code in _AGAIN or status in (409, 429) or (status >= 500 and status != 501):
+        return Doubtful(key, f"the store failed ({told})")
+    if status == 412:
+        return AlreadyExists(key)
+    if status == 416:
+        return BehindTheEnd(key, "the range lies behind the end")
+    if status == 403:
+        return Forbidden(key, f"the store refused ({told}); see the rights of the credentials, or {_SECRETS}")
+    return StorageError(key, f"the store cannot do what was asked ({told})")

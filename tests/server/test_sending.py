@@ -1,0 +1,115 @@
+"""Large answers: as they were meant, and no burden when nobody reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
+
+import pytest
+
+from registry.server import sending
+from storage.sharing import Share
+from tests.server.conftest import Start, ask
+from tests.server.test_heads import MIB, resident
+from tests.server.test_protocol import GET, connected, content
+from tests.server.test_tls import make, settings, trusting
+
+pytestmark = pytest.mark.e2e
+
+both = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+
+@both
+@pytest.mark.parametrize("path", ["/whole", "/chunked"])
+@pytest.mark.parametrize("size", [(64 << 10) + 1, 5 << 20])
+def test_a_large_answer_arrives_as_it_is(
+    start: Start, tmp_path: Path, path: str, size: int, *, tls: bool
+) -> None:
+    pair = make(tmp_path / "pair") if tls else None
+    server = start(registry={"listen": "127.0.0.1:0", **({"tls": settings(pair)} if pair else {})})
+    data = content(server, size)
+    with contextlib.closing(server.connect(tls=trusting(pair) if pair else None)) as connection:
+        for _ in range(3):
+            connection.request("GET", path)
+            assert connection.getresponse().read() == data
+        connection.request("HEAD", path)
+        assert connection.getresponse().read() == b""
+        assert ask(connection, "/").status == 200
+
+
+def test_an_end_without_a_length_is_that_of_the_connection(start: Start) -> None:
+    server = start()
+    data = content(server, MIB)
+    with connected(server) as client:
+        client.sendall(b"GET /chunked HTTP/1.0\r\n\r\n")
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.read() == data
+
+
+class AtOnce(Executor):
+    """Does what it is given before it returns."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments, **options))
+        return done
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+async def test_of_a_file_that_is_not_in_memory_one_window_more_is_fetched_than_is_sent(
+    monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+) -> None:
+    happened: list[tuple[str, int, int]] = []
+
+    def fetch(_: int, begin: int, stop: int) -> None:
+        happened.append(("fetch", begin, stop))
+
+    async def send_window(*given: Any) -> int:
+        begin, stop = given[3:]
+        happened.append(("send", begin, stop))
+        return int(stop - begin)
+
+    async def drain() -> None:
+        """There is always room."""
+
+    monkeypatch.setattr(sending, "_in_memory", lambda *_: in_memory)
+    monkeypatch.setattr(sending, "_fetch", fetch)
+    monkeypatch.setattr(sending, "_send_window", send_window)
+    windows = Share(100, least=100, most=100)
+    transport = cast(asyncio.Transport, Mock())
+    sent = await sending.send_file(transport, drain, -1, 7, 250, windows=windows, fetchers=AtOnce())
+    assert sent == 250
+    sends = [("send", 7, 107), ("send", 107, 207), ("send", 207, 257)]
+    fetches = [("fetch", begin, stop) for _, begin, stop in sends]
+    expected = [fetches[0], fetches[1], sends[0], fetches[2], *sends[1:]]
+    assert happened == (sends if in_memory else expected)
+
+
+@both
+def test_answers_that_nobody_reads_take_little_memory(start: Start, tmp_path: Path, *, tls: bool) -> None:
+    pair = make(tmp_path / "pair") if tls else None
+    server = start(registry={"listen": "127.0.0.1:0", **({"tls": settings(pair)} if pair else {})})
+    content(server, 4 * MIB)
+    context = trusting(pair) if pair else None
+    assert server.get("/whole", tls=context).status == 200
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(200):
+            client = stack.enter_context(connected(server, receive_bytes=4096))
+            if context is not None:
+                client = stack.enter_context(context.wrap_socket(client, server_hostname="127.0.0.1"))
+            clients.append(client)
+        # What a connection takes by itself, which of TLS is much, is not the question.
+        assert server.get("/", tls=context).status == 200
+        before = resident(server)
+        for client in clients:
+            client.sendall(GET.replace(b"/ ", b"/whole "))
+        assert server.get("/", tls=context).status == 200
+        assert resident(server) - before < 80 * MIB

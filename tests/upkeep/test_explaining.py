@@ -1,0 +1,172 @@
+"""`gc explain` says of everything what collection then does with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from registry.model.digests import Digest
+from registry.model.media_types import OCI_ARTIFACT
+from registry.model.names import RepositoryName, Tag
+from registry.store import layout
+from tests.inmemory import NAME, TAG, World, descriptor, image
+from tests.upkeep.gathering import LATER, OTHER, collected, explained
+
+LAYER = Digest.of(b"layer")
+GOES = "the next collection takes it"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_content_that_was_never_here(world: World) -> None:
+    told = await explained(world, LAYER)
+    assert (told.size_bytes, told.holders, told.trash, told.verdict) == (None, [], [], "not here")
+    assert told.told() == f"{LAYER} (no data here): not here"
+
+
+async def test_a_layer_that_manifests_need(world: World) -> None:
+    one = await world.push(image("one"))
+    two = await world.push(image("two"), Tag("two"))
+    await world.blob(b"layer", OTHER)
+    world.clock.advance(days=2)
+    told = await explained(world, LAYER)
+    assert (told.size_bytes, told.verdict) == (5, "stays while a repository links to it")
+    needed, unneeded = told.holders
+    assert (needed.repository, needed.kind, sorted(needed.needed_by), needed.verdict) == (
+        *(NAME, "blob"),
+        *(sorted([str(one), str(two)]), "stays: needed"),
+    )
+    assert (unneeded.repository, unneeded.needed_by, unneeded.verdict) == (
+        *(OTHER, []),
+        f"needed by no manifest: {GOES}",
+    )
+    assert told.told().splitlines()[1:] == [
+        f"  blob of {NAME}: stays: needed",
+        *(f"    needed by {digest}" for digest in needed.needed_by),
+        f"  blob of {OTHER}: needed by no manifest: {GOES}",
+    ]
+    assert (await collected(world)).links_taken == 1
+
+
+async def test_a_manifest_with_its_tags(world: World) -> None:
+    digest = await world.push(image("one"))
+    await world.push(image("one"), Tag("also"))
+    told = await explained(world, digest)
+    (holder,) = told.holders
+    assert (holder.kind, holder.tags) == ("manifest", ["also", "latest"])
+    assert holder.verdict.startswith("stays: a manifest goes only when")
+    assert "tags also, latest: stays" in told.told()
+
+
+async def test_a_manifest_that_distribution_would_refuse_and_its_blob(world: World) -> None:
+    await world.blob(b"layer")
+    content = json.dumps({"mediaType": OCI_ARTIFACT, "blobs": [descriptor(b"layer")]}).encode()
+    pushed = await world.repository().push_manifest(TAG, content, OCI_ARTIFACT, [])
+    (holder,) = (await explained(world, pushed.digest)).holders
+    assert (holder.kind, holder.tags) == ("manifest", ["latest"])
+    (holder,) = (await explained(world, LAYER)).holders
+    assert (holder.needed_by, holder.verdict) == ([str(pushed.digest)], "stays: needed")
+
+
+async def test_a_blob_in_its_grace_period(world: World) -> None:
+    await world.blob(b"layer")
+    world.clock.advance(hours=23)
+    (holder,) = (await explained(world, LAYER)).holders
+    assert holder.verdict.startswith(
+        "needed by no manifest: it goes when it is older than the grace period, in "
+    )
+    assert (await collected(world)).links_taken == 0
+    world.clock.advance(hours=1, seconds=1)
+    (holder,) = (await explained(world, LAYER)).holders
+    assert holder.verdict == f"needed by no manifest: {GOES}"
+    assert (await collected(world)).links_taken == 1
+
+
+async def test_data_that_nobody_links_to(world: World) -> None:
+    await world.blob(b"layer")
+    await world.repository().delete_blob(LAYER)
+    told = await explained(world, LAYER)
+    assert told.verdict.startswith("no repository links to it: it goes when")
+    world.clock.advance(seconds=LATER.total_seconds())
+    told = await explained(world, LAYER)
+    assert (told.holders, told.verdict) == ([], f"no repository links to it: {GOES}")
+    assert (await collected(world)).blobs_taken == 1
+
+
+async def test_what_a_push_under_way_needs(world: World) -> None:
+    await world.blob(b"layer")
+    world.clock.advance(days=2)
+    intent = await world.registry.intents.open(NAME, Digest.of(b"m"), [LAYER], [])
+    told = await explained(world, LAYER)
+    assert told.pushes_under_way
+    assert told.verdict == "stays: a push that is under way needs it"
+    assert [holder.verdict for holder in told.holders] == ["stays: a push that is under way needs it"]
+    assert (await collected(world)).links_taken == 0
+    # That of another repository keeps the data, and no link here.
+    await world.registry.intents.close(intent)
+    await world.registry.intents.open(OTHER, Digest.of(b"m"), [LAYER], [])
+    told = await explained(world, LAYER)
+    assert [holder.verdict for holder in told.holders] == [f"needed by no manifest: {GOES}"]
+    report = await collected(world)
+    assert (report.links_taken, report.blobs_taken) == (1, 0)
+
+
+async def test_what_was_collected(world: World) -> None:
+    await world.blob(b"layer")
+    world.clock.advance(days=2)
+    report = await collected(world)
+    told = await explained(world, LAYER)
+    assert (told.size_bytes, told.holders) == (None, [])
+    assert told.verdict == "collected; it comes back from the trash when something needs it"
+    (copy,) = told.trash
+    assert copy.run.startswith("c-") and copy.by == "collection"
+    assert copy.at == report.began.isoformat()
+    assert f"in the trash since {copy.at}, by collection" in told.told()
+
+
+async def test_what_is_linked_and_missing(world: World) -> None:
+    await world.push(image("one"))
+    await world.remove_all([layout.blob_data(LAYER)])
+    assert (await explained(world, LAYER)).verdict == "missing, though it is linked"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_a_sha512_blob_as_distribution_writes_it(world: World, algorithm: str) -> None:
+    """By either of its digests."""
+    asked = Digest.of(b"layer", algorithm)
+    await world.driver.put(layout.blob_data(LAYER), b"layer")
+    await world.store.links.put_alias(NAME, Digest.of(b"layer", "sha512"), LAYER)
+    world.clock.advance(days=2)
+    told = await explained(world, asked)
+    assert (told.size_bytes, told.verdict) == (5, "stays while a repository links to it")
+    assert [holder.verdict for holder in told.holders] == [f"needed by no manifest: {GOES}"]
+    content = image("by sha512").replace(str(LAYER).encode(), str(Digest.of(b"layer", "sha512")).encode())
+    await world.blob(b"{}")
+    await world.push_alone(content)
+    told = await explained(world, asked)
+    assert [(holder.needed_by, holder.verdict) for holder in told.holders] == [
+        ([str(Digest.of(content))], "stays: needed")
+    ]
+    await collected(world)
+    assert layout.blob_data(LAYER) in await world.keys()
+
+
+async def test_many_manifests_are_told_in_a_number(world: World) -> None:
+    await world.blob(b"{}")
+    await world.blob(b"layer")
+    for number in range(25):
+        await world.push_alone(image(str(number)), Tag(f"t{number}"))
+    told = await explained(world, LAYER)
+    assert len(told.holders[0].needed_by) == 25
+    assert told.told().splitlines()[-1] == "    and by 5 more"
+
+
+async def test_nothing_is_written(world: World) -> None:
+    await world.push(image("one"), name=RepositoryName("a"))
+    world.counted.calls.clear()
+    await explained(world, LAYER)
+    assert not {"put", "write", "copy", "compose", "delete"} & set(world.counted.calls)
