@@ -69,8 +69,9 @@ if TYPE_CHECKING:
 
 _AUDIT_SECONDS = 3600.0  # between two looks for entries that were kept for long enough
 _LOG = logging.getLogger(__name__)
-_GC_SECONDS = 600.0  # between two looks whether a collection is due, at most
-_SCRUB_SECONDS = 600.0  # between two looks whether a scrub is due
+# Between two looks whether one is due, and before the first: what grows with the store is no part of a start.
+_GC_SECONDS = 600.0  # at most
+_SCRUB_SECONDS = 600.0
 _LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
 
 
@@ -125,9 +126,11 @@ class RegistryApplication:
         self._schedule.every("audit.expire", _AUDIT_SECONDS, self._expire_audit)
         if self._config.gc.enabled:
             interval = self._config.gc.interval.total_seconds()
-            self._schedule.every("gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due)
+            self._schedule.every(
+                "gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due, at_once=False
+            )
         if self._scrubbing.scheduled:
-            self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due)
+            self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
         """The application of the listener `registry` or `ops`."""

@@ -22,8 +22,6 @@ from registry.work.leases import Lease, LeaseLost
 from storage.paced import ReadPacedDriver
 
 LEASE_SECONDS = 60.0
-# A server that has just begun has better things to read, and one that is restarted all the time reads none.
-_SETTLED_SECONDS = 600.0
 _NAP_SECONDS = 5.0  # at most, between two signs of life
 _BURST_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
@@ -48,7 +46,6 @@ class Scrubbing:
         self.scheduled = scheduled
         self._seconds = lease_seconds
         self._clock = clock
-        self._settled = clock() + _SETTLED_SECONDS
         self._next = 0.0
 
     def reports(self) -> ScrubReports:
@@ -64,9 +61,7 @@ class Scrubbing:
 
     async def if_due(self) -> None:
         """Scrub if nobody has for long enough, or go on where somebody has stopped."""
-        if not self.scheduled or self._clock() < self._settled:
-            return
-        if not self._registry().may_write() or not await self._is_due():
+        if not self.scheduled or not self._registry().may_write() or not await self._is_due():
             return
         lease = self.lease()
         if not await lease.take():

@@ -21,10 +21,14 @@ class Schedule:
         """Run a job in the background now."""
         self._tasks.append(asyncio.create_task(_attempt(name, job), name=name))
 
-    def every(self, name: str, seconds: float, job: Callable[[], Awaitable[object]]) -> None:
-        """Run a job now and again `seconds` after each end."""
+    def every(
+        self, name: str, seconds: float, job: Callable[[], Awaitable[object]], *, at_once: bool = True
+    ) -> None:
+        """Run a job again `seconds` after each end, and the first time `at_once` or so long from now."""
 
         async def repeat() -> None:
+            if not at_once:
+                await asyncio.sleep(seconds)
             while True:
                 await _attempt(name, job)
                 await asyncio.sleep(seconds)

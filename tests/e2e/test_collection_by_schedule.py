@@ -15,7 +15,7 @@ from tests.api.contents import digest_of, image
 from tests.api.server import Server
 from tests.durability.reader import tree_of, unneeded
 
-SETTINGS = {"gc": {"grace_period": "1h", "interval": "1h"}}
+SETTINGS = {"gc": {"grace_period": "1h", "interval": "1m"}}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from registry.model.names import RepositoryName
 from registry.store import layout
 from tests.api.contents import digest_of
 from tests.api.registry import Registry, Repository
-from tests.api.server import CHECKOUT, Server, merged
+from tests.api.server import CHECKOUT, Server
 from tests.e2e.buckets import distribution_storage, settings
 from tests.e2e.distribution import Distribution
 from tests.e2e.processes import POLL_SECONDS
@@ -35,8 +35,6 @@ BY_ITSELF = (
     "/_moorage/v1/catalog-complete",
     "_moorage%2Fv1%2Fblocked%2F",
 )
-# What is not for a request is not counted with it.
-QUIET = {"gc": {"enabled": False}}
 REPOSITORIES = 10_000
 START_SECONDS = 60
 
@@ -141,7 +139,7 @@ def told(column: int) -> dict[str, int]:
 
 
 def test_requests_are_as_many_as_is_said(proxy: Proxy, scratch: Path) -> None:
-    written = merged(settings(Bucket(client_of(proxy.endpoint)), scratch), QUIET)
+    written = settings(Bucket(client_of(proxy.endpoint)), scratch)
     servers = [started(proxy, scratch, written)]
     count = Count(proxy)
 
@@ -176,7 +174,7 @@ def test_distribution_makes_as_many_as_is_said(
 
 def test_a_page_of_a_catalog_of_ten_thousand_takes_three_at_most(proxy: Proxy, scratch: Path) -> None:
     bucket = Bucket(client_of(proxy.endpoint))
-    server = started(proxy, scratch, merged(settings(bucket, scratch), QUIET))
+    server = started(proxy, scratch, settings(bucket, scratch))
     try:
         names = sorted(f"team-{number % 100}/app-{number}" for number in range(REPOSITORIES))
         store = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]

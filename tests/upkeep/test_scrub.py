@@ -51,11 +51,9 @@ def process(
     now = itertools.count(step=tick * SECONDS)
     chosen = registry or world.registry
     scrub = ScrubSettings.model_validate({"bytes_per_second": "0B", **settings})
-    scrubbing = Scrubbing(
+    return Scrubbing(
         lambda: chosen, scrub, who=who, scheduled=True, lease_seconds=SECONDS, clock=lambda: next(now)
     )
-    scrubbing._settled = 0.0
-    return scrubbing
 
 
 async def run(scrubbing: Scrubbing) -> Scrub:
@@ -381,19 +379,6 @@ async def test_the_schedule_goes_on_where_another_has_stopped(world: World) -> N
     await process(world, "other").if_due()
     (report,) = await ScrubReports(world.store).last(10)
     assert report.resumed == 1 and report.ended
-
-
-async def test_a_server_that_has_just_begun_does_not_scrub(world: World) -> None:
-    now = 0.0
-    settings = ScrubSettings(bytes_per_second=0)
-    scrubbing = Scrubbing(lambda: world.registry, settings, who="one", scheduled=True, clock=lambda: now)
-    await scrubbing.if_due()
-    now = 599.0
-    await scrubbing.if_due()
-    assert await ScrubReports(world.store).last(10) == []
-    now = 600.0
-    await scrubbing.if_due()
-    assert len(await ScrubReports(world.store).last(10)) == 1
 
 
 async def test_only_whom_the_settings_name_scrubs_unasked(world: World) -> None:
