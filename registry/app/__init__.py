@@ -1,28 +1,18 @@
-"""The composition root: the only module that constructs things."""
+"""The composition root: the only room that constructs things."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from registry import __version__
-from registry.access.administration import Administration
-from registry.access.apikey_operations import operations as apikey_operations
-from registry.access.audit import Audit, audited
 from registry.access.audit.sinks import AuditUnwritable, tell_log
 from registry.access.errors import Unfit
 from registry.access.gate import OpenGate, Turnstile
-from registry.access.operations import operations as audit_operations
 from registry.access.policy import Policy
-from registry.access.rule_operations import operations as rule_operations
-from registry.access.user_operations import operations as user_operations
 from registry.access.watched import Unusable
 from registry.api.application import Guard, Guarded, RegistryListener
 from registry.api.calls import API_HEADERS, V2_HEADERS, Limits, Services
@@ -31,41 +21,30 @@ from registry.api.memory import AnswerMemory, ManifestMemory
 from registry.api.observed import Observed
 from registry.api.operations import OperationsAPI
 from registry.api.v2 import V2
-from registry.app.audit import open_audit, tell_person
+from registry.app.audit import open_audit
 from registry.app.cache import Cache
-from registry.app.opening import check_format, open_registry, open_scratch
-from registry.app.places import seal_of, settings_of
+from registry.app.offering import offered, operations, process, scrubbing_of
+from registry.app.opening import check_format, open_registry
 from registry.app.storage import Storage, redirects_of, require_fit
-from registry.config import Config, ConfigError, host_guard, load_policy, watch_rules, without_rules
-from registry.core.operations import operations as core_operations
-from registry.core.registry import Registry
-from registry.core.tag_operations import operations as tag_operations
-from registry.core.trash_operations import operations as trash_operations
+from registry.config import Config, ConfigError, host_guard, watch_rules, without_rules
 from registry.logs import event
 from registry.metrics import Metrics
 from registry.server import Address, ASGIApp, StartFailed
 from registry.store import layout
 from registry.store.marks import FormatTooNew
 from registry.upkeep.collecting import Collecting
-from registry.upkeep.copy_operations import Opened
-from registry.upkeep.copy_operations import operations as copy_operations
-from registry.upkeep.crash.report import Place
 from registry.upkeep.expiry import expire, expire_audit, stamped_now
-from registry.upkeep.gc_operations import operations as gc_operations
-from registry.upkeep.operations import operations as upkeep_operations
-from registry.upkeep.purge_operations import operations as purge_operations
 from registry.upkeep.reindex import complete_catalog
-from registry.upkeep.scrub_operations import operations as scrub_operations
-from registry.upkeep.scrubbing import Scrubbing
-from registry.work.operations import Operation, Operations
+from registry.work.operations import Operations
 from registry.work.schedule import Schedule
 from storage.contract import Driver
 from storage.errors import StorageError
-from storage.findings import Finding
 from storage.timed import TimedDriver
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
+
+__all__ = ["RegistryApplication", "build", "operations"]
 
 _AUDIT_SECONDS = 3600.0  # between two looks for entries that were kept for long enough
 _LOG = logging.getLogger(__name__)
@@ -93,8 +72,8 @@ class RegistryApplication:
         self._auth: ASGIApp | None = None
         self._knows_people = False
         self._cache = Cache(config.cache, self._metrics.cache)
-        self._collecting = Collecting(lambda: self._registry, config, who=_process())
-        self._scrubbing = _scrubbing(lambda: self._registry, config)
+        self._collecting = Collecting(lambda: self._registry, config, who=process())
+        self._scrubbing = scrubbing_of(lambda: self._registry, config)
 
     async def start(self) -> None:
         """Open the storage and begin background work. Raises StartFailed."""
@@ -156,7 +135,7 @@ class RegistryApplication:
                 self._config.url,
                 redirects_of(self._config, self._driver),
             )
-            offered = _offered(
+            table = offered(
                 lambda: self._registry,
                 self._office,
                 lambda: self._audit,
@@ -168,7 +147,7 @@ class RegistryApplication:
             )
             inner = RegistryListener(
                 Guarded(V2(services), self._guard, self._audit, V2_HEADERS),
-                Guarded(OperationsAPI(services, Operations(offered)), self._guard, self._audit, API_HEADERS),
+                Guarded(OperationsAPI(services, Operations(table)), self._guard, self._audit, API_HEADERS),
                 lambda: self._auth,
                 Health(self._readiness, None),
             )
@@ -291,107 +270,3 @@ def build(config: Config) -> RegistryApplication:
         return RegistryApplication(config)
     except ConfigError as error:
         raise StartFailed("; ".join(str(problem) for problem in error.problems)) from error
-
-
-def operations(config: Config) -> Operations:
-    """The table of all operations; entered, they work on the storage that the configuration names."""
-    opened: list[tuple[Registry, Audit]] = []
-    storages: list[Storage] = []
-    offices: list[Authority] = []
-
-    def observed(storage: Storage) -> Driver:
-        storages.append(storage)
-        return storage
-
-    @asynccontextmanager
-    async def opening() -> AsyncIterator[None]:
-        async with open_registry(config, observed) as registry:
-            await registry.store.blocked.look()
-            if registry.may_write():
-                # What only reads may go on.
-                with suppress(FormatTooNew):
-                    await check_format(registry)
-                registry.read_only = await registry.store.marks.is_read_only()
-            with open_audit(config, registry, tell_person, at_once=False) as audit:
-                opened.append((registry, audit))
-                try:
-                    yield
-                finally:
-                    while offices:
-                        await offices.pop().aclose()
-
-    def registry() -> Registry:
-        return opened[-1][0]
-
-    def audit() -> Audit:
-        return opened[-1][1]
-
-    def office() -> Administration:
-        from registry.app.authority import Authority
-
-        if not offices:
-            policy = load_policy(config)
-            offices.append(Authority(config, registry(), lambda: policy, lambda: None, audit().note))
-        return offices[-1]
-
-    @asynccontextmanager
-    async def store_at(where: str | None, *, new: bool = False) -> AsyncIterator[Opened]:
-        settings = config if where is None else settings_of(where, new=new)
-        async with open_registry(settings) as opened_there:
-            yield Opened(opened_there.store, seal_of(settings))
-
-    collecting = Collecting(registry, config, who=_process())
-    scrubbing = _scrubbing(registry, config)
-    place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
-    offered = (
-        *_offered(
-            registry,
-            office,
-            audit,
-            lambda: storages[-1].try_out(),
-            lambda: collecting,
-            lambda: scrubbing,
-            config.trash.keep_for,
-            place=place,
-        ),
-        *copy_operations(store_at),
-    )
-    return Operations(offered, opening)
-
-
-def _offered(
-    registry: Callable[[], Registry],
-    office: Callable[[], Administration],
-    audit: Callable[[], Audit],
-    try_out: Callable[[], Awaitable[Sequence[Finding]]],
-    collecting: Callable[[], Collecting],
-    scrubbing: Callable[[], Scrubbing],
-    keep_for: timedelta,
-    *,
-    deletes: bool = True,
-    place: Place | None = None,
-) -> Iterable[Operation[Any]]:
-    """What every room offers; what changes anything is written down."""
-    offered = (
-        *core_operations(registry, deletes=deletes),
-        *tag_operations(registry),
-        *trash_operations(registry, keep_for),
-        *upkeep_operations(registry, place, try_out),
-        *gc_operations(collecting),
-        *scrub_operations(scrubbing),
-        *purge_operations(collecting),
-        *user_operations(office),
-        *apikey_operations(office),
-        *rule_operations(office),
-        *audit_operations(registry, audit),
-    )
-    return [audited(operation, audit) for operation in offered]
-
-
-def _scrubbing(registry: Callable[[], Registry], config: Config) -> Scrubbing:
-    return Scrubbing(registry, config.scrub, who=_process(), scheduled=config.scrubs)
-
-
-def _process() -> str:
-    """How other processes know this one."""
-    return f"process {os.getpid()} on {socket.gethostname()}"

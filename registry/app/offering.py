@@ -1,0 +1,147 @@
+"""What can be asked of a registry: the operations of all rooms, in one table."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from registry.access.administration import Administration
+from registry.access.apikey_operations import operations as apikey_operations
+from registry.access.audit import Audit, audited
+from registry.access.operations import operations as audit_operations
+from registry.access.rule_operations import operations as rule_operations
+from registry.access.user_operations import operations as user_operations
+from registry.app.audit import open_audit, tell_person
+from registry.app.opening import check_format, open_registry, open_scratch
+from registry.app.places import seal_of, settings_of
+from registry.app.storage import Storage
+from registry.config import Config, load_policy
+from registry.core.operations import operations as core_operations
+from registry.core.registry import Registry
+from registry.core.tag_operations import operations as tag_operations
+from registry.core.trash_operations import operations as trash_operations
+from registry.store.marks import FormatTooNew
+from registry.upkeep.collecting import Collecting
+from registry.upkeep.copy_operations import Opened
+from registry.upkeep.copy_operations import operations as copy_operations
+from registry.upkeep.crash.report import Place
+from registry.upkeep.gc_operations import operations as gc_operations
+from registry.upkeep.operations import operations as upkeep_operations
+from registry.upkeep.purge_operations import operations as purge_operations
+from registry.upkeep.scrub_operations import operations as scrub_operations
+from registry.upkeep.scrubbing import Scrubbing
+from registry.work.operations import Operation, Operations
+from storage.contract import Driver
+from storage.findings import Finding
+
+if TYPE_CHECKING:
+    from registry.app.authority import Authority
+
+
+def operations(config: Config) -> Operations:
+    """The table of all operations; entered, they work on the storage that the configuration names."""
+    opened: list[tuple[Registry, Audit]] = []
+    storages: list[Storage] = []
+    offices: list[Authority] = []
+
+    def observed(storage: Storage) -> Driver:
+        storages.append(storage)
+        return storage
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[None]:
+        async with open_registry(config, observed) as registry:
+            await registry.store.blocked.look()
+            if registry.may_write():
+                # What only reads may go on.
+                with suppress(FormatTooNew):
+                    await check_format(registry)
+                registry.read_only = await registry.store.marks.is_read_only()
+            with open_audit(config, registry, tell_person, at_once=False) as audit:
+                opened.append((registry, audit))
+                try:
+                    yield
+                finally:
+                    while offices:
+                        await offices.pop().aclose()
+
+    def registry() -> Registry:
+        return opened[-1][0]
+
+    def audit() -> Audit:
+        return opened[-1][1]
+
+    def office() -> Administration:
+        from registry.app.authority import Authority
+
+        if not offices:
+            policy = load_policy(config)
+            offices.append(Authority(config, registry(), lambda: policy, lambda: None, audit().note))
+        return offices[-1]
+
+    @asynccontextmanager
+    async def store_at(where: str | None, *, new: bool = False) -> AsyncIterator[Opened]:
+        settings = config if where is None else settings_of(where, new=new)
+        async with open_registry(settings) as opened_there:
+            yield Opened(opened_there.store, seal_of(settings))
+
+    collecting = Collecting(registry, config, who=process())
+    scrubbing = scrubbing_of(registry, config)
+    place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
+    table = (
+        *offered(
+            registry,
+            office,
+            audit,
+            lambda: storages[-1].try_out(),
+            lambda: collecting,
+            lambda: scrubbing,
+            config.trash.keep_for,
+            place=place,
+        ),
+        *copy_operations(store_at),
+    )
+    return Operations(table, opening)
+
+
+def offered(
+    registry: Callable[[], Registry],
+    office: Callable[[], Administration],
+    audit: Callable[[], Audit],
+    try_out: Callable[[], Awaitable[Sequence[Finding]]],
+    collecting: Callable[[], Collecting],
+    scrubbing: Callable[[], Scrubbing],
+    keep_for: timedelta,
+    *,
+    deletes: bool = True,
+    place: Place | None = None,
+) -> Iterable[Operation[Any]]:
+    """What every room offers; what changes anything is written down."""
+    rooms = (
+        *core_operations(registry, deletes=deletes),
+        *tag_operations(registry),
+        *trash_operations(registry, keep_for),
+        *upkeep_operations(registry, place, try_out),
+        *gc_operations(collecting),
+        *scrub_operations(scrubbing),
+        *purge_operations(collecting),
+        *user_operations(office),
+        *apikey_operations(office),
+        *rule_operations(office),
+        *audit_operations(registry, audit),
+    )
+    return [audited(operation, audit) for operation in rooms]
+
+
+def scrubbing_of(registry: Callable[[], Registry], config: Config) -> Scrubbing:
+    """Who scrubs in this process."""
+    return Scrubbing(registry, config.scrub, who=process(), scheduled=config.scrubs)
+
+
+def process() -> str:
+    """How other processes know this one."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
