@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from registry.core.blobs import Blobs
 from registry.core.bodies import Body
@@ -22,6 +22,7 @@ from registry.model.tag_rights import EVERY_TAG, TagRights
 from registry.removal.door import Door
 from registry.removal.intents import Intents
 from registry.removal.trash import Trash
+from registry.store import layout
 from registry.store.manifests import StoredManifest
 from registry.store.sessions import Session
 from registry.store.store import Store
@@ -282,9 +283,29 @@ class Repository:
         if not digest.supported:
             raise ManifestUnknown(detail={"name": self.name, "digest": str(digest)})
         try:
+            return await self._standing(digest)
+        except ManifestUnknown:
+            # It may come back between the two looks.
+            return await self._away(digest) or await self._standing(digest)
+
+    async def _standing(self, digest: Digest) -> StoredManifest:
+        try:
             return await self._store.manifests.read(self.name, digest)
         except NotFound:
             return await self._manifest_from_trash(digest)
+
+    async def _away(self, digest: Digest) -> StoredManifest | None:
+        """A manifest that a policy has taken and may be just about to see needed; None when it is not so."""
+        manifests = self._store.manifests
+        revision = layout.trash_revision(self.name, digest)
+        key = await self._registry.trash.away(revision, layout.trash_whole_manifest(self.name, digest))
+        with suppress(NotFound):
+            if key is not None and key.startswith(revision):
+                target = await self._store.links.read(key)
+                return await manifests.read_from(layout.blob_data(target), digest)
+            if key is not None:
+                return await manifests.read_whole_from(key, digest)
+        return None
 
     async def _manifest_from_trash(self, digest: Digest) -> StoredManifest:
         """The link stands and the bytes are gone: a collector may have taken them."""

@@ -14,10 +14,10 @@ from typing import Any
 
 from registry.errors import BlobUnknown, ManifestUnknown, RegistryError, StorageDamaged, Unsupported
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.model.tag_rights import EVERY_TAG, TagRights
 from registry.removal.claims import Claims, Judged
+from registry.removal.hands import Hands
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Runs
@@ -42,6 +42,7 @@ class Door:
         self._needs = Needs(store, intents)
         self._runs = Runs(store.driver, store.effects)
         self._trash = Trash(store.driver)
+        self._hands = Hands(store)
 
     async def remove_tag(self, name: RepositoryName, tag: Tag, by: str) -> Digest | None:
         """Take a tag away, its manifest staying; what it named, None if that is damaged.
@@ -56,9 +57,9 @@ class Door:
             digest = None
         run = self._runs.new(BY_USER)
         await self._store.history.add(name, tag, None, digest, by)
-        moves = [self._tag_move(name, tag, run)]
+        moves = [self._hands.tag_move(name, tag, run)]
         await self._runs.record(run, name, moves, by, done=False)
-        await self._move_tag(name, tag, moves[0])
+        await self._hands.move_tag(name, tag, moves[0])
         await self._runs.record(run, name, moves, by, done=True)
         return digest
 
@@ -72,12 +73,12 @@ class Door:
         if not await self._store.manifests.exists(name, digest):
             raise ManifestUnknown(detail={"name": name, "digest": str(digest)})
         run = self._runs.new(BY_USER)
-        named = await self._tags_of(name, digest)
+        named = await self._hands.tags_of(name, digest)
         _require(rights, named)
-        moves = self._manifest_moves(name, digest, named, run)
+        moves = self._hands.manifest_moves(name, digest, named, run)
         await self._runs.record(run, name, moves, by, done=False)
         late = await self._take_manifest(name, digest, named, run, by, rights)
-        moves += [self._tag_move(name, tag, run) for tag in late]
+        moves += [self._hands.tag_move(name, tag, run) for tag in late]
         await self._runs.record(run, name, moves, by, done=True)
         return named + late
 
@@ -98,7 +99,7 @@ class Door:
         await self._needs.refuse(name, digest)
         await self._runs.record(run, name, [move], by, done=False)
         await self._runs.mark(run, name, [move])
-        if not await self._move(move):
+        if not await self._hands.move(move):
             await self._runs.unmark(run)
             raise BlobUnknown(detail={"name": name, "digest": str(digest)})
         try:
@@ -110,7 +111,7 @@ class Door:
             raise
         except BaseException:
             # Needed, or not known whether (a failing storage, a shutdown): then it was not deleted.
-            await self._put_back(move)
+            await self._hands.put_back(move)
             await self._runs.record(run, name, [move], by, done=True)
             await self._runs.unmark(run)
             raise
@@ -127,12 +128,12 @@ class Door:
         if not created:
             return
         run = self._runs.new(BY_USER)
-        moves = {tag: self._tag_move(name, tag, run) for tag in created}
+        moves = {tag: self._hands.tag_move(name, tag, run) for tag in created}
         await self._runs.record(run, name, moves.values(), by, done=False)
         for tag, judged in created.items():
-            if await self._target(name, tag) != digest or await self.claims.of(name, tag, judged):
+            if await self._hands.target(name, tag) != digest or await self.claims.of(name, tag, judged):
                 continue
-            await self._move_tag(name, tag, moves[tag])
+            await self._hands.move_tag(name, tag, moves[tag])
             await self.claims.put_back(name, tag, judged)
         await self._runs.record(run, name, moves.values(), by, done=True)
 
@@ -143,18 +144,18 @@ class Door:
         that may not be deleted, and nothing is taken.
         """
         run = self._runs.new(BY_USER)
-        named = await self._named(name)
+        named = await self._hands.named(name)
         _require(rights, named)
         manifests = [digest async for digest in self._store.links.manifests(name)]
         layers = [digest async for digest in self._store.links.layers(name)]
         collected = [digest async for digest in self._trash.layers(name)]
         await self._keep_away(name, dict.fromkeys(collected), self._runs.new(BY_USER), by)
         layer_moves = {digest: self._layer_move(name, digest, run) for digest in layers}
-        moves = [self._tag_move(name, tag, run) for tag in named]
+        moves = [self._hands.tag_move(name, tag, run) for tag in named]
         for digest in manifests:
             # It lies in one place or the other, and hardly ever in both.
-            places = self._manifest_moves(name, digest, [], run)
-            moves += [place for place in places if await self._lies(place.key)]
+            places = self._hands.manifest_moves(name, digest, [], run)
+            moves += [place for place in places if await self._hands.lies(place.key)]
         moves += layer_moves.values()
         await self._runs.record(run, name, moves, by, done=False, whole=True)
         tags: dict[Digest | None, list[Tag]] = {}
@@ -169,13 +170,13 @@ class Door:
         await self._put_back_listed(name, manifests, run)
         await self._runs.mark(run, name, list(layer_moves.values()))
         for move in layer_moves.values():
-            await self._move(move)
+            await self._hands.move(move)
         needed = await self._needs.of(name)
         for digest, move in layer_moves.items():
             if needed is None or digest in needed:
-                await self._put_back(move)
+                await self._hands.put_back(move)
         await self._runs.unmark(run)
-        await self._unlist(name)
+        await self._hands.unlist(name)
         await self._runs.record(run, name, moves, by, done=True, whole=True)
         return len(named) + len(manifests) + len(layers)
 
@@ -217,17 +218,27 @@ class Door:
         return len(moves)
 
     async def _finish(self, record: Mapping[str, Any]) -> None:
-        needed = await self._needs.of(RepositoryName(record["repository"]))
-        for moved in record["moves"]:
-            digest = layout.layer_of(moved["key"])
-            if needed is None or digest in needed:
-                await self._put_back(Move(moved["key"], moved["trash"]))
+        name = RepositoryName(record["repository"])
+        left = [Move(moved["key"], moved["trash"]) for moved in record["moves"]]
+        while True:
+            needed = await self._needs.of(name)
+            named = set((await self._hands.named(name)).values()) - {None}
+            back = [move for move in left if needed is None or _moved(move) in needed | named]
+            if not back:
+                return
+            for move in back:
+                left.remove(move)
+                await self._hands.put_back(move)
+                digest = layout.manifest_of(move.key)
+                # What stands again needs what it lists, and what a collector took while it was away.
+                if digest is not None and (manifest := await self._hands.manifest(name, digest)) is not None:
+                    await self._trash.put_back_needs(name, manifest)
 
     async def _take_manifest(
         self, name: RepositoryName, digest: Digest, named: list[Tag], run: str, by: str, rights: TagRights
     ) -> list[Tag]:
         """Move a manifest and the tags that name it to the trash; the tags that were not among `named`."""
-        manifest = await self._manifest(name, digest)
+        manifest = await self._hands.manifest(name, digest)
         for tag in named:
             await self._take_tag(name, tag, digest, run, by)
         # A push that was not seen above may have let a tag name the manifest before its link went.
@@ -237,13 +248,13 @@ class Door:
             if await self._store.manifests.exists(name, digest):
                 break
             await self._store.history.add(name, tag, None, digest, by)
-            await self._move_tag(name, tag, self._tag_move(name, tag, run))
+            await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
             late.append(tag)
             if await self._store.manifests.exists(name, digest):
                 with suppress(AlreadyExists):
                     await self._store.links.put_tag(name, tag, digest, if_absent=True)
         if manifest is not None and manifest.subject is not None:
-            await self._remove_referrer(name, manifest.subject.digest, digest)
+            await self._hands.remove_referrer(name, manifest.subject.digest, digest)
         return late
 
     async def _take_tag(
@@ -252,8 +263,8 @@ class Door:
         """Move a tag to the trash if it still names `target` (None: what cannot be read)."""
         await self._store.history.add(name, tag, None, target, by)
         judged = await self.claims.judge(name, tag)
-        if await self._target(name, tag) == target:
-            await self._move_tag(name, tag, self._tag_move(name, tag, run))
+        if await self._hands.target(name, tag) == target:
+            await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
             await self.claims.put_back(name, tag, judged, removed=target)
 
     async def _take_link(
@@ -265,16 +276,20 @@ class Door:
         having come after this removal, and all that it needs is there.
         """
         while True:
-            moved = [move for move in self._manifest_moves(name, digest, [], run) if await self._move(move)]
-            found = await self._tags_of(name, digest)
+            moved = [
+                move
+                for move in self._hands.manifest_moves(name, digest, [], run)
+                if await self._hands.move(move)
+            ]
+            found = await self._hands.tags_of(name, digest)
             kept = [tag for tag in found if rights.refusal("delete", tag) is not None]
             if not kept or not moved:
                 # Who else has moved the link looks at its tags, too.
                 return [tag for tag in found if tag not in kept]
             for move in moved:
-                await self._put_back(move)
+                await self._hands.put_back(move)
             # Somebody who may have deleted the tag, and with it a manifest whose link was away.
-            if any([await self._target(name, tag) == digest for tag in kept]):
+            if any([await self._hands.target(name, tag) == digest for tag in kept]):
                 return []
 
     async def _put_back_listed(self, name: RepositoryName, taken: Iterable[Digest], run: str) -> None:
@@ -283,109 +298,19 @@ class Door:
         while listed := left & (await self._needs.listed(name) or set()):
             left -= listed
             for digest in sorted(listed, key=str):
-                for move in self._manifest_moves(name, digest, [], run):
-                    await self._put_back(move)
-                manifest = await self._manifest(name, digest)
+                for move in self._hands.manifest_moves(name, digest, [], run):
+                    await self._hands.put_back(move)
+                manifest = await self._hands.manifest(name, digest)
                 if manifest is not None and manifest.subject is not None:
                     descriptor = manifest.referrer_descriptor(digest)
                     await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
 
-    async def _unlist(self, name: RepositoryName) -> None:
-        """Take a repository without content off the lists."""
-        catalog = self._store.catalog
-        if await catalog.holds_content(name):
-            return
-        await catalog.remove(name)
-        # Neither shows once the repository is off the list, so it does no harm if a power cut brings it back.
-        derived = [key async for key in self._driver.walk(layout.referrers(name))]
-        await self._driver.delete([*derived, layout.layers_placeholder(name)], durable=False)
-        if await catalog.holds_content(name):
-            # Pushed to in the meantime: what stands for the new content must stand too.
-            await self._store.put_placeholder(name)
-            await catalog.add(name, indexed=False)
-
     def _layer_move(self, name: RepositoryName, digest: Digest, run: str) -> Move:
         return Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
 
-    def _tag_move(self, name: RepositoryName, tag: Tag, run: str) -> Move:
-        return Move(layout.tag_link(name, tag), f"{layout.trash_tag(name, tag)}/{run}")
 
-    def _manifest_moves(self, name: RepositoryName, digest: Digest, named: list[Tag], run: str) -> list[Move]:
-        return [
-            *(self._tag_move(name, tag, run) for tag in named),
-            Move(layout.revision_link(name, digest), f"{layout.trash_revision(name, digest)}/{run}"),
-            Move(layout.whole_manifest(name, digest), f"{layout.trash_whole_manifest(name, digest)}/{run}"),
-        ]
-
-    async def _lies(self, key: str) -> bool:
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
-        return True
-
-    async def _move(self, move: Move) -> bool:
-        try:
-            await self._driver.copy(move.trash, move.key)
-        except NotFound:
-            return False
-        await self._driver.delete([move.key])
-        return True
-
-    async def _put_back(self, move: Move) -> None:
-        """Undo a move. What was put back was not deleted: no trash copy may stand in the way of others.
-
-        That of a policy stands in nobody's way, and stays: the one who made it may be slow, and not dead.
-        """
-        try:
-            content = await self._driver.get(move.trash, limit=LIMIT)
-        except NotFound:
-            return
-        await self._driver.put(move.key, content)
-        if move.trash.rpartition("/")[2].startswith(BY_USER):
-            await self._driver.delete([move.trash])
-
-    async def _move_tag(self, name: RepositoryName, tag: Tag, move: Move) -> None:
-        kept = None
-        with suppress(NotFound):
-            # Until the trash has what is taken: a push may move the tag between the two.
-            while kept != (content := await self._driver.get(move.key, limit=LIMIT)):
-                await self._driver.put(move.trash, content)
-                kept = content
-        # Distribution's own index first, the link that makes it a tag last.
-        await self._driver.delete(await self._store.tag_keys(name, tag))
-
-    async def _tags_of(self, name: RepositoryName, digest: Digest) -> list[Tag]:
-        tags = await self._store.links.tags(name)
-        named = await self._effects.together(self._target(name, tag) for tag in tags)
-        return [tag for tag, target in zip(tags, named, strict=True) if target == digest]
-
-    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        """What the tag names; None where there is nothing, or where it cannot be read."""
-        try:
-            return await self._store.links.tag(name, tag)
-        except RegistryError:
-            return None
-
-    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
-        try:
-            stored = await self._store.manifests.read(name, digest)
-            return await self._effects.aside(Manifest.parse, stored.content, stored.media_type)
-        except (RegistryError, NotFound):
-            # Damaged, or odder than we read: no entry of ours stands for it.
-            return None
-
-    async def _remove_referrer(self, name: RepositoryName, subject: Digest, digest: Digest) -> None:
-        entry = await self._store.referrers.descriptor(name, subject, digest)
-        await self._store.referrers.remove(name, subject, digest)
-        if entry is not None and await self._store.manifests.exists(name, digest):
-            await self._store.referrers.put(name, subject, digest, json.loads(entry))
-
-    async def _named(self, name: RepositoryName) -> dict[Tag, Digest | None]:
-        """What each tag of the repository names; None where that cannot be read."""
-        tags = await self._store.links.tags(name)
-        named = await self._effects.together(self._target(name, tag) for tag in tags)
-        return dict(zip(tags, named, strict=True))
+def _moved(move: Move) -> Digest | None:
+    return layout.layer_of(move.key) or layout.manifest_of(move.key)
 
 
 def _require(rights: TagRights, tags: Iterable[Tag]) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
+from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from registry.store import layout
 from storage.contract import Driver
@@ -77,6 +78,25 @@ class Trash:
         return await self._put_back(link, layout.trash_revision(name, digest)) or await self._put_back(
             whole, layout.trash_whole_manifest(name, digest)
         )
+
+    async def put_back_needs(self, name: RepositoryName, manifest: Manifest) -> None:
+        """Give the repository again what a policy took, of that which a manifest of it refers to."""
+        for descriptor in manifest.references:
+            if await self.put_back_layer(name, descriptor.digest):
+                await self.put_back_data(descriptor.digest)
+
+    async def away(self, *prefixes: str) -> str | None:
+        """A copy of what a policy has just taken, of which it does not know yet whether it is needed."""
+        if not await self._driver.children(layout.TRASH_OPEN, limit=1):
+            return None
+        for prefix in prefixes:
+            key = await self._taken_key(prefix)
+            if key is None:
+                continue
+            with suppress(NotFound):
+                await self._driver.stat(layout.trash_open(key.rpartition("/")[2]))
+                return key
+        return None
 
     async def _put_back(self, key: str, trashed: str) -> bool:
         content = await self._taken(trashed)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from registry.errors import DigestInvalid
+from registry.errors import DigestInvalid, TagInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
@@ -54,6 +55,14 @@ class History:
         """The keys of a tag's entries, oldest first; a remover decides by them what it has judged."""
         prefix = layout.history(name, tag)
         return [f"{prefix}/{entry}" for entry in await self._driver.children(prefix)]
+
+    async def tags(self, name: RepositoryName) -> list[Tag]:
+        """The tags of a repository that have a history, whether they exist or not."""
+        found = []
+        for entry in await self._driver.children(layout.histories(name)):
+            with suppress(TagInvalid):
+                found.append(Tag(entry))
+        return found
 
     async def newest(self, name: RepositoryName, tag: Tag, *, limit: int, before: str = "") -> list[str]:
         """The last segments of the keys of at most `limit` entries, newest first, of those before one."""

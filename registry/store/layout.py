@@ -236,9 +236,14 @@ def referrers(name: RepositoryName) -> str:
     return f"{REFERRERS}/{name}/_"
 
 
+def histories(name: RepositoryName) -> str:
+    """The prefix of the histories of a repository's tags."""
+    return f"{HISTORY}/{name}/_"
+
+
 def history(name: RepositoryName, tag: Tag) -> str:
     """The prefix of a tag's history."""
-    return f"{HISTORY}/{name}/_/{tag}"
+    return f"{histories(name)}/{tag}"
 
 
 def upload(uuid: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 
 from registry.errors import ManifestUnknown, StorageDamaged
@@ -123,6 +124,16 @@ class Manifests:
             except NotFound:
                 return False
         return True
+
+    async def written_at(self, name: RepositoryName, digest: Digest) -> float:
+        """When the repository was last given the manifest, in seconds by the store's own clock.
+
+        Raises ManifestUnknown.
+        """
+        for key in (layout.revision_link(name, digest), layout.whole_manifest(name, digest)):
+            with suppress(NotFound):
+                return (await self._driver.stat(key)).modified_at.timestamp()
+        raise ManifestUnknown(detail={"name": name, "digest": str(digest)})
 
     async def put_content(self, digest: Digest, manifest: Manifest) -> None:
         """Put the bytes of a manifest that lies in Distribution's layout; they show first by their link."""

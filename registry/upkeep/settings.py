@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
 
+from registry.model.patterns import RepositoryPattern
+from registry.model.selection import Selection, TagSelector
 from registry.settings import Duration, Settings, Size
+
+
+def _made(kind: type[Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
+
+
+_AsText = PlainSerializer(str, return_type=str)
+Repositories = Annotated[InstanceOf[RepositoryPattern], _made(RepositoryPattern), _AsText]
+Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), _AsText]
+Count = Annotated[int, Field(ge=1)]
+Days = Annotated[Duration, Field(ge=timedelta(days=1))]
 
 
 class CollectionSettings(Settings):
@@ -35,9 +49,78 @@ class ScrubSettings(Settings):
     bytes_per_second: Annotated[Size, Field(ge=0)] = 20 << 20
 
 
+class RetentionRule(Settings):
+    """Which tags stay in some repositories: those that `always` or one of the limits keeps; the others go.
+
+    A rule without limits says nothing about tags. What has had no tag for `untagged_for` goes, and with
+    `empty` a repository that has nothing in it.
+    """
+
+    name: str = ""
+    repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)]
+    tags: Annotated[tuple[Tags, ...], Field(min_length=1)] = (TagSelector("*"),)
+    always: tuple[Tags, ...] = ()
+    newest_pushed: Count | None = None
+    newest_pulled: Count | None = None
+    newest_versions: Count | None = None
+    pushed_within: Days | None = None
+    pulled_within: Days | None = None
+    untagged_for: Days | None = None
+    empty: bool = False
+
+    @property
+    def limits_tags(self) -> bool:
+        """Whether the rule lets any tag go."""
+        limits = (
+            self.newest_pushed,
+            self.newest_pulled,
+            self.newest_versions,
+            self.pushed_within,
+            self.pulled_within,
+        )
+        return any(limit is not None for limit in limits)
+
+    @property
+    def goes_by_pulls(self) -> bool:
+        """Whether it matters to the rule what was pulled."""
+        return not (self.newest_pulled is None and self.pulled_within is None and self.untagged_for is None)
+
+    @property
+    def selection(self) -> Selection:
+        """What the rule is about."""
+        return Selection(self.repositories, self.tags)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> RetentionRule:
+        if not (self.limits_tags or self.untagged_for or self.empty):
+            raise ValueError(
+                "a rule needs what it keeps (newest_pushed, newest_pulled, newest_versions, pushed_within or"
+                " pulled_within), or untagged_for, or empty; `always` alone would let all else go"
+            )
+        return self
+
+
+class InUseList(Settings):
+    """A file that lists what runs; while it is missing or older than `max_age`, nothing is removed."""
+
+    file: Path
+    max_age: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+
+
+class RetentionSettings(Settings):
+    """Which tags go by themselves; nothing does without `rules`, nor unless it is to `enforce` them."""
+
+    enforce: bool = False
+    interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    max_delete_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    in_use: tuple[InUseList, ...] = ()
+    rules: tuple[RetentionRule, ...] = ()
+
+
 class UpkeepSettings(Settings):
     """Upkeep of the store."""
 
     gc: CollectionSettings = CollectionSettings()
     trash: TrashSettings = TrashSettings()
     scrub: ScrubSettings = ScrubSettings()
+    retention: RetentionSettings = RetentionSettings()

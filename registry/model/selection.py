@@ -1,0 +1,69 @@
+"""Selections: which repositories and which tags something is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from registry.model.patterns import RepositoryPattern, TagPattern
+from registry.model.versions import VersionRange
+
+_EXPRESSION = "re:"
+_VERSIONS = "semver:"
+_LONGEST = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TagSelector:
+    """Tags by a pattern (`v1.*`), by a regular expression (`re:v[0-9]+`) or by version (`semver:>=1.2.0`).
+
+    Each has to match the whole tag. Raises ValueError.
+    """
+
+    text: str
+    matches: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matches", _matching(self.text))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> tuple[type[TagSelector], tuple[str]]:
+        return TagSelector, (self.text,)
+
+
+def _matching(text: str) -> Callable[[str], bool]:
+    if len(text) > _LONGEST:
+        raise ValueError(f"what selects tags has at most {_LONGEST} characters, not {len(text)}")
+    if text.startswith(_VERSIONS):
+        return VersionRange(text.removeprefix(_VERSIONS)).matches
+    if not text.startswith(_EXPRESSION):
+        return TagPattern(text).matches
+    try:
+        expression = re.compile(text.removeprefix(_EXPRESSION))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"the regular expression cannot be read: {error}") from None
+    return lambda tag: expression.fullmatch(tag) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Repositories, and tags in them."""
+
+    repositories: tuple[RepositoryPattern, ...]
+    tags: tuple[TagSelector, ...]
+
+    def has_repository(self, name: str) -> bool:
+        """Whether the repository is meant."""
+        return any(pattern.matches(name) for pattern in self.repositories)
+
+    def has(self, tag: str) -> bool:
+        """Whether the tag is meant, in a repository that is."""
+        return matches_any(self.tags, tag)
+
+
+def matches_any(selectors: Iterable[TagSelector], tag: str) -> bool:
+    """Whether one of the selectors matches the tag."""
+    return any(selector.matches(tag) for selector in selectors)

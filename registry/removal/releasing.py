@@ -1,0 +1,111 @@
+"""What a policy lets go: tags that no rule keeps, and manifests that no tag leads to.
+
+Unlike a user's delete it must not overtake anybody: what a push does meanwhile, or has done since the policy
+looked, stands. Each step stands in ARCHITECTURE.md, "Removing things".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName, Tag
+from registry.removal.claims import Claims
+from registry.removal.hands import Hands
+from registry.removal.intents import Intents
+from registry.removal.needs import Needs
+from registry.removal.runs import Move, Runs
+from registry.removal.trash import BY_POLICY, Trash
+from registry.store.store import Store
+
+
+class Releasing:
+    """Removals by a policy in one store; `by` is which, for the record."""
+
+    def __init__(self, store: Store, intents: Intents, by: str) -> None:
+        self._store = store
+        self._by = by
+        self._claims = Claims(store, intents)
+        self._hands = Hands(store)
+        self._needs = Needs(store, intents)
+        self._runs = Runs(store.driver, store.effects)
+        self._trash = Trash(store.driver)
+
+    async def release_tag(
+        self, name: RepositoryName, tag: Tag, digest: Digest, entries: Collection[str]
+    ) -> bool:
+        """Take a tag away that names `digest`; False if anything has been pushed to it since it was judged.
+
+        `entries` are the keys of its history as they were then, read before the tag was.
+        """
+        judged = await self._claims.judge(name, tag)
+        if judged.entries != frozenset(entries) or judged.moving:
+            return False
+        if await self._hands.target(name, tag) != digest:
+            return False
+        run = self._runs.new(BY_POLICY)
+        move = self._hands.tag_move(name, tag, run)
+        await self._store.history.add(name, tag, None, digest, self._by)
+        await self._runs.record(run, name, [move], self._by, done=False)
+        await self._hands.move_tag(name, tag, move)
+        # Also where it was the same manifest, pushed once more: that push was told that the tag stands.
+        await self._claims.put_back(name, tag, judged)
+        await self._runs.record(run, name, [move], self._by, done=True)
+        return await self._hands.target(name, tag) is None
+
+    async def release_manifests(self, name: RepositoryName, digests: Sequence[Digest]) -> set[Digest]:
+        """Take manifests away that nothing led to when that was looked at; those that are gone now.
+
+        One that cannot be read stays.
+        """
+        read = {digest: await self._hands.manifest(name, digest) for digest in digests}
+        manifests = {digest: manifest for digest, manifest in read.items() if manifest is not None}
+        run = self._runs.new(BY_POLICY)
+        moves: dict[Digest, list[Move]] = {}
+        for digest in manifests:
+            places = self._hands.manifest_moves(name, digest, [], run)
+            moves[digest] = [move for move in places if await self._hands.lies(move.key)]
+        all_moves = [move for some in moves.values() for move in some]
+        if not all_moves:
+            return set()
+        await self._runs.record(run, name, all_moves, self._by, done=False)
+        # While it is marked, whoever asks for one of them finds it in the trash.
+        await self._runs.mark(run, name, all_moves)
+        for move in all_moves:
+            await self._hands.move(move)
+        left = set(manifests)
+        while back := await self._needed(name, left, manifests):
+            for digest in sorted(back):
+                for move in moves[digest]:
+                    await self._hands.put_back(move)
+                # A collector may have looked while it was away.
+                await self._trash.put_back_needs(name, manifests[digest])
+            left -= back
+        for digest in sorted(left):
+            if (subject := manifests[digest].subject) is not None:
+                await self._hands.remove_referrer(name, subject.digest, digest)
+        await self._runs.record(run, name, all_moves, self._by, done=True)
+        await self._runs.unmark(run)
+        return left
+
+    async def release_repository(self, name: RepositoryName) -> bool:
+        """Take a repository off the lists that has nothing in it; False where something is in it by then."""
+        await self._hands.unlist(name)
+        return not await self._store.catalog.is_listed(name)
+
+    async def _needed(
+        self, name: RepositoryName, left: Collection[Digest], manifests: Mapping[Digest, Manifest]
+    ) -> set[Digest]:
+        """Which of those taken are needed: by a push, a tag, a manifest, or for a subject that stays."""
+        # Intents first, then links: whoever is not seen in the first has its link by the second.
+        needed = await self._needs.of(name)
+        if needed is None:
+            return set(left)
+        found = needed | set((await self._hands.named(name)).values())
+        back = set(left) & found
+        for digest in set(left) - back:
+            subject = manifests[digest].subject
+            if subject is not None and subject.digest in manifests and subject.digest not in left:
+                back.add(digest)
+        return back

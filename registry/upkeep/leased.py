@@ -1,0 +1,83 @@
+"""Work that one process at a time does, by a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from registry.core.registry import Registry
+from registry.errors import TooManyRequests
+from registry.removal.mark import Step
+from registry.work.leases import Lease
+
+LEASE_SECONDS = 60.0
+_BEAT_SECONDS = 1.0
+
+
+class Leased:
+    """The lease of one kind of work; others know this process as `who`, which is `doing` it then."""
+
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        name: str,
+        doing: str,
+        *,
+        who: str,
+        seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._name = name
+        self._doing = doing
+        self._who = who
+        self._seconds = seconds
+        self._clock = clock
+
+    def lease(self) -> Lease:
+        """This process's view of the lease."""
+        store = self._registry().store
+        return Lease(
+            store.driver, store.effects, self._name, who=self._who, seconds=self._seconds, clock=self._clock
+        )
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[Step]:
+        """Hold the lease, and say all the time that we do; gives what to call between handfuls of work.
+
+        Raises TooManyRequests while another process holds it; the step raises LeaseLost, ReadOnly.
+        """
+        lease = self.lease()
+        if not await lease.take():
+            holder = await lease.holder() or "another process"
+            raise TooManyRequests(f"{holder} is {self._doing} already", headers={"Retry-After": "60"})
+        try:
+            async with self._alive(lease) as step:
+                yield step
+        finally:
+            await lease.release()
+
+    @asynccontextmanager
+    async def _alive(self, lease: Lease) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
+                await lease.beat()
+
+        # Beside the work: one piece of it may take longer than the silence that is allowed.
+        beating = asyncio.create_task(beat())
+
+        async def step() -> None:
+            if beating.done():
+                await beating
+            await lease.beat()
+            self._registry().require_writable()
+            await asyncio.sleep(0)
+
+        try:
+            yield step
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)

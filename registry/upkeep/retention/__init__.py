@@ -1,0 +1,1 @@
+"""Retention: tags that no rule keeps go by themselves, and what no tag leads to."""

@@ -1,0 +1,137 @@
+"""What retention knows of a repository before it judges: its tags, and what leads to its manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from registry.errors import ManifestUnknown, RegistryError, StorageDamaged
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName, Tag
+from registry.removal.mark import Step, handfuls
+from registry.store import layout
+from registry.store.store import Store
+from registry.upkeep.retention.judging import ManifestFacts, TagFacts
+from storage.errors import NotFound
+
+_LOOKED_AT = 20  # entries of a history, for when the tag was set to what it names
+
+
+class Facts:
+    """The facts of one store; `now` is the time (s) by its own clock."""
+
+    def __init__(self, store: Store, *, now: float, step: Step) -> None:
+        self._store = store
+        self._now = now
+        self._step = step
+
+    async def tags(self, name: RepositoryName, tags: Iterable[Tag]) -> list[TagFacts]:
+        """What is known of those tags of a repository that can be read."""
+        found: list[TagFacts | None] = []
+        for some in handfuls(tags):
+            await self._step()
+            found += await self._store.effects.together(self._tag(name, tag) for tag in some)
+        return [one for one in found if one is not None]
+
+    async def targets(self, name: RepositoryName, tags: Iterable[Tag]) -> dict[Tag, Digest | None]:
+        """What the tags name; None where that is nothing, or cannot be read."""
+        found: dict[Tag, Digest | None] = {}
+        for some in handfuls(tags):
+            await self._step()
+            digests = await self._store.effects.together(self._target(name, tag) for tag in some)
+            found.update(zip(some, digests, strict=True))
+        return found
+
+    async def with_lists(self, name: RepositoryName, tags: Iterable[TagFacts]) -> list[TagFacts]:
+        """The same, with what the manifests of the tags list."""
+        found: list[TagFacts] = []
+        for some in handfuls(tags):
+            await self._step()
+            read = await self._store.effects.together(self._manifest(name, one.digest) for one in some)
+            for one, manifest in zip(some, read, strict=True):
+                listed = frozenset() if manifest is None else _listed(manifest)
+                found.append(replace(one, listed=listed))
+        return found
+
+    async def manifests(self, name: RepositoryName) -> dict[Digest, ManifestFacts]:
+        """What is known of the manifests of a repository. Raises StorageDamaged if one cannot be read."""
+        found: dict[Digest, ManifestFacts] = {}
+        digests = [digest async for digest in self._store.links.manifests(name)]
+        for some in handfuls(digests):
+            await self._step()
+            facts = await self._store.effects.together(self._manifest_facts(name, digest) for digest in some)
+            found.update((digest, one) for digest, one in zip(some, facts, strict=True) if one is not None)
+        return found
+
+    async def lately_tagged(
+        self, name: RepositoryName, digests: Collection[Digest], since: float
+    ) -> set[Digest]:
+        """Which of the manifests some tag has named after `since` (s), one that has gone by now too."""
+        found: set[Digest] = set()
+        history = self._store.history
+        for some in handfuls(await history.tags(name)):
+            await self._step()
+            for tag in some:
+                for key in reversed(await history.keys(name, tag)):
+                    move = await history.read(key)
+                    if move is None:
+                        continue
+                    if move.at.timestamp() < since:
+                        break
+                    found |= {
+                        one for one in (move.digest, move.replaced) if one is not None and one in digests
+                    }
+        return found
+
+    async def _tag(self, name: RepositoryName, tag: Tag) -> TagFacts | None:
+        # Its history first: whatever is pushed after this is not in it, and so is seen before the tag goes.
+        keys = await self._store.history.keys(name, tag)
+        digest = await self._target(name, tag)
+        try:
+            written = (await self._store.driver.stat(layout.tag_link(name, tag))).modified_at.timestamp()
+        except NotFound:
+            return None
+        if digest is None:
+            return None
+        pushed = written
+        for key in keys[: -_LOOKED_AT - 1 : -1]:
+            move = await self._store.history.read(key)
+            if move is not None and move.digest == digest:
+                pushed = min(move.at.timestamp(), self._now)
+                break
+        return TagFacts(tag, digest, pushed, written, frozenset(keys))
+
+    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        try:
+            return await self._store.links.tag(name, tag)
+        except (ManifestUnknown, StorageDamaged):
+            return None
+
+    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
+        try:
+            return await self._read(name, digest)
+        except (RegistryError, NotFound):
+            return None
+
+    async def _manifest_facts(self, name: RepositoryName, digest: Digest) -> ManifestFacts | None:
+        try:
+            manifest = await self._read(name, digest)
+            written = await self._store.manifests.written_at(name, digest)
+        except ManifestUnknown:
+            return None
+        except (RegistryError, NotFound) as error:
+            raise StorageDamaged(f"the manifest {digest} cannot be read: {error}") from None
+        subject = manifest.subject
+        return ManifestFacts(written, _listed(manifest), subject.digest if subject is not None else None)
+
+    async def _read(self, name: RepositoryName, digest: Digest) -> Manifest:
+        stored = await self._store.manifests.read(name, digest)
+        # What is here already may be larger than any push may be.
+        return await self._store.effects.aside(
+            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
+        )
+
+
+def _listed(manifest: Manifest) -> frozenset[Digest]:
+    return frozenset(child.digest for child in manifest.children)

@@ -1,0 +1,92 @@
+"""Lists of what runs somewhere: images that retention must not touch."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry.errors import DigestInvalid, NameInvalid, TagInvalid, Unsupported
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.quoting import quoted
+from registry.model.units import format_duration
+from registry.upkeep.settings import InUseList
+
+_LIMIT = 64 << 20  # bytes of a list
+_HOST = re.compile(r"localhost|.*[.:].*")
+
+
+@dataclass(slots=True)
+class InUse:
+    """What runs: digests, wherever they lie, and tags; each with the file that says so."""
+
+    digests: dict[Digest, str] = field(default_factory=dict)
+    tags: dict[RepositoryName, dict[Tag, str]] = field(default_factory=dict)
+
+    def add(self, line: str, file: str) -> None:
+        """Note an image as clusters name it: with a host or without, by digest, by tag or by both.
+
+        Raises Unsupported for what is no such name.
+        """
+        # Kubernetes says `docker-pullable://` before what its containers run.
+        line = line.rpartition("://")[2]
+        path, at, digest = line.partition("@")
+        try:
+            if at:
+                self.digests[Digest.parse(digest)] = file
+                return
+            if line.startswith(("sha256:", "sha512:")):
+                self.digests[Digest.parse(line)] = file
+                return
+            host, slash, rest = path.partition("/")
+            name, _, tag = (rest if slash and _HOST.fullmatch(host) else path).partition(":")
+            self.tags.setdefault(RepositoryName(name), {})[Tag(tag or "latest")] = file
+        except (DigestInvalid, NameInvalid, TagInvalid) as error:
+            raise Unsupported(f"{file}: {quoted(line)} is no image: {error.message}") from None
+
+
+def read_in_use(lists: Iterable[InUseList]) -> InUse:
+    """Read all lists, each an image a line or one array of JSON.
+
+    Raises Unsupported for a list that is missing, too old, or cannot be read: then nothing may be removed.
+    """
+    found = InUse()
+    for one in lists:
+        file = str(one.file)
+        for line in _lines(one):
+            found.add(line, file)
+    return found
+
+
+def _lines(one: InUseList) -> list[str]:
+    path: Path = one.file
+    try:
+        with path.open("rb") as opened:
+            written = path.stat().st_mtime
+            content = opened.read(_LIMIT + 1)
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unsupported(f"{path}, which lists what is in use, cannot be read: {error}") from None
+    if len(content) > _LIMIT:
+        raise Unsupported(f"{path}, which lists what is in use, has more than {_LIMIT >> 20} MiB")
+    age = time.time() - written
+    if age > one.max_age.total_seconds():
+        allowed = format_duration(one.max_age.total_seconds())
+        raise Unsupported(
+            f"{path}, which lists what is in use, was written {format_duration(round(age))} ago, and may be"
+            f" at most {allowed} old; see why it is not renewed, or raise its max_age"
+        )
+    if not text.lstrip().startswith("["):
+        lines = (line.strip() for line in text.splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+    try:
+        names = json.loads(text)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("it is to hold texts alone")
+    except ValueError as error:
+        raise Unsupported(f"{path}, which lists what is in use, cannot be read: {error}") from None
+    return list(names)

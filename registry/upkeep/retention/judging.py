@@ -1,0 +1,217 @@
+"""Which tags of a repository stay and why, and which manifests no tag leads to; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.selection import matches_any
+from registry.model.units import format_duration
+from registry.model.versions import Version
+from registry.upkeep.settings import RetentionRule
+
+# What cosign and the fallback for referrers call the tags of what belongs to a manifest.
+_ATTACHED = re.compile(r"(sha256)-([a-f0-9]{64})(?:[.-].*)?|(sha512)-([a-f0-9]{128})(?:[.-].*)?")
+_DAY = timedelta(days=1)
+
+
+class Pulls(Protocol):
+    """What is known of pulls; on the day `uncovered_until`, and before it, anything may have been pulled."""
+
+    @property
+    def uncovered_until(self) -> date | None:
+        """The last day of which not every process has told."""
+
+    def of(self, name: RepositoryName, tag: str | None, digest: Digest) -> date | None:
+        """The day of the last pull by the tag or the digest; None when none is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagFacts:
+    """What is known of a tag: `pushed` by whoever took the push, `written` by the store's own clock (s).
+
+    `entries` are the keys of its history, as they were before the tag was read; `listed` are the manifests
+    that its manifest lists, where that was looked at.
+    """
+
+    tag: Tag
+    digest: Digest
+    pushed: float
+    written: float
+    entries: frozenset[str] = frozenset()
+    listed: frozenset[Digest] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a tag stays, and by which rule or for which reason."""
+
+    tag: Tag
+    digest: Digest
+    stays: bool
+    rule: str
+    reason: str
+
+
+def subject_of(tag: str) -> Digest | None:
+    """The manifest that a tag says to belong to, as those of signatures do; None for others."""
+    match = _ATTACHED.fullmatch(tag)
+    return None if match is None else Digest(match[1] or match[3], match[2] or match[4])
+
+
+def title(rule: RetentionRule, number: int) -> str:
+    """What a rule is called: its name, or which one it is."""
+    return rule.name or f"rule {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What decides in one repository: the rules with their titles, and what is used.
+
+    `grace` is how long after it was set a tag stays in any case. `in_use` maps digests to who says so.
+    """
+
+    name: RepositoryName
+    rules: Sequence[tuple[str, RetentionRule]]
+    now: float
+    grace: timedelta
+    in_use: Mapping[Digest, str]
+    pulls: Pulls
+
+    def of(self, tags: Sequence[TagFacts]) -> list[Decision]:
+        """What becomes of each tag."""
+        kept_by: dict[Tag, tuple[str, str]] = {}
+        limited: dict[Tag, list[str]] = {}
+        for called, rule in self.rules:
+            if not rule.limits_tags:
+                continue
+            covered = [one for one in tags if rule.selection.has(one.tag) and subject_of(one.tag) is None]
+            for one in covered:
+                limited.setdefault(one.tag, []).append(called)
+            for tag, reason in self._kept(rule, covered):
+                kept_by.setdefault(tag, (called, reason))
+        return [self._decide(one, kept_by.get(one.tag), limited.get(one.tag, [])) for one in tags]
+
+    def _decide(self, one: TagFacts, kept: tuple[str, str] | None, limited: list[str]) -> Decision:
+        def decision(rule: str, reason: str, *, stays: bool = True) -> Decision:
+            return Decision(one.tag, one.digest, stays, rule, reason)
+
+        if (subject := subject_of(one.tag)) is not None:
+            return decision("", f"belongs to {subject}, and goes when that goes")
+        if not limited:
+            return decision("", "no rule is about it")
+        if kept is not None:
+            return decision(*kept)
+        for digest in (one.digest, *sorted(one.listed)):
+            if digest in self.in_use:
+                return decision("", f"in use: {self.in_use[digest]}")
+        if self.now - one.written <= self.grace.total_seconds():
+            return decision("", f"set less than {format_duration(self.grace.total_seconds())} ago")
+        return decision(", ".join(limited), "nothing keeps it", stays=False)
+
+    def _kept(self, rule: RetentionRule, tags: Sequence[TagFacts]) -> Iterator[tuple[Tag, str]]:
+        """The tags that a rule keeps, and why; the newest are counted as images, whatever tags they have."""
+        for one in tags:
+            if matches_any(rule.always, one.tag):
+                yield one.tag, "always kept"
+        if rule.newest_pushed is not None:
+            pushed = {one.digest: one.pushed for one in sorted(tags, key=lambda one: one.pushed)}
+            newest = sorted(pushed, key=lambda digest: (pushed[digest], digest), reverse=True)
+            chosen = newest[: rule.newest_pushed]
+            yield from _of(tags, chosen, f"among the newest {rule.newest_pushed} pushed")
+        if rule.newest_versions is not None:
+            yield from _of(
+                tags,
+                _newest_versions(tags, rule.newest_versions),
+                f"among the newest {rule.newest_versions} versions",
+            )
+        if rule.newest_pulled is not None:
+            chosen = self._newest_pulled(tags, rule.newest_pulled)
+            yield from _of(tags, chosen, f"among the newest {rule.newest_pulled} pulled")
+        for one in tags:
+            if rule.pushed_within is not None and self._is_within(one.pushed, rule.pushed_within):
+                yield one.tag, f"pushed within {_told(rule.pushed_within)}"
+            if rule.pulled_within is not None and self._is_within(self._used(one), rule.pulled_within):
+                yield one.tag, f"pulled or pushed within {_told(rule.pulled_within)}{self._doubt(one)}"
+
+    def _newest_pulled(self, tags: Sequence[TagFacts], count: int) -> list[Digest]:
+        """The images last used; of those that share the day of the last one, all."""
+        used: dict[Digest, int] = {}
+        for one in tags:
+            day = int(self._used(one) // _DAY.total_seconds())
+            used[one.digest] = max(day, used.get(one.digest, day))
+        least = sorted(used.values(), reverse=True)[:count][-1:]
+        return [digest for digest, day in used.items() if day >= least[0]]
+
+    def _used(self, one: TagFacts) -> float:
+        """The last moment (s) at which a tag may have been used; of pulls only the day is known."""
+        days = [self.pulls.of(self.name, one.tag, one.digest), self.pulls.uncovered_until]
+        days += [self.pulls.of(self.name, None, digest) for digest in one.listed]
+        return max([one.pushed, *(end_of(day) for day in days if day is not None)])
+
+    def _doubt(self, one: TagFacts) -> str:
+        until = self.pulls.uncovered_until
+        if until is None or self._used(one) > end_of(until):
+            return ""
+        return f" (until {until} not every server has told what was pulled)"
+
+    def _is_within(self, at: float, span: timedelta) -> bool:
+        return self.now - at < span.total_seconds()
+
+
+def _of(tags: Iterable[TagFacts], digests: Iterable[Digest], reason: str) -> Iterator[tuple[Tag, str]]:
+    chosen = frozenset(digests)
+    return ((one.tag, reason) for one in tags if one.digest in chosen)
+
+
+def _newest_versions(tags: Iterable[TagFacts], count: int) -> set[Digest]:
+    """The images with the highest versions; what precedes a release is none."""
+    versions: dict[Version, set[Digest]] = {}
+    for one in tags:
+        version = Version.parse(one.tag)
+        if version is not None and not version.prerelease:
+            versions.setdefault(version, set()).add(one.digest)
+    return set().union(*(versions[version] for version in sorted(versions, reverse=True)[:count]))
+
+
+def end_of(day: date) -> float:
+    """The end of the day after, UTC: days are told coarsely."""
+    midnight = datetime.combine(day, datetime.min.time(), UTC)
+    return (midnight + 2 * _DAY).timestamp()
+
+
+def _told(span: timedelta) -> str:
+    return format_duration(span.total_seconds())
+
+
+@dataclass(slots=True)
+class ManifestFacts:
+    """What is known of a manifest: when its link was `written` (s), what it lists, and what it refers to."""
+
+    written: float
+    listed: frozenset[Digest]
+    subject: Digest | None
+
+
+def unneeded(manifests: Mapping[Digest, ManifestFacts], roots: Collection[Digest]) -> set[Digest]:
+    """The manifests that no root leads to, be it by a list of them or by what they refer to."""
+    referrers: dict[Digest, list[Digest]] = {}
+    for digest, facts in manifests.items():
+        # What refers to something that is not here may have come before it.
+        if facts.subject is not None and facts.subject in manifests:
+            referrers.setdefault(facts.subject, []).append(digest)
+    needed: set[Digest] = set()
+    pending = [digest for digest in roots if digest in manifests]
+    while pending:
+        digest = pending.pop()
+        if digest in needed:
+            continue
+        needed.add(digest)
+        pending += referrers.get(digest, [])
+        pending += [one for one in manifests[digest].listed if one in manifests]
+    return manifests.keys() - needed

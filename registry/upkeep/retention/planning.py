@@ -1,0 +1,169 @@
+"""What retention would do in one repository, by the rules and by what lies there now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from registry.errors import StorageDamaged
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.units import format_duration
+from registry.removal.mark import Step
+from registry.store.store import Store
+from registry.upkeep.retention.facts import Facts
+from registry.upkeep.retention.in_use import InUse
+from registry.upkeep.retention.judging import (
+    Decision,
+    Judgement,
+    Pulls,
+    TagFacts,
+    end_of,
+    subject_of,
+    title,
+    unneeded,
+)
+from registry.upkeep.settings import RetentionRule
+
+
+@dataclass(slots=True)
+class Plan:
+    """What becomes of a repository: a decision for each tag that a rule is about, with the facts behind it.
+
+    What is to go beside those tags: `manifests` that none leads to, and, with `empty_rule`, the repository.
+    `attached` are the tags that belong to a manifest that goes. `problem` is why manifests are left alone.
+    """
+
+    name: RepositoryName
+    decisions: list[Decision] = field(default_factory=list)
+    tags_all: int = 0
+    facts: dict[Tag, TagFacts] = field(default_factory=dict)
+    manifests: set[Digest] = field(default_factory=set)
+    manifests_all: int = 0
+    manifests_rule: str = ""
+    manifests_reason: str = ""
+    attached: dict[Digest, list[TagFacts]] = field(default_factory=dict)
+    empty_rule: str = ""
+    problem: str = ""
+
+    @property
+    def going(self) -> list[Decision]:
+        """The decisions for those tags that no rule keeps."""
+        return [decision for decision in self.decisions if not decision.stays]
+
+    @property
+    def tags_gone(self) -> int:
+        """How many tags go."""
+        return len(self.going) + sum(len(tags) for tags in self.attached.values())
+
+
+class Planning:
+    """Plans for the repositories of one store; `now` is the time (s) by its own clock."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Sequence[RetentionRule],
+        in_use: InUse,
+        pulls: Pulls,
+        *,
+        now: float,
+        grace: timedelta,
+        step: Step,
+    ) -> None:
+        self._store = store
+        self._rules = [(title(rule, number), rule) for number, rule in enumerate(rules, 1)]
+        self._in_use = in_use
+        self._pulls = pulls
+        self._now = now
+        self._grace = grace
+        self._facts = Facts(store, now=now, step=step)
+
+    async def of(self, name: RepositoryName) -> Plan | None:
+        """The plan for a repository; None when no rule is about it."""
+        rules = [one for one in self._rules if one[1].selection.has_repository(name)]
+        if not rules:
+            return None
+        plan = Plan(name)
+        in_use = await self._used_in(name)
+        named = await self._store.links.tags(name)
+        plan.tags_all = len(named)
+        limits = [rule.selection for _, rule in rules if rule.limits_tags]
+        patient = any(rule.untagged_for for _, rule in rules)
+        tags = await self._facts.tags(
+            name,
+            (
+                tag
+                for tag in named
+                if any(selection.has(tag) for selection in limits) or (patient and subject_of(tag))
+            ),
+        )
+        judgement = Judgement(name, rules, self._now, self._grace, in_use, self._pulls)
+        plan.decisions = await self._decide(judgement, tags)
+        plan.facts = {one.tag: one for one in tags}
+        untagged = [(called, rule) for called, rule in rules if rule.untagged_for is not None]
+        if untagged:
+            await self._plan_manifests(plan, untagged, tags, in_use)
+        emptying = [called for called, rule in rules if rule.empty]
+        if emptying and not await self._store.catalog.holds_content(name):
+            plan.empty_rule = emptying[0]
+        return plan
+
+    def about(self, name: RepositoryName, tag: Tag) -> list[str]:
+        """What the rules are called that limit which tags there are, and mean this one."""
+        rules = [(called, rule.selection) for called, rule in self._rules if rule.limits_tags]
+        return [called for called, chosen in rules if chosen.has_repository(name) and chosen.has(tag)]
+
+    async def _decide(self, judgement: Judgement, tags: list[TagFacts]) -> list[Decision]:
+        decisions = judgement.of(tags)
+        gone = {decision.tag for decision in decisions if not decision.stays}
+        if not gone:
+            return decisions
+        # What a manifest lists is read only where it may still save a tag.
+        read = await self._facts.with_lists(judgement.name, [one for one in tags if one.tag in gone])
+        listed = {one.tag: one for one in read}
+        return judgement.of([listed.get(one.tag, one) for one in tags])
+
+    async def _plan_manifests(
+        self,
+        plan: Plan,
+        rules: Sequence[tuple[str, RetentionRule]],
+        tags: Sequence[TagFacts],
+        in_use: Mapping[Digest, str],
+    ) -> None:
+        """Find what no tag leads to, and has not for as long as the most patient of the rules says."""
+        called, rule = max(rules, key=lambda one: one[1].untagged_for or timedelta())
+        span = max(rule.untagged_for or timedelta(), self._grace)
+        since = self._now - span.total_seconds()
+        name = plan.name
+        try:
+            manifests = await self._facts.manifests(name)
+        except StorageDamaged as error:
+            # What that one lists may be any of the others.
+            plan.problem = str(error)
+            return
+        named = await self._facts.targets(name, await self._store.links.tags(name))
+        attached = {tag for tag in named if subject_of(tag) is not None}
+        roots = {digest for digest in named.values() if digest is not None} | in_use.keys()
+        roots |= {digest for digest, one in manifests.items() if one.written >= since}
+        for digest in manifests:
+            pulled = self._pulls.of(name, None, digest)
+            if pulled is not None and end_of(pulled) >= since:
+                roots.add(digest)
+        gone = unneeded(manifests, roots)
+        if gone:
+            gone = unneeded(manifests, roots | await self._facts.lately_tagged(name, gone, since))
+        plan.manifests, plan.manifests_all, plan.manifests_rule = gone, len(manifests), called
+        plan.manifests_reason = f"no tag has led to it for {format_duration(span.total_seconds())}"
+        for one in tags:
+            if one.tag in attached and (subject := subject_of(one.tag)) in gone and subject is not None:
+                plan.attached.setdefault(subject, []).append(one)
+
+    async def _used_in(self, name: RepositoryName) -> Mapping[Digest, str]:
+        tags: Mapping[Tag, str] = self._in_use.tags.get(name, {})
+        if not tags:
+            return self._in_use.digests
+        named = await self._facts.targets(name, tags)
+        found = {digest: tags[tag] for tag, digest in named.items() if digest is not None}
+        return {**self._in_use.digests, **found}

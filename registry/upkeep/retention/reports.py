@@ -1,0 +1,147 @@
+"""What retention has done or would do: kept in the store, where whoever asks finds it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from registry.store.store import Store
+from registry.upkeep.reports import Kept, ReportsOf
+
+_DECISIONS = 10_000
+_TROUBLES = 1000
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What becomes of a tag, or of a manifest that no tag leads to, and by which rule or for which reason.
+
+    `tag` is empty for a manifest; a repository that has nothing in it has no `digest` either.
+    """
+
+    repository: str
+    tag: str
+    digest: str
+    stays: bool
+    rule: str
+    reason: str
+
+    @property
+    def reference(self) -> str:
+        """How people name it."""
+        if self.tag:
+            return f"{self.repository}:{self.tag}"
+        return f"{self.repository}@{self.digest}" if self.digest else self.repository
+
+    @property
+    def why(self) -> str:
+        """The reason, and whose it is."""
+        return f"{self.reason} ({self.rule})" if self.rule else self.reason
+
+
+@dataclass(slots=True)
+class Retention:
+    """What a run of retention found and did.
+
+    `stopped` says why it removed nothing, or nothing more. A run that removes nothing lists each tag in
+    `decisions`; others list what has gone.
+    """
+
+    began: datetime
+    by: str
+    dry_run: bool
+    ended: datetime | None = None
+    after: str = ""
+    repositories: int = 0
+    tags: int = 0
+    tags_gone: int = 0
+    manifests: int = 0
+    manifests_gone: int = 0
+    repositories_gone: int = 0
+    stopped: list[str] = field(default_factory=list)
+    decisions: list[Decided] = field(default_factory=list)
+    decisions_left_out: int = 0
+    troubles: list[Kept] = field(default_factory=list)
+    troubles_left_out: int = 0
+
+    def decide(self, one: Decided) -> None:
+        """Note what becomes of something; a long list ends in a number."""
+        if len(self.decisions) < _DECISIONS:
+            self.decisions.append(one)
+        else:
+            self.decisions_left_out += 1
+
+    def trouble(self, one: Kept) -> None:
+        """Note what was left alone for its state."""
+        if len(self.troubles) < _TROUBLES:
+            self.troubles.append(one)
+        else:
+            self.troubles_left_out += 1
+
+    def told(self) -> str:
+        """A table of what goes, and how many stay for which reason."""
+        went = "would remove" if self.dry_run else "removed"
+        lines = [f"not removed: {reason}" for reason in self.stopped]
+        lines.append(
+            f"{went} tags: {self.tags_gone} of {self.tags}; manifests that no tag leads to:"
+            f" {self.manifests_gone}; empty repositories: {self.repositories_gone}"
+        )
+        gone = [one for one in self.decisions if not one.stays]
+        width = max((len(one.reference) for one in gone[:_SHOWN]), default=0)
+        lines += [f"  {one.reference:<{width}}  {one.why}" for one in gone[:_SHOWN]]
+        left = len(gone) - _SHOWN
+        lines += [f"  and {left} more (--json has them)"] if left > 0 else []
+        stays = Counter(one.why for one in self.decisions if one.stays)
+        if stays:
+            lines.append("tags that stay, by what keeps them:")
+            lines += [f"  {count}  {why}" for why, count in stays.most_common(_SHOWN)]
+        if self.decisions_left_out:
+            lines.append(
+                f"decisions that are not listed: {self.decisions_left_out} (name fewer repositories)"
+            )
+        if self.troubles:
+            lines.append("left alone for what could not be read:")
+            lines += [f"  {one.repository}: {one.problem}" for one in self.troubles[:20]]
+            more = len(self.troubles) + self.troubles_left_out - 20
+            lines += [f"  and {more} more (--json has them)"] if more > 0 else []
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class TagExplained:
+    """Whether a tag stays, by which rule or for which reason, and which `rules` are about it at all.
+
+    `pushed` and the day of the last pull (`pulled`) are told where a rule asks for them. Without `enforced`
+    nothing goes, whatever the rules say.
+    """
+
+    repository: str
+    tag: str
+    digest: str
+    stays: bool
+    rule: str
+    reason: str
+    rules: list[str]
+    pushed: datetime | None
+    pulled: str | None
+    enforced: bool
+
+    def told(self) -> str:
+        """What becomes of it first."""
+        verb = "stays" if self.stays else ("goes" if self.enforced else "would go, were the rules enforced")
+        whose = f" ({self.rule})" if self.rule else ""
+        lines = [f"{self.repository}:{self.tag} {verb}: {self.reason}{whose}", f"it names {self.digest}"]
+        if self.pushed is not None:
+            pulled = self.pulled or "no pull is known"
+            lines.append(f"pushed {self.pushed:%Y-%m-%d %H:%M:%S}, last pulled: {pulled}")
+        lines.append(f"rules about it: {', '.join(self.rules) or 'none'}")
+        return "\n".join(lines)
+
+
+class Retentions(ReportsOf[Retention]):
+    """The reports of one store's runs of retention."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, "retention", Retention)
