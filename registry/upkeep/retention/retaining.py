@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -18,7 +19,7 @@ from registry.removal.mark import Step
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import Leased
+from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.in_use import InUse, read_in_use
 from registry.upkeep.retention.judging import Decision, Pulls
@@ -45,12 +46,16 @@ class Retaining:
         pulls: Callable[[], Awaitable[Pulls]],
         *,
         who: str,
+        lease_seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._rules = settings.retention
         self._pulls = pulls
-        self.leased = Leased(registry, "retention", "running retention", who=who)
+        self.leased = Leased(
+            registry, "retention", "running retention", who=who, seconds=lease_seconds, clock=clock
+        )
 
     def reports(self) -> Retentions:
         """What runs have left in the store."""
