@@ -52,6 +52,17 @@ class Claims:
                 return move.digest
         return None
 
+    async def put_back_newest(self, name: RepositoryName, tag: Tag, judged: frozenset[str]) -> None:
+        """The same for somebody who died some time ago: what was done to the tag last has to stand."""
+        for key in reversed(await self._store.history.keys(name, tag)):
+            move = None if key in judged else await self._store.history.read(key)
+            if move is None:
+                continue
+            if move.digest is not None and await self._store.manifests.exists(name, move.digest):
+                with suppress(AlreadyExists):
+                    await self._store.links.put_tag(name, tag, move.digest, if_absent=True)
+            return
+
     async def put_back(
         self, name: RepositoryName, tag: Tag, judged: Judged, removed: Digest | None = None
     ) -> None:

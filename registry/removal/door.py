@@ -219,7 +219,10 @@ class Door:
 
     async def _finish(self, record: Mapping[str, Any]) -> None:
         name = RepositoryName(record["repository"])
-        left = [Move(moved["key"], moved["trash"]) for moved in record["moves"]]
+        moves = [Move(moved["key"], moved["trash"]) for moved in record["moves"]]
+        for tag in filter(None, (layout.tag_of(move.key) for move in moves)):
+            await self.claims.put_back_newest(name, tag, frozenset(record.get("judged", ())))
+        left = [move for move in moves if layout.tag_of(move.key) is None]
         while True:
             needed = await self._needs.of(name)
             named = set((await self._hands.named(name)).values()) - {None}

@@ -164,6 +164,8 @@ class Mark:
                 self._references(name, digest) for digest in some
             )
             for digest, references in zip(some, all_references, strict=True):
+                if references is None:
+                    continue  # gone meanwhile; it may come back, and is read then
                 needed.read.add(digest)
                 if isinstance(references, Trouble):
                     needed.troubles.append(references)
@@ -181,12 +183,12 @@ class Mark:
             self.is_unsure = True
             return Trouble(layout.in_repository(key)[0], key, f"the link cannot be read: {error}")
 
-    async def _references(self, name: RepositoryName, digest: Digest) -> list[int] | Trouble:
+    async def _references(self, name: RepositoryName, digest: Digest) -> list[int] | Trouble | None:
         try:
             manifest = await self._manifest(name, digest)
         except (ManifestUnknown, NotFound) as error:
             if isinstance(error, ManifestUnknown):
-                return []  # gone meanwhile: what it needed is nobody's any more
+                return None
             return Trouble(name, str(digest), "the manifest's bytes are missing")
         except (RegistryError, StorageError) as error:
             return Trouble(name, str(digest), f"the manifest cannot be read: {error}")

@@ -46,12 +46,15 @@ class Releasing:
             return False
         run = self._runs.new(BY_POLICY)
         move = self._hands.tag_move(name, tag, run)
-        await self._store.history.add(name, tag, None, digest, self._by)
+        own = await self._store.history.add(name, tag, None, digest, self._by)
         await self._runs.record(run, name, [move], self._by, done=False)
+        # If we die behind the next step, somebody has to do the one after that.
+        await self._runs.mark(run, name, [move], {*judged.entries, own})
         await self._hands.move_tag(name, tag, move)
         # Also where it was the same manifest, pushed once more: that push was told that the tag stands.
         await self._claims.put_back(name, tag, judged)
         await self._runs.record(run, name, [move], self._by, done=True)
+        await self._runs.unmark(run)
         return await self._hands.target(name, tag) is None
 
     async def release_manifests(self, name: RepositoryName, digests: Sequence[Digest]) -> set[Digest]:

@@ -121,9 +121,14 @@ class Runs:
         async for key in self._driver.walk(layout.TRASH_RUNS):
             yield key.rpartition("/")[2]
 
-    async def mark(self, run: str, name: RepositoryName, moves: Iterable[Move]) -> None:
-        """Note that blob links are about to be away before it is known whether something needs them."""
-        mark = {"repository": name, "moves": [_told(move) for move in moves]}
+    async def mark(
+        self, run: str, name: RepositoryName, moves: Iterable[Move], judged: Iterable[str] = ()
+    ) -> None:
+        """Note that links are about to be away before it is known whether something needs them.
+
+        Of a tag, `judged` are the keys of its history that are known to want no more than that it goes.
+        """
+        mark = {"repository": name, "moves": [_told(move) for move in moves], "judged": sorted(judged)}
         await self._driver.put(layout.trash_open(run), json.dumps(mark).encode())
 
     async def unmark(self, run: str) -> None:

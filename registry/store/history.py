@@ -38,8 +38,11 @@ class History:
 
     async def add(
         self, name: RepositoryName, tag: Tag, digest: Digest | None, replaced: Digest | None, by: str
-    ) -> None:
-        """Enter that `by` lets the tag name `digest` (None: deletes it), durably and before it is so."""
+    ) -> str:
+        """Enter that `by` lets the tag name `digest` (None: deletes it), durably and before it is so.
+
+        Gives the key of the entry.
+        """
         now = self._effects.now()
         entry = {
             "digest": str(digest) if digest else None,
@@ -50,6 +53,7 @@ class History:
         nanoseconds = int(now.timestamp() * 1_000_000) * 1000
         key = f"{layout.history(name, tag)}/{nanoseconds:020d}-{self._effects.unique()}"
         await self._driver.put(key, json.dumps(entry).encode())
+        return key
 
     async def keys(self, name: RepositoryName, tag: Tag) -> list[str]:
         """The keys of a tag's entries, oldest first; a remover decides by them what it has judged."""
