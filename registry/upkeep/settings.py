@@ -35,9 +35,16 @@ class ScrubSettings(Settings):
     bytes_per_second: Annotated[Size, Field(ge=0)] = 20 << 20
 
 
+class UsageSettings(Settings):
+    """What is known of how the registry is used, and for how long."""
+
+    keep_pulls_for: Annotated[Duration, Field(ge=timedelta(days=7))] = timedelta(days=400)
+
+
 class UpkeepSettings(Settings):
     """Upkeep of the store."""
 
     gc: CollectionSettings = CollectionSettings()
     trash: TrashSettings = TrashSettings()
     scrub: ScrubSettings = ScrubSettings()
+    usage: UsageSettings = UsageSettings()
