@@ -15,7 +15,9 @@ from registry.model.names import Tag, parse_reference
 async def get(call: Call) -> Response:
     """The stored bytes under their stored type, whatever `Accept` says: never converted, never negotiated."""
     reference = parse_reference(call.reference)
-    stored = await call.repository.manifest(reference)
+    repository = call.repository
+    stored = await repository.manifest(reference)
+    repository.note_pull(reference, stored.digest)
     headers = {
         "Docker-Content-Digest": str(stored.digest),
         "ETag": f'"{stored.digest}"',

@@ -34,6 +34,10 @@ from registry.store import layout
 from registry.store.marks import FormatTooNew
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.expiry import expire, expire_audit, stamped_now
+from registry.upkeep.folding import LOOK_SECONDS as FOLD_SECONDS
+from registry.upkeep.folding import Folding
+from registry.upkeep.recording import LOOK_SECONDS as RECORD_SECONDS
+from registry.upkeep.recording import Recording
 from registry.upkeep.reindex import complete_catalog
 from registry.work.operations import Operations
 from registry.work.schedule import Schedule
@@ -74,6 +78,8 @@ class RegistryApplication:
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
         self._scrubbing = scrubbing_of(lambda: self._registry, config)
+        self._recording = Recording(lambda: self._registry, who=process())
+        self._folding = Folding(lambda: self._registry, config.usage.keep_pulls_for, who=process())
 
     async def start(self) -> None:
         """Open the storage and begin background work. Raises StartFailed."""
@@ -89,6 +95,8 @@ class RegistryApplication:
             self._writable = self._registry.may_write()
             if self._writable:
                 await check_format(self._registry)
+                self._recording.count()
+                self._closing.push_async_callback(self._recording.end)
             self._readiness = Readiness(self._look)
             await self._look()
             if self._policy().knows_people:
@@ -103,6 +111,8 @@ class RegistryApplication:
         self._schedule.every("uploads.expire", interval, self._expire)
         self._schedule.every("access.look", self._config.access.check_seconds, self._look_at_access)
         self._schedule.every("audit.expire", _AUDIT_SECONDS, self._expire_audit)
+        self._schedule.every("pulls.record", RECORD_SECONDS, self._recording.if_due, at_once=False)
+        self._schedule.every("pulls.fold", FOLD_SECONDS, self._folding.if_due, at_once=False)
         if self._config.gc.enabled:
             interval = self._config.gc.interval.total_seconds()
             self._schedule.every(
@@ -237,6 +247,7 @@ class RegistryApplication:
         self._registry.read_only = not may_write
         self._prepared = may_write
         if begins:
+            await self._recording.begin()
             self._schedule.once("catalog.complete", self._complete_catalog)
 
     async def _may_write(self) -> bool:

@@ -21,6 +21,7 @@ from registry.app.places import seal_of, settings_of
 from registry.app.storage import Storage
 from registry.config import Config, load_policy
 from registry.core.operations import operations as core_operations
+from registry.core.pull_operations import operations as pull_operations
 from registry.core.registry import Registry
 from registry.core.tag_operations import operations as tag_operations
 from registry.core.trash_operations import operations as trash_operations
@@ -125,6 +126,7 @@ def offered(
         *core_operations(registry, deletes=deletes),
         *tag_operations(registry),
         *trash_operations(registry, keep_for),
+        *pull_operations(registry),
         *upkeep_operations(registry, place, try_out),
         *gc_operations(collecting),
         *scrub_operations(scrubbing),

@@ -9,6 +9,7 @@ from registry.core.blobs import Blobs
 from registry.core.bodies import Body
 from registry.core.listings import Listings, Page
 from registry.core.promotion import Copied, Promotion, Source
+from registry.core.pulls import Pulls
 from registry.core.pushes import Pushed, Pushes
 from registry.core.references import References
 from registry.core.restoring import Restored, Restoring, Wanted
@@ -51,6 +52,7 @@ class Registry:
         # Why no program of this level may write to the store; None when it may.
         self.outdated: str | None = None
         self.deletes = deletes
+        self.pulls = Pulls(store.effects.now)
         self.trash = Trash(store.driver)
         self.intents = Intents(store.driver, store.effects)
         self.door = Door(store, self.intents)
@@ -145,6 +147,10 @@ class Repository:
     async def find_blob(self, digest: Digest) -> tuple[str, ObjectInfo]:
         """The key of a blob's bytes in the store, and their size. Raises BlobUnknown."""
         return await self._registry.blobs.find(self.name, digest)
+
+    def note_pull(self, reference: Tag | Digest, digest: Digest) -> None:
+        """Count that a client was given a manifest, or told that it has it: what an answer is for."""
+        self._registry.pulls.note(self.name, reference, digest)
 
     def open_blob(
         self, digest: Digest, start: int = 0, end: int | None = None

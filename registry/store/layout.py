@@ -23,6 +23,7 @@
       trash/data/<alg>/<hex>/<run>, trash/links/<name>/_/<kind>/…/<run>, trash/{open,runs}/<run>
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
       blocked/<alg>/<hex>                                       purged: neither stored nor served again
+      pulls/days/<day>/…, pulls/{processes/<uuid>,uncovered/<day>}  what was pulled: see core/pull_records
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
@@ -66,6 +67,7 @@ TRASH_RUNS = f"{TRASH}/runs"
 BLOCKED = f"{OURS}/blocked"
 QUARANTINE = f"{OURS}/quarantine"
 AUDIT = f"{OURS}/audit"
+PULLS = f"{OURS}/pulls"
 SECRET = f"{OURS}/secret"
 
 # Data, trash copies of data, and whole manifests (behind a line with their type).
@@ -269,11 +271,6 @@ def intent(uuid: str) -> str:
 def leases(name: str) -> str:
     """The prefix of the epochs of a lease."""
     return f"{LEASES}/{name}"
-
-
-def lease(name: str, epoch: str) -> str:
-    """What the holder of an epoch has last said."""
-    return f"{LEASES}/{name}/{epoch}"
 
 
 def reports(kind: str) -> str:

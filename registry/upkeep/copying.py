@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from registry.core.pull_records import PROCESSES
 from registry.errors import RegistryError, Unsupported
 from registry.model.digests import Digest, DigestCheck
 from registry.model.names import RepositoryName
@@ -298,11 +299,12 @@ class Copying:
     # What lies beside them.
 
     async def _beside(self) -> AsyncIterator[Progress]:
-        for prefix in (layout.REFERRERS, layout.HISTORY, layout.TRASH_DATA, layout.TRASH_LINKS):
+        for prefix in (layout.REFERRERS, layout.HISTORY, layout.TRASH_DATA, layout.TRASH_LINKS, layout.PULLS):
             # They are what they are from the beginning.
             async for _ in spread(self._missing(prefix), self._bring, width=_SMALL_AT_ONCE):
                 yield self._step(prefix)
-        changing = [layout.TRASH_OPEN, layout.TRASH_RUNS, layout.BLOCKED, layout.AUDIT, layout.CATALOG]
+        changing = [layout.TRASH_OPEN, layout.TRASH_RUNS, layout.BLOCKED, layout.AUDIT]
+        changing += [layout.CATALOG, PROCESSES]
         if self._with_secrets:
             changing.append(layout.SECRET)
         for prefix in changing:
@@ -314,7 +316,8 @@ class Copying:
                 yield step
         if self.last:
             # The audit trail has entries of the target's own: who served it, and what was done to it.
-            for prefix in (layout.REFERRERS, layout.HISTORY, layout.TRASH, layout.BLOCKED, layout.CATALOG):
+            kept = (layout.REFERRERS, layout.HISTORY, layout.TRASH, layout.BLOCKED, layout.CATALOG)
+            for prefix in (*kept, layout.PULLS):
                 async for step in self._remove_lost(prefix):
                     yield step
 

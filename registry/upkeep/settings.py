@@ -117,6 +117,12 @@ class RetentionSettings(Settings):
     rules: tuple[RetentionRule, ...] = ()
 
 
+class UsageSettings(Settings):
+    """What is known of how the registry is used, and for how long."""
+
+    keep_pulls_for: Annotated[Duration, Field(ge=timedelta(days=7))] = timedelta(days=400)
+
+
 class UpkeepSettings(Settings):
     """Upkeep of the store."""
 
@@ -124,3 +130,4 @@ class UpkeepSettings(Settings):
     trash: TrashSettings = TrashSettings()
     scrub: ScrubSettings = ScrubSettings()
     retention: RetentionSettings = RetentionSettings()
+    usage: UsageSettings = UsageSettings()

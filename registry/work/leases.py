@@ -74,7 +74,7 @@ class Lease:
             return False
         self._epoch = epoch
         # The one before stays: whoever has just seen it as the latest must not get this epoch once more.
-        await self._driver.delete([layout.lease(self._name, old) for old in epochs[:-1]], durable=False)
+        await self._driver.delete([self._key(old) for old in epochs[:-1]], durable=False)
         return True
 
     async def take(self) -> bool:
@@ -109,7 +109,7 @@ class Lease:
 
     async def _is_free(self, epoch: str) -> bool:
         try:
-            content = await self._driver.get(layout.lease(self._name, epoch), limit=_LIMIT)
+            content = await self._driver.get(self._key(epoch), limit=_LIMIT)
         except NotFound:
             return False
         beat = _parse(content)
@@ -128,9 +128,12 @@ class Lease:
         names = await self._driver.children(layout.leases(self._name))
         return [name for name in names if len(name) == 20 and name.isdecimal()]
 
+    def _key(self, epoch: str) -> str:
+        return f"{layout.leases(self._name)}/{epoch}"
+
     async def _read(self, epoch: str) -> Beat | None:
         try:
-            return _parse(await self._driver.get(layout.lease(self._name, epoch), limit=_LIMIT))
+            return _parse(await self._driver.get(self._key(epoch), limit=_LIMIT))
         except NotFound:
             return None
 
@@ -140,7 +143,7 @@ class Lease:
         beat = {"holder": self._who, "number": self._number, "released": released}
         # A power cut ends the holder, too.
         await self._driver.put(
-            layout.lease(self._name, f"{epoch:020d}"),
+            self._key(f"{epoch:020d}"),
             json.dumps(beat).encode(),
             if_absent=if_absent,
             durable=False,

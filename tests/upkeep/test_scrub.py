@@ -341,7 +341,7 @@ async def test_one_process_scrubs_at_a_time(world: World) -> None:
     lease = process(world, "first").lease()
     while not waiting.done():
         await world.driver.put(
-            layout.lease("scrub", (await world.driver.children(layout.leases("scrub")))[-1]),
+            "/".join((layout.leases("scrub"), (await world.driver.children(layout.leases("scrub")))[-1])),
             json.dumps({"holder": "first", "number": next(_COUNT), "released": False}).encode(),
         )
         await asyncio.sleep(SECONDS / 10)

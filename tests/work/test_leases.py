@@ -235,7 +235,7 @@ async def test_old_epochs_go(world: World) -> None:
 )
 async def test_what_cannot_be_read_is_a_silent_holder(world: World, garbage: bytes) -> None:
     """A power cut may have torn it."""
-    await world.driver.put(layout.lease("work", f"{7:020d}"), garbage)
+    await world.driver.put(layout.leases("work") + f"/{7:020d}", garbage)
     one = Process(world, "one")
     assert await one.lease.holder() is None
     assert not await one.waits(0)
@@ -245,7 +245,7 @@ async def test_what_cannot_be_read_is_a_silent_holder(world: World, garbage: byt
 
 
 async def test_what_is_no_epoch_is_left_alone(world: World) -> None:
-    await world.driver.put(layout.lease("work", "notes"), b"mine")
+    await world.driver.put(layout.leases("work") + "/notes", b"mine")
     one = Process(world, "one")
     assert await one.lease.acquire()
     assert await epochs(world) == ["1", "notes"]
