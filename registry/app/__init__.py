@@ -39,6 +39,7 @@ from registry.upkeep.folding import Folding
 from registry.upkeep.recording import LOOK_SECONDS as RECORD_SECONDS
 from registry.upkeep.recording import Recording
 from registry.upkeep.reindex import complete_catalog
+from registry.upkeep.retention.retaining import Retaining
 from registry.work.operations import Operations
 from registry.work.schedule import Schedule
 from storage.contract import Driver
@@ -78,6 +79,7 @@ class RegistryApplication:
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
         self._scrubbing = scrubbing_of(lambda: self._registry, config)
+        self._retaining = Retaining(lambda: self._registry, config, who=process())
         self._recording = Recording(lambda: self._registry, who=process())
         self._folding = Folding(lambda: self._registry, config.usage.keep_pulls_for, who=process())
 
@@ -113,6 +115,11 @@ class RegistryApplication:
         self._schedule.every("audit.expire", _AUDIT_SECONDS, self._expire_audit)
         self._schedule.every("pulls.record", RECORD_SECONDS, self._recording.if_due, at_once=False)
         self._schedule.every("pulls.fold", FOLD_SECONDS, self._folding.if_due, at_once=False)
+        if self._config.retention.rules:
+            interval = self._config.retention.interval.total_seconds()
+            self._schedule.every(
+                "retention", min(interval / 10, _GC_SECONDS), self._retaining.if_due, at_once=False
+            )
         if self._config.gc.enabled:
             interval = self._config.gc.interval.total_seconds()
             self._schedule.every(
@@ -152,6 +159,7 @@ class RegistryApplication:
                 lambda: self._driver.try_out(),
                 lambda: self._collecting,
                 lambda: self._scrubbing,
+                lambda: self._retaining,
                 self._config.trash.keep_for,
                 deletes=self._config.delete.enabled,
             )

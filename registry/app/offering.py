@@ -33,6 +33,8 @@ from registry.upkeep.crash.report import Place
 from registry.upkeep.gc_operations import operations as gc_operations
 from registry.upkeep.operations import operations as upkeep_operations
 from registry.upkeep.purge_operations import operations as purge_operations
+from registry.upkeep.retention.operations import operations as retention_operations
+from registry.upkeep.retention.retaining import Retaining
 from registry.upkeep.scrub_operations import operations as scrub_operations
 from registry.upkeep.scrubbing import Scrubbing
 from registry.work.operations import Operation, Operations
@@ -92,6 +94,7 @@ def operations(config: Config) -> Operations:
 
     collecting = Collecting(registry, config, who=process())
     scrubbing = scrubbing_of(registry, config)
+    retaining = Retaining(registry, config, who=process())
     place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
     table = (
         *offered(
@@ -101,6 +104,7 @@ def operations(config: Config) -> Operations:
             lambda: storages[-1].try_out(),
             lambda: collecting,
             lambda: scrubbing,
+            lambda: retaining,
             config.trash.keep_for,
             place=place,
         ),
@@ -116,6 +120,7 @@ def offered(
     try_out: Callable[[], Awaitable[Sequence[Finding]]],
     collecting: Callable[[], Collecting],
     scrubbing: Callable[[], Scrubbing],
+    retaining: Callable[[], Retaining],
     keep_for: timedelta,
     *,
     deletes: bool = True,
@@ -130,6 +135,7 @@ def offered(
         *upkeep_operations(registry, place, try_out),
         *gc_operations(collecting),
         *scrub_operations(scrubbing),
+        *retention_operations(retaining),
         *purge_operations(collecting),
         *user_operations(office),
         *apikey_operations(office),

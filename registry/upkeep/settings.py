@@ -17,9 +17,10 @@ def _made(kind: type[Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
 
 
-_AsText = PlainSerializer(str, return_type=str)
-Repositories = Annotated[InstanceOf[RepositoryPattern], _made(RepositoryPattern), _AsText]
-Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), _AsText]
+Repositories = Annotated[
+    InstanceOf[RepositoryPattern], _made(RepositoryPattern), PlainSerializer(str, return_type=str)
+]
+Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), PlainSerializer(str, return_type=str)]
 Count = Annotated[int, Field(ge=1)]
 Days = Annotated[Duration, Field(ge=timedelta(days=1))]
 

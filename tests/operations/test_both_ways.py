@@ -73,6 +73,14 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "gc.status": (Example("gc status", varies=("reports",)),),
     "gc.explain": (Example(f"gc explain {MISSING}"), Example("gc explain nonsense", 2)),
+    "retention.run": (
+        # Neither has rules; tests/e2e/test_retention.py has a server that does.
+        Example("retention run --dry-run", 3),
+        Example("retention run --yes --repositories a/* --max-delete-percent 100", 3),
+        Example("retention run --yes --max-delete-percent 101", 2),
+    ),
+    "retention.status": (Example("retention status", varies=("reports",)),),
+    "retention.explain": (Example("retention explain a/b:v1"), Example("retention explain a/b:none", 1)),
     "scrub.run": (
         Example("scrub run --dry-run", varies=("began", "ended", "by")),
         Example("scrub run --yes", varies=("began", "ended", "by")),

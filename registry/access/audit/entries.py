@@ -29,6 +29,7 @@ Event = Literal[
     "access.changed",
     "gc.run",
     "scrub.run",
+    "retention.run",
     "storage.switched",
     "storage.reindexed",
     "trash.emptied",

@@ -27,7 +27,7 @@ class Pulls(Protocol):
     def uncovered_until(self) -> date | None:
         """The last day of which not every process has told."""
 
-    def of(self, name: RepositoryName, tag: str | None, digest: Digest) -> date | None:
+    def of(self, name: RepositoryName, tag: Tag | None, digest: Digest | None) -> date | None:
         """The day of the last pull by the tag or the digest; None when none is known."""
 
 

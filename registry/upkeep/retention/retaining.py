@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 
+from registry.core.last_pulls import Coverage, LastPulls, last_pulls
+from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
 from registry.errors import RegistryError, TooManyRequests, Unsupported
 from registry.logs import event
@@ -43,16 +45,16 @@ class Retaining:
         self,
         registry: Callable[[], Registry],
         settings: UpkeepSettings,
-        pulls: Callable[[], Awaitable[Pulls]],
         *,
         who: str,
+        pulls: Callable[[], Awaitable[Pulls]] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._rules = settings.retention
-        self._pulls = pulls
+        self._pulls = pulls or self._recorded
         self.leased = Leased(
             registry, "retention", "running retention", who=who, seconds=lease_seconds, clock=clock
         )
@@ -247,6 +249,15 @@ class Retaining:
             grace=self._settings.gc.grace_period,
             step=step,
         )
+
+    async def _recorded(self) -> Pulls:
+        """What was pulled, as far as servers have recorded it."""
+        store = self._registry().store
+        now = store.effects.now()
+        since = (now - self._settings.usage.keep_pulls_for).date()
+        if not any(rule.goes_by_pulls for rule in self._rules.rules):
+            return LastPulls(Coverage((), None))
+        return await last_pulls(PullRecords(store.driver), since, now)
 
     def _store(self) -> Store:
         """The store at the pace of collections, nothing remembered."""

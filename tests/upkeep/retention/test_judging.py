@@ -34,9 +34,9 @@ class Known:
     """Pulls as a test has them."""
 
     uncovered_until: date | None = None
-    days: Mapping[tuple[str | None, Digest], date] = field(default_factory=dict)
+    days: Mapping[tuple[str | None, Digest | None], date] = field(default_factory=dict)
 
-    def of(self, name: RepositoryName, tag: str | None, digest: Digest) -> date | None:
+    def of(self, name: RepositoryName, tag: Tag | None, digest: Digest | None) -> date | None:
         """As it was given."""
         assert name == NAME
         found = [self.days.get((tag, digest)), self.days.get((None, digest))]
@@ -208,7 +208,7 @@ PULLED = st.dictionaries(
 def test_more_rules_and_less_knowledge_never_let_more_go(
     tags: list[tuple[str, int, float]],
     rules: list[dict[str, Any]],
-    days: dict[tuple[str | None, Digest], date],
+    days: dict[tuple[str | None, Digest | None], date],
     uncovered: int | None,
 ) -> None:
     facts = [fact(*one) for one in tags]

@@ -48,7 +48,12 @@ def process(
 
     now = itertools.count(step=0.2 * SECONDS)
     return Retaining(
-        lambda: world.registry, upkeep, of, who=who, lease_seconds=SECONDS, clock=lambda: next(now)
+        lambda: world.registry,
+        upkeep,
+        who=who,
+        pulls=of,
+        lease_seconds=SECONDS,
+        clock=lambda: next(now),
     )
 
 
@@ -57,7 +62,7 @@ class Nothing:
 
     uncovered_until = None
 
-    def of(self, name: RepositoryName, tag: str | None, digest: Digest) -> date | None:
+    def of(self, name: RepositoryName, tag: Tag | None, digest: Digest | None) -> date | None:
         """Never."""
         return None
 
