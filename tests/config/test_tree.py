@@ -17,6 +17,8 @@ def test_the_leaves_are_settings_and_the_sections_hold_them() -> None:
 
 def test_lists_are_known_as_such() -> None:
     assert [leaf.name for leaf in leaves(Config) if leaf.is_list] == [
+        "retention.in_use",
+        "retention.rules",
         "trusted_proxies",
         "storage.s3.redirect.networks",
         "access.tokens.signing_key_files",
@@ -28,10 +30,10 @@ def test_lists_are_known_as_such() -> None:
 
 
 def test_a_list_of_sections_says_what_they_are() -> None:
-    (issuers,) = (leaf for leaf in leaves(Config) if leaf.section is not None)
-    assert issuers.section is not None
-    inner = [leaf.name for leaf in leaves(issuers.section)]
-    assert (issuers.name, inner[:3]) == ("access.issuers", ["name", "issuer", "audience"])
+    sections = {leaf.name: leaf.section for leaf in leaves(Config) if leaf.section is not None}
+    assert list(sections) == ["retention.in_use", "retention.rules", "access.issuers"]
+    inner = [leaf.name for leaf in leaves(sections["access.issuers"])]
+    assert inner[:3] == ["name", "issuer", "audience"]
 
 
 def test_no_two_settings_share_a_variable() -> None:

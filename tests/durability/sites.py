@@ -13,9 +13,10 @@ from typing import Any
 from storage.contract import Driver
 
 REGISTRY = Path(__file__).parents[2] / "registry"
-# The rooms that write content; the crash test is no part of a registry, and a copy is made by no server.
+# The rooms that write content; the crash test is no part of a registry, a copy is made by no server, and
+# what is recorded of pulls is no content.
 ROOMS = ("store", "work", "removal", "core", "upkeep")
-ELSEWHERE = ("copying.py",)
+ELSEWHERE = ("copying.py", "pull_records.py")
 CALLS = ("put", "write", "delete")  # `copy` and `compose` leave no choice
 
 

@@ -34,6 +34,7 @@ BY_ITSELF = (
     "/_moorage/v1/format",
     "/_moorage/v1/catalog-complete",
     "_moorage%2Fv1%2Fblocked%2F",
+    "/_moorage/v1/pulls/",
 )
 REPOSITORIES = 10_000
 START_SECONDS = 60

@@ -119,6 +119,15 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("tag copy localhost:5000/a/b@sha256:no b:stable", 2),
         Example("repo show b"),
     ),
+    "pulls.show": (
+        Example("pulls show c", 0, ("recorded_until",)),
+        Example("pulls show c:v1 --days 400 --limit 1", 0, ("recorded_until",)),
+        Example("pulls show c:v3", 0, ("recorded_until",)),
+        Example("pulls show none", 1),
+        Example("pulls show c --days 0", 2),
+        Example("pulls show localhost:5000/c:v1", 2),
+        Example(f"pulls show c@{MISSING}", 2),
+    ),
     "trash.list": (
         Example("trash list", 0, ENTRIES),
         Example("trash list c --limit 1", 0, ENTRIES),
@@ -307,7 +316,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     for name in ("a/b", "c", "spoilt"):
         for tag in ("v1", "v2"):
             first.repository(name).push(KNOWN if name in ("a/b", "c") else image(), tag)
-    # So that there is something in the audit of both.
+    # So that there is something in the records of both.
+    for method, reference in (("GET", "v1"), ("HEAD", "v1"), ("GET", KNOWN.digest)):
+        assert first.repository("c").ask(method, f"manifests/{reference}").status == 200
     assert first.repository("c").ask("DELETE", "manifests/v2").status == 202
     first.stop()
     (record,) = (tmp_path / "first/_moorage/v1/trash/runs").iterdir()

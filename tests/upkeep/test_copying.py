@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import pytest
 
+from registry.core.last_pulls import coverage
+from registry.core.pull_records import PullRecords
 from registry.errors import Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
@@ -23,6 +25,7 @@ from registry.upkeep.copying import SETTLE, Copying
 from storage.contract import Driver, ObjectInfo, OpenObject
 from storage.errors import NotFound, Unavailable
 from tests.inmemory import NAME, TAG, World, image
+from tests.upkeep.pulling import known, now, process
 
 OTHER = RepositoryName("other")
 LAYER = Digest.of(b"layer")
@@ -419,3 +422,29 @@ async def test_a_copy_that_breaks_off_at_any_moment_is_sound_and_goes_on() -> No
         else:
             break
     assert number > 20
+
+
+async def test_what_is_known_of_pulls_goes_along_and_what_is_not_is_known_there_too(pair: Pair) -> None:
+    one, two = process(pair.source), process(pair.source)
+    await one.recording.begin()
+    await two.recording.begin()
+    for day in range(3):
+        one.pull(times=day + 1)
+        two.pull()
+        await one.recording.record()
+        await two.recording.record()
+        await pair.copy()
+        pair.source.clock.advance(days=1)
+        await one.folding.run()
+    began = now(pair.source)
+    await two.recording.end()
+    await one.recording.record()
+    await pair.freeze()
+    one.pull()
+    await pair.copy()
+    assert await known(pair.target.driver) == await known(pair.source.driver)
+    assert sum((await known(pair.target.driver)).values()) == 9
+    pair.source.clock.advance(days=1)
+    found = (await coverage(PullRecords(pair.target.driver), began.date(), now(pair.source))).uncovered
+    # Of what was answered since, nothing will ever come there.
+    assert found == (began.date(), now(pair.source).date())
