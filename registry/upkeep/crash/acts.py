@@ -158,6 +158,11 @@ async def _heal(client: Client) -> None:
     await client.heal(OLD, image("healed", CONFIG, HURT), HURT)
 
 
+async def _let_go(client: Client) -> None:
+    await client.let_go(OLD, second(), "second")
+    await client.let_go(OLD, signature())
+
+
 async def _start(client: Client) -> None:
     await client.start()
 
@@ -193,6 +198,7 @@ ACTS: dict[str, Act] = {
     "put back": _put_back,
     "heal": _heal,
     "collect": _collect,
+    "let go": _let_go,
     "start": _start,
     "switch to read-only": _switch_to_read_only,
     "cancel uploads": _cancel_uploads,

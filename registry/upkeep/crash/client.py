@@ -19,6 +19,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.collector import Collector
 from registry.removal.mark import Found, Needed, short
 from registry.removal.purging import Purging
+from registry.removal.releasing import Releasing
 from registry.removal.trash import BY_POLICY
 from registry.store import layout
 from registry.store.blocked import Block
@@ -154,6 +155,22 @@ class Client:
         """Take a manifest away, with the tags that name it."""
         deleting = self._repository(name).delete_manifest(Digest.parse(made.digest))
         await self._delete(name, self._facts(name, made, tags), deleting)
+
+    async def let_go(self, name: RepositoryName, made: Made, *tags: str) -> None:
+        """Have a policy take the tags of a manifest away, and the manifest, as retention does."""
+        digest, store = Digest.parse(made.digest), self.registry.store
+        releasing = Releasing(store, self.registry.intents, "rehearsal")
+
+        async def release() -> None:
+            gone = [
+                await releasing.release_tag(name, tag, digest, await store.history.keys(name, tag))
+                for tag in map(Tag, tags)
+            ]
+            await releasing.release_manifests(name, [digest])
+            if not all(gone):
+                raise ManifestUnknown
+
+        await self._delete(name, self._facts(name, made, tags), release())
 
     async def delete_blob(self, name: RepositoryName, content: bytes) -> None:
         """Take a blob away that nothing needs."""
