@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,16 +19,15 @@ from registry.removal.purging import Purging
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
+from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.effects import bounded_effects
-from registry.work.leases import Lease, LeaseLost
+from registry.work.leases import Lease
 from storage.paced import PacedDriver
 from storage.withholding import WithholdingDriver
 
-LEASE_SECONDS = 60.0
 READ_ONLY_SECONDS = 10  # every process has noticed by then
-_BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,9 +45,10 @@ class Collecting:
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._who = who
-        self._seconds = lease_seconds
         self._clock = clock
+        self._leased = Leased(
+            registry, "gc", "collecting", "moorage gc status", who=who, seconds=lease_seconds, clock=clock
+        )
 
     @property
     def rules(self) -> Rules:
@@ -71,49 +71,28 @@ class Collecting:
 
     def lease(self) -> Lease:
         """This process's view of the lease."""
-        registry = self._registry()
-        return Lease(
-            registry.store.driver,
-            registry.store.effects,
-            "gc",
-            who=self._who,
-            seconds=self._seconds,
-            clock=self._clock,
-        )
+        return self._leased.lease()
 
     async def if_due(self) -> None:
         """Collect if nobody has for long enough, or go on where somebody has died."""
         if not self._settings.gc.enabled or not self._registry().may_write() or not await self._is_due():
             return
-        lease = self.lease()
-        if not await lease.take():
-            return
-        try:
-            # Whoever has just let go of it may have done all.
-            if await self._is_due():
-                async with aclosing(self._held(lease, "schedule")) as run:
+        with suppress(TooManyRequests):
+            async with self._leased.held() as step:
+                # Whoever has just let go of it may have done all.
+                if not await self._is_due():
+                    return
+                async with aclosing(self._held(step, "schedule")) as run:
                     async for report in run:
                         if report.ended:
                             event(_LOG, logging.INFO, "gc.ended", **_figures(report))
-        finally:
-            await lease.release()
 
     async def run(self, by: str) -> AsyncIterator[Collection]:
         """Collect now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        lease = self.lease()
-        if not await lease.take():
-            raise TooManyRequests(
-                f"{await lease.holder() or 'another process'} is collecting already;"
-                " `moorage gc status` tells how far it is",
-                headers={"Retry-After": "60"},
-            )
-        try:
-            async with aclosing(self._held(lease, by)) as run:
-                async for report in run:
-                    yield report
-        finally:
-            await lease.release()
+        async with self._leased.held() as step, aclosing(self._held(step, by)) as run:
+            async for report in run:
+                yield report
 
     async def empty(self, *, everything: bool, dry_run: bool = False) -> Taken:
         """Empty the trash of what is older than a day; of `everything` only while the store is read-only.
@@ -159,7 +138,7 @@ class Collecting:
         async for step in self._collect(store, report, now, _no_save, let_others):
             yield step
 
-    async def _held(self, lease: Lease, by: str) -> AsyncGenerator[Collection, None]:
+    async def _held(self, step: Step, by: str) -> AsyncGenerator[Collection, None]:
         store = self.store()
         reports = Reports(store)
         newest = await reports.newest()
@@ -180,36 +159,11 @@ class Collecting:
         async def save(report: Collection) -> None:
             await reports.save(key, report)
 
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
-                await lease.beat()
-
-        # Beside the work: one piece of it may take longer than the silence that is allowed.
-        beating = asyncio.create_task(beat())
-
-        async def step() -> None:
-            if beating.done():
-                await beating
-            await lease.beat()
-            self._registry().require_writable()
-            await asyncio.sleep(0)
-
-        try:
-            if store.blocked.digests:
-                # What came back before its pusher knew, or was left by a purge that died.
-                await Purging(store, by=BY, step=step).remove(store.blocked.digests)
-            async for so_far in self._collect(store, report, now, save, step):
-                yield so_far
-        except LeaseLost:
-            event(_LOG, logging.WARNING, "gc.lost", by=by)
-            raise TooManyRequests(
-                "another process has gone on with this collection, since this one was silent for too long",
-                headers={"Retry-After": "60"},
-            ) from None
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+        if store.blocked.digests:
+            # What came back before its pusher knew, or was left by a purge that died.
+            await Purging(store, by=BY, step=step).remove(store.blocked.digests)
+        async for so_far in self._collect(store, report, now, save, step):
+            yield so_far
 
     def _collect(
         self,

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from registry.core.registry import Registry
 from registry.errors import TooManyRequests
+from registry.logs import event
 from registry.removal.mark import Step
-from registry.work.leases import Lease
+from registry.work.leases import Lease, LeaseLost
 
 LEASE_SECONDS = 60.0
 _BEAT_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
 
 
 class Leased:
-    """The lease of one kind of work; others know this process as `who`, which is `doing` it then."""
+    """The lease of one kind of work: others know this process as `who`, which is `doing` it then.
+
+    `status` is the command that tells how far it is.
+    """
 
     def __init__(
         self,
         registry: Callable[[], Registry],
         name: str,
         doing: str,
+        status: str,
         *,
         who: str,
         seconds: float = LEASE_SECONDS,
@@ -32,6 +39,7 @@ class Leased:
         self._registry = registry
         self._name = name
         self._doing = doing
+        self._status = status
         self._who = who
         self._seconds = seconds
         self._clock = clock
@@ -47,17 +55,26 @@ class Leased:
     async def held(self) -> AsyncIterator[Step]:
         """Hold the lease, and say all the time that we do; gives what to call between handfuls of work.
 
-        Raises TooManyRequests while another process holds it; the step raises LeaseLost, ReadOnly.
+        Raises TooManyRequests while another process holds it, and when it took over since this one was silent
+        for too long. The step ends the work then, or where writing is forbidden.
         """
         lease = self.lease()
         if not await lease.take():
             holder = await lease.holder() or "another process"
-            raise TooManyRequests(f"{holder} is {self._doing} already", headers={"Retry-After": "60"})
+            raise self._busy(f"{holder} is {self._doing} already; `{self._status}` tells how far it is")
         try:
             async with self._alive(lease) as step:
                 yield step
+        except LeaseLost:
+            event(_LOG, logging.WARNING, "lease.lost", work=self._name)
+            raise self._busy(
+                f"another process is {self._doing} now, since this one was silent for too long"
+            ) from None
         finally:
             await lease.release()
+
+    def _busy(self, message: str) -> TooManyRequests:
+        return TooManyRequests(message, headers={"Retry-After": "60"})
 
     @asynccontextmanager
     async def _alive(self, lease: Lease) -> AsyncIterator[Callable[[], Awaitable[None]]]:

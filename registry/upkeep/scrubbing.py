@@ -6,22 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
 from registry.core.registry import Registry
 from registry.errors import TooManyRequests
 from registry.logs import event
+from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
+from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.scrub import Save, scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
-from registry.work.leases import Lease, LeaseLost
+from registry.work.leases import Lease
 from storage.paced import ReadPacedDriver
 
-LEASE_SECONDS = 60.0
 _NAP_SECONDS = 5.0  # at most, between two signs of life
 _BURST_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
@@ -42,10 +43,17 @@ class Scrubbing:
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._who = who
         self.scheduled = scheduled
-        self._seconds = lease_seconds
         self._clock = clock
+        self._leased = Leased(
+            registry,
+            "scrub",
+            "scrubbing",
+            "moorage scrub status",
+            who=who,
+            seconds=lease_seconds,
+            clock=clock,
+        )
         self._next = 0.0
 
     def reports(self) -> ScrubReports:
@@ -54,41 +62,24 @@ class Scrubbing:
 
     def lease(self) -> Lease:
         """This process's view of the lease."""
-        store = self._registry().store
-        return Lease(
-            store.driver, store.effects, "scrub", who=self._who, seconds=self._seconds, clock=self._clock
-        )
+        return self._leased.lease()
 
     async def if_due(self) -> None:
         """Scrub if nobody has for long enough, or go on where somebody has stopped."""
         if not self.scheduled or not self._registry().may_write() or not await self._is_due():
             return
-        lease = self.lease()
-        if not await lease.take():
-            return
-        try:
-            # Whoever has just let go of it may have done all.
-            if await self._is_due():
-                await self._told(self._held(lease, "schedule"))
-        finally:
-            await lease.release()
+        with suppress(TooManyRequests):
+            async with self._leased.held() as step:
+                # Whoever has just let go of it may have done all.
+                if await self._is_due():
+                    await self._told(self._held(step, "schedule"))
 
     async def run(self, by: str) -> AsyncIterator[Scrub]:
         """Scrub now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        lease = self.lease()
-        if not await lease.take():
-            raise TooManyRequests(
-                f"{await lease.holder() or 'another process'} is scrubbing already;"
-                " `moorage scrub status` tells how far it is",
-                headers={"Retry-After": "60"},
-            )
-        try:
-            async with aclosing(self._held(lease, by)) as run:
-                async for report in run:
-                    yield report
-        finally:
-            await lease.release()
+        async with self._leased.held() as step, aclosing(self._held(step, by)) as run:
+            async for report in run:
+                yield report
 
     async def rehearse(self, by: str) -> AsyncIterator[Scrub]:
         """Verify everything and tell what is damaged; writes nothing."""
@@ -96,7 +87,7 @@ class Scrubbing:
         async for so_far in self._scrub(report, _no_save, _let_others):
             yield so_far
 
-    async def _held(self, lease: Lease, by: str) -> AsyncGenerator[Scrub, None]:
+    async def _held(self, step: Step, by: str) -> AsyncGenerator[Scrub, None]:
         reports = self.reports()
         newest = await reports.newest()
         if newest is not None and newest[1].ended is None:
@@ -113,20 +104,8 @@ class Scrubbing:
         async def save(report: Scrub) -> None:
             await reports.save(key, report)
 
-        async def step() -> None:
-            await lease.beat()
-            self._registry().require_writable()
-            await asyncio.sleep(0)
-
-        try:
-            async for so_far in self._scrub(report, save, step):
-                yield so_far
-        except LeaseLost:
-            event(_LOG, logging.WARNING, "scrub.lost", by=by)
-            raise TooManyRequests(
-                "another process has gone on with this scrub, since this one was silent for too long",
-                headers={"Retry-After": "60"},
-            ) from None
+        async for so_far in self._scrub(report, save, step):
+            yield so_far
 
     async def _scrub(
         self, report: Scrub, save: Save, step: Callable[[], Awaitable[None]]

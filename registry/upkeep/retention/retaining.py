@@ -29,7 +29,6 @@ from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.effects import bounded_effects
-from registry.work.leases import LeaseLost
 from storage.paced import PacedDriver
 
 BY = "retention"
@@ -56,7 +55,13 @@ class Retaining:
         self._rules = settings.retention
         self._pulls = pulls or self._recorded
         self.leased = Leased(
-            registry, "retention", "running retention", who=who, seconds=lease_seconds, clock=clock
+            registry,
+            "retention",
+            "running retention",
+            "moorage retention status",
+            who=who,
+            seconds=lease_seconds,
+            clock=clock,
         )
 
     def reports(self) -> Retentions:
@@ -138,30 +143,24 @@ class Retaining:
     async def _held(
         self, by: str, repositories: RepositoryPattern, most: int
     ) -> AsyncGenerator[Retention, None]:
-        try:
-            async with self.leased.held() as step:
-                store = self._store()
-                now = await stamped_now(store)
-                reports = self.reports()
-                report = Retention(datetime.fromtimestamp(now, UTC), by, dry_run=not self._rules.enforce)
-                planning = await self._planning(store, now, step)
-                key = reports.new(report.began)
-                await reports.save(key, report)
-                await reports.trim()
-                async for so_far in self._weigh(report, planning, repositories, most):
+        async with self.leased.held() as step:
+            store = self._store()
+            now = await stamped_now(store)
+            reports = self.reports()
+            report = Retention(datetime.fromtimestamp(now, UTC), by, dry_run=not self._rules.enforce)
+            planning = await self._planning(store, now, step)
+            key = reports.new(report.began)
+            await reports.save(key, report)
+            await reports.trim()
+            async for so_far in self._weigh(report, planning, repositories, most):
+                yield so_far
+            if self._rules.enforce and not report.stopped:
+                report.decisions, report.decisions_left_out = [], 0
+                async for so_far in self._remove(report, planning, store, repositories):
                     yield so_far
-                if self._rules.enforce and not report.stopped:
-                    report.decisions, report.decisions_left_out = [], 0
-                    async for so_far in self._remove(report, planning, store, repositories):
-                        yield so_far
-                report.ended = store.effects.now()
-                await reports.save(key, report)
-                yield report
-        except LeaseLost:
-            raise TooManyRequests(
-                "another process runs retention now, since this one was silent for too long",
-                headers={"Retry-After": "60"},
-            ) from None
+            report.ended = store.effects.now()
+            await reports.save(key, report)
+            yield report
 
     async def _weigh(
         self, report: Retention, planning: Planning, repositories: RepositoryPattern, most: int
