@@ -113,6 +113,7 @@ async def test_what_is_recorded_late_is_joined_by_the_next_pass_of_a_new_day(wor
     await late.recording.record()
     recorded = await known(world.driver)
     assert recorded[day, "latest"] == 2
+    world.clock.advance(minutes=9)
     await process(world).folding.run()
     # Somebody may have begun to write one before this that is not there yet.
     assert len(await objects(world, day)) == 2

@@ -212,6 +212,19 @@ async def test_a_wrong_clock_of_a_process_makes_no_wrong_day(world: World, days:
     assert said.until == now(world)
 
 
+@pytest.mark.parametrize("days", [-500, 500])
+async def test_a_wrong_clock_of_a_process_that_has_answered_nothing_covers_what_is_so(
+    world: World, days: int
+) -> None:
+    wrong = Clock()
+    wrong.advance(days=days)
+    await process(world, clock=wrong).recording.begin()
+    (said,) = await PullRecords(world.driver).processes()
+    assert said.until == now(world)
+    world.clock.advance(minutes=5)
+    assert (await coverage(PullRecords(world.driver), TODAY, now(world))).uncovered == (TODAY,)
+
+
 async def test_a_wrong_clock_of_a_process_that_has_died_covers_no_day(world: World) -> None:
     records, later = PullRecords(world.driver), now(world) + timedelta(days=400)
     await records.put_process("1", "one", later, later)
