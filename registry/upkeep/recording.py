@@ -106,8 +106,9 @@ class Recording:
             await self._records.mark_uncovered(now.date(), "on this day the recording of pulls began")
         if pulls.is_empty and not self._left and not self._lost:
             self._until = pulls.time
-            while await self._renew():
+            if await self._renew():
                 self._until = pulls.time
+                await self._renew()
             return
         # Before anything is dated: it tells the store's time.
         await self._renew()

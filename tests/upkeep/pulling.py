@@ -72,18 +72,24 @@ async def known(driver: Driver) -> Known:
 
 
 class Interrupted:
-    """A driver before whose call of a number something else happens, as other processes would do it."""
+    """A driver before whose call of a number something else happens, as other processes would do it.
+
+    Something else again happens before what it `writes`.
+    """
 
     def __init__(self, inner: Driver, number: int, act: Callable[[], Awaitable[object]]) -> None:
         self._inner = inner
-        self._act = act
+        self.act = act
         self.left = number
+        self.writes: Callable[[], Awaitable[object]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
 
         async def call(*arguments: Any, **options: Any) -> Any:
             await self._before()
+            if name == "write" and self.writes is not None:
+                await self.writes()
             return await method(*arguments, **options)
 
         return call
@@ -105,4 +111,4 @@ class Interrupted:
     async def _before(self) -> None:
         self.left -= 1
         if self.left == 0:
-            await self._act()
+            await self.act()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import date, timedelta
 from typing import Any, cast
@@ -65,7 +66,7 @@ async def prepared() -> World:
             await at.recording.record()
         world.clock.advance(hours=14)
         await one.recording.record()
-        if number == 1:
+        if number == 0:
             await one.folding.run()
     await one.recording.end()
     world.clock.advance(days=1)
@@ -91,7 +92,7 @@ async def test_a_fold_says_what_the_records_said_and_one_object_is_left_of_each_
     for day in await PullRecords(world.driver).days():
         (name,) = await objects(world, day)
         assert name.startswith("fold-")
-    assert report.joined == 2
+    assert report.joined == 4
     keys = await world.keys(DAYS)
     await process(world).folding.run()
     assert await world.keys(DAYS) == keys
@@ -112,6 +113,7 @@ async def test_what_is_recorded_late_is_joined_by_the_next_pass_of_a_new_day(wor
     await late.recording.record()
     recorded = await known(world.driver)
     assert recorded[day, "latest"] == 2
+    world.clock.advance(minutes=9)
     await process(world).folding.run()
     # Somebody may have begun to write one before this that is not there yet.
     assert len(await objects(world, day)) == 2
@@ -196,6 +198,104 @@ async def test_two_folds_at_once_change_no_count() -> None:
     assert calls > 20
 
 
+async def test_two_folds_at_once_that_see_others_record_change_no_count() -> None:
+    """Each sees one more than the other, and both have read before either removes anything."""
+    calls, is_interrupted = 0, True
+    while is_interrupted:
+        calls += 1
+        world = World()
+        one, two = process(world), process(world)
+        for at in (one, two):
+            await at.recording.begin()
+            at.pull()
+            await at.recording.record()
+        world.clock.advance(minutes=20)
+        driver, other = Interrupted(world.driver, calls, nothing), Interrupted(world.driver, 0, nothing)
+        reached, released = asyncio.Event(), asyncio.Event()
+        other.writes = lambda reached=reached, released=released: paused(reached, released)
+        folds: list[asyncio.Task[object]] = []
+
+        async def act(
+            world: World = world,
+            pair: tuple[Process, Process] = (one, two),
+            other: Interrupted = other,
+            reached: asyncio.Event = reached,
+            folds: list[asyncio.Task[object]] = folds,
+        ) -> None:
+            for at, comes in ((pair[0], True), (pair[1], False)):
+                at.pull()
+                await at.recording.record()
+                world.clock.advance(seconds=1)
+                if comes:
+                    folds.append(asyncio.create_task(process(world, other).folding.run()))
+                    folds[0].add_done_callback(lambda _: reached.set())  # it had nothing to write
+                    await reached.wait()
+
+        driver.act = act
+        await process(world, driver).folding.run()
+        released.set()
+        await asyncio.gather(*folds)
+        is_interrupted = driver.left <= 0
+        for _ in range(2):
+            assert (await known(world.driver))[TODAY, "latest"] == (4 if is_interrupted else 2), calls
+            world.clock.advance(days=1)
+            await process(world).folding.run()
+    assert calls > 10
+
+
+async def paused(reached: asyncio.Event, released: asyncio.Event) -> None:
+    """Say that it has come to a place, and wait."""
+    reached.set()
+    await released.wait()
+
+
+async def nothing() -> None:
+    """Nothing happens."""
+
+
+async def test_what_is_written_again_is_not_passed_over(world: World) -> None:
+    """Its time is that of the last time, and those behind it wait for it."""
+    at = process(world)
+    await at.recording.begin()
+    day = now(world).date()
+    for _ in range(3):
+        at.pull()
+        await at.recording.record()
+    recorded = await known(world.driver)
+    world.clock.advance(minutes=20)
+    keys = [key for key in await world.keys(f"{DAYS}/{day}") if not key.endswith("-00000003")]
+    again = next(key for key in keys if key.endswith("-00000002"))
+    await world.driver.put(again, await world.driver.get(again, limit=9999))
+    await process(world).folding.run()
+    assert await known(world.driver) == recorded
+    assert len(await objects(world, day)) == 3, "one is folded, two wait"
+    world.clock.advance(minutes=20)
+    await process(world).folding.run()
+    assert await known(world.driver) == recorded
+    assert len(await objects(world, day)) == 1
+
+
+async def test_what_is_found_to_be_unknown_while_somebody_reads_is_told() -> None:
+    calls, is_interrupted = 0, True
+    while is_interrupted:
+        calls += 1
+        world = World()
+        await process(world).recording.begin()
+        await world.remove_all(await world.keys(UNCOVERED))
+        await world.driver.put(f"{DAYS}/{TODAY}/00000000-00000001", b"no record")
+        await world.remove_all(await world.keys(PROCESSES))
+        world.clock.advance(days=1)
+
+        async def act(world: World = world) -> None:
+            await process(world).folding.run()
+
+        driver = Interrupted(world.driver, calls, act)
+        last = await last_pulls(PullRecords(cast(Driver, driver)), TODAY, now(world))
+        assert last.uncovered_until == TODAY, calls
+        is_interrupted = driver.left <= 0
+    assert calls > 3
+
+
 async def test_who_reads_while_others_fold_finds_all() -> None:
     calls, is_interrupted = 0, True
     while is_interrupted:
@@ -274,11 +374,23 @@ async def test_one_that_was_only_silent_is_there_again_when_it_speaks(world: Wor
     assert (await known(world.driver))[day, "latest"] == 1
 
 
-async def test_a_day_that_is_damaged_is_uncovered_and_the_rest_of_it_counts(world: World) -> None:
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"no record\n",
+        b"[]\n",
+        b'{"repositories":1}\n',
+        b'{"repositories":1}\n[1',
+        b'{"repositories":1}\n7\n',
+    ],
+)
+async def test_a_day_that_is_damaged_is_uncovered_and_the_rest_of_it_counts(
+    world: World, damaged: bytes
+) -> None:
     first = (await world.keys(DAYS))[0]
     before = await known(world.driver)
-    await world.driver.put(f"{first.rpartition('/')[0]}/00000000-00000001", b'{"repositories":1}\n')
-    await world.driver.put(f"{first.rpartition('/')[0]}/00000000-00000002", b"no record")
+    await world.driver.put(f"{first.rpartition('/')[0]}/00000000-00000001", damaged)
     await world.remove_all([f"{UNCOVERED}/2026-01-01"])
     world.clock.advance(minutes=11)
     await process(world).folding.run()
@@ -291,6 +403,8 @@ async def test_old_days_go_and_that_they_are_gone_is_known(world: World) -> None
     records = PullRecords(world.driver)
     days = await records.days()
     world.clock.now = world.clock.now.replace(hour=1) + KEEP - timedelta(days=1)
+    await world.remove_all(await world.keys(UNCOVERED))
+    await world.remove_all(await world.keys(PROCESSES))
     report = await process(world).folding.run()
     assert report.expired == len([day for day in days if day < now(world).date() - KEEP]) > 0
     left = await records.days()

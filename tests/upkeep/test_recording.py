@@ -106,6 +106,7 @@ async def test_what_cannot_be_written_is_kept_and_tried_again(world: World, pref
     one = process(world, failing)
     failing.prefix = None
     await one.recording.begin()
+    began = now(world)
     one.pull(times=2)
     failing.prefix = prefix
     for _ in range(3):
@@ -113,9 +114,8 @@ async def test_what_cannot_be_written_is_kept_and_tried_again(world: World, pref
         with pytest.raises(StorageError):
             await one.recording.record()
         one.pull()
-    # What it says of itself is never more than is so.
     (said,) = await PullRecords(world.driver).processes()
-    assert said.until <= now(world) - timedelta(minutes=10)
+    assert said.until == began, "it says no more of itself than is so"
     failing.prefix = None
     await one.recording.record()
     assert await known(world.driver) == {(TODAY, "latest"): 5}
@@ -197,6 +197,10 @@ async def test_a_wrong_clock_of_a_process_makes_no_wrong_day(world: World, days:
     one.pull()
     await one.recording.begin()
     one.pull()
+    (said,) = await PullRecords(world.driver).processes()
+    assert said.until == now(world)
+    told = json.loads(await world.driver.get(f"{PROCESSES}/{said.id}", limit=1000))
+    assert told["from"] == now(world).isoformat()
     for clock in (wrong, world.clock):
         clock.advance(days=1)
     one.pull()
@@ -206,6 +210,26 @@ async def test_a_wrong_clock_of_a_process_makes_no_wrong_day(world: World, days:
     assert await PullRecords(world.driver).uncovered() == [TODAY]
     (said,) = await PullRecords(world.driver).processes()
     assert said.until == now(world)
+
+
+@pytest.mark.parametrize("days", [-500, 500])
+async def test_a_wrong_clock_of_a_process_that_has_answered_nothing_covers_what_is_so(
+    world: World, days: int
+) -> None:
+    wrong = Clock()
+    wrong.advance(days=days)
+    await process(world, clock=wrong).recording.begin()
+    (said,) = await PullRecords(world.driver).processes()
+    assert said.until == now(world)
+    world.clock.advance(minutes=5)
+    assert (await coverage(PullRecords(world.driver), TODAY, now(world))).uncovered == (TODAY,)
+
+
+async def test_a_wrong_clock_of_a_process_that_has_died_covers_no_day(world: World) -> None:
+    records, later = PullRecords(world.driver), now(world) + timedelta(days=400)
+    await records.put_process("1", "one", later, later)
+    world.clock.advance(hours=2)
+    assert (await coverage(records, TODAY, now(world))).uncovered == (TODAY,)
 
 
 async def test_a_clock_that_is_set_while_serving_makes_no_day_of_the_past(world: World) -> None:
