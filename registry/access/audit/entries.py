@@ -31,6 +31,8 @@ Event = Literal[
     "scrub.run",
     "storage.switched",
     "storage.reindexed",
+    "storage.adopted",
+    "storage.upgraded",
     "trash.emptied",
     "trash.purged",
     "trash.unblocked",
