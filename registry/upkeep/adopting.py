@@ -7,6 +7,7 @@ and while servers are at work.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from registry.core.listings import Listings
@@ -114,10 +115,12 @@ class Adopting:
             await self._finish()
 
     async def _require_something(self) -> None:
-        driver = self._store.driver
-        for prefix in (layout.DISTRIBUTION, layout.OURS):
-            if await driver.children(prefix, limit=1):
-                return
+        if await self._store.driver.children(layout.DISTRIBUTION, limit=1):
+            return
+        # Begun by ourselves, and nothing was ever pushed.
+        with suppress(NotFound):
+            await self._store.driver.stat(layout.FORMAT)
+            return
         raise Unsupported(
             f"there is nothing to adopt: nothing lies under {layout.DISTRIBUTION}/ here. The directory, or"
             " storage.s3.prefix in a bucket, must be what Distribution calls `rootdirectory`"

@@ -66,7 +66,7 @@ class Examination:
         self._name = name
         self._examined = examined
         self._hash_blobs = hash_blobs
-        self._sizes: dict[Digest, int] = {}  # of the blobs that are sound as far as was looked
+        self._sizes: dict[Digest, int] = {}  # of the blobs that have data
         self._spoilt: dict[Digest, str] = {}  # blobs and manifests
         self._children: dict[Digest, tuple[Digest, ...]] = {}  # of indexes: those that are here
         self._absent: dict[Digest, Digest] = {}  # of indexes: one that is not
@@ -78,11 +78,10 @@ class Examination:
         for some in handfuls(blobs):
             for digest, found in zip(some, await self._together(map(self._blob, some)), strict=True):
                 if isinstance(found, _Blob):
+                    self._sizes[digest] = found.size_bytes
                     found = await self._sound(digest, found)
                 if isinstance(found, str):
                     yield self._note(digest, found)
-                elif found is not None:
-                    self._sizes[digest] = found.size_bytes
                 self._examined.blobs += 1
                 yield None
         manifests = {digest: digest async for digest in links.manifests(self._name)}
@@ -144,7 +143,7 @@ class Examination:
                 self._examined.hashed[wanted] = found == wanted
                 self._examined.hashed_bytes += blob.size_bytes
             if not self._examined.hashed[wanted]:
-                return f"the {blob.size_bytes} bytes that lie here do not have the digest"
+                return "the bytes do not have the digest"
         return blob
 
     async def _manifest(self, digest: Digest, here: dict[Digest, Digest]) -> Problem | None:
@@ -193,18 +192,18 @@ class Examination:
     async def _wrong(self, descriptor: Descriptor) -> str | None:
         """Why the repository does not have the blob as its manifest describes it."""
         digest = descriptor.digest
-        if digest in self._spoilt:
-            return self._spoilt[digest]
         if digest not in self._sizes:
+            if digest in self._spoilt:
+                return self._spoilt[digest]
             # Pushed since the blobs were listed, or not here.
             found = await self._blob(digest) if digest.supported else None
             if not isinstance(found, _Blob):
                 return found or "this repository does not have it"
             self._sizes[digest] = found.size_bytes
         size = self._sizes[digest]
-        return (
-            None if size == descriptor.size_bytes else f"it has {size} bytes and not {descriptor.size_bytes}"
-        )
+        if size != descriptor.size_bytes:
+            return f"it has {size} bytes and not {descriptor.size_bytes}"
+        return self._spoilt.get(digest)
 
     async def _tag(self, tag: Tag, here: dict[Digest, Digest]) -> SpoiltTag | None:
         named = None
