@@ -30,6 +30,7 @@ from tests.storage.buckets import Bucket, client_of
 
 NAMES = ("a", "a/b", "team/app", "z")
 POOL = [os.urandom(2000) for _ in range(3)]
+KIB_PER_SECOND = 50  # of a hundred or so
 EVERY = 20  # objects, between which somebody pushes
 ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES)}
 
@@ -136,7 +137,9 @@ class ByRsync(Place):
     def copy(self, crowd: Crowd) -> None:
         crowd.wait()
         ended = subprocess.run(
-            [self.program, "-a", f"{self.root}/", f"{self.other}/"], capture_output=True, timeout=120
+            [self.program, "-a", f"--bwlimit={KIB_PER_SECOND}", f"{self.root}/", f"{self.other}/"],
+            capture_output=True,
+            timeout=120,
         )
         # 24: files were gone before they were copied.
         assert ended.returncode in (0, 24), ended.stderr
@@ -264,6 +267,7 @@ def test_a_copy_taken_while_pushing_has_all_that_was_acknowledged_before(place: 
         known = {(user.name_, tag): made for user in crowd.users for tag, made in user.acknowledged.items()}
         for name, tag in broken & known.keys():
             copy.repository(name).push(known[name, tag], tag)
+        for name, tag in broken & known.keys():
             assert known[name, tag].digest in wire.whole(name, tag)
     finally:
         copy.stop()
