@@ -258,6 +258,13 @@ class StorageDamaged(RegistryError):
     message = "the stored content is damaged and was not served; push it again to heal it"
 
 
+class ManifestLost(StorageDamaged):
+    """A manifest's link stands and its bytes are gone: to clients it is not there, and they push it again."""
+
+    code, status = "MANIFEST_UNKNOWN", 404
+    message = "the repository links to this manifest and its bytes are missing; push it again"
+
+
 def document(error: RegistryError) -> bytes:
     """The error JSON of the specification for `error` and those it carries along."""
     return json.dumps({"errors": entries(error)}, separators=(",", ":")).encode()

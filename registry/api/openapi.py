@@ -90,11 +90,11 @@ def _outcome(operation: Operation[Any]) -> Schema:
 def _input(operation: Operation[Any]) -> Schema:
     offered = [field for field in fields(operation.input) if not field.local]
     properties = {field.name: _field(field) for field in offered}
-    if operation.deletes:
+    if operation.rehearses:
         properties["dry_run"] = {
             "type": "boolean",
             "default": False,
-            "description": "only say what would be removed",
+            "description": "change nothing, only say what would be done",
         }
     return {
         "type": "object",

@@ -140,7 +140,7 @@ class OperationsAPI:
         """What is asked for, allowed by rules and token."""
         document = await self._body(request)
         problems: list[tuple[str, str]] = []
-        dry_run = document.pop("dry_run", False) if operation.deletes else False
+        dry_run = document.pop("dry_run", False) if operation.rehearses else False
         if not isinstance(dry_run, bool):
             problems.append(("dry_run", "must be true or false"))
         try:

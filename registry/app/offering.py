@@ -26,6 +26,7 @@ from registry.core.registry import Registry
 from registry.core.tag_operations import operations as tag_operations
 from registry.core.trash_operations import operations as trash_operations
 from registry.store.marks import FormatTooNew
+from registry.upkeep.adopt_operations import operations as adopt_operations
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.copy_operations import Opened
 from registry.upkeep.copy_operations import operations as copy_operations
@@ -133,6 +134,7 @@ def offered(
         *trash_operations(registry, keep_for),
         *pull_operations(registry),
         *upkeep_operations(registry, place, try_out),
+        *adopt_operations(registry),
         *gc_operations(collecting),
         *scrub_operations(scrubbing),
         *retention_operations(retaining),

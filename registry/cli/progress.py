@@ -60,6 +60,10 @@ def _bar() -> Iterator[Report]:
         task = bars.add_task("", total=None, amount="")
 
         def report(progress: Progress) -> None:
+            shown = bars.tasks[0]
+            if progress.total != shown.total or progress.done < shown.completed:
+                # Another part of the work: how fast the last one went says nothing of how long this takes.
+                bars.reset(task, total=progress.total)
             bars.update(
                 task,
                 completed=progress.done,

@@ -28,7 +28,7 @@ async def _run(
     server: Server, operation: Operation[Any], asked: object, context: Context
 ) -> AsyncIterator[Progress | Result]:
     document = written_input(asked)
-    if operation.deletes:
+    if operation.rehearses:
         document["dry_run"] = context.dry_run
     answer = server.ask(
         "/".join(operation.words), document, changes=operation.changes and not context.dry_run

@@ -33,7 +33,7 @@ _NOUNS = {
     "user": "Accounts: people whom the registry knows itself.",
 }
 
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing, only say what would be done.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal this is required.")]
 
 
@@ -56,8 +56,10 @@ def _command(
     if not operation.local:
         shared |= {"server": (ServerOption, None), "plain_http": (PlainHTTPOption, False)}
     shared["as_json"] = (JsonOption, False)
+    if operation.rehearses:
+        shared["dry_run"] = (DryRunOption, False)
     if operation.deletes:
-        shared |= {"dry_run": (DryRunOption, False), "yes": (YesOption, False)}
+        shared["yes"] = (YesOption, False)
 
     def run(**given: Any) -> None:
         own = {name: given.pop(name) for name in shared}

@@ -95,13 +95,17 @@ class Listings:
             await self.index(name)
         return await self._page(self._written(name, subject, after), artifact_types)
 
-    async def index(self, name: RepositoryName) -> int:
-        """Write the derived entries of a repository anew from its manifests; how many referrers it has."""
+    async def index(self, name: RepositoryName, *, beside: bool = False) -> int:
+        """Write the derived entries of a repository anew from its manifests; how many referrers it has.
+
+        With `beside` nothing is written into Distribution's tree.
+        """
         count = 0
         async for entry in self._referring(name):
             await self._store.referrers.put(name, entry.subject, entry.digest, entry.descriptor)
             count += 1
-        await self._store.put_placeholder(name)
+        if not beside:
+            await self._store.put_placeholder(name)
         await self._store.catalog.add(name, indexed=True)
         if not await self._store.catalog.holds_content(name):
             # Deleted meanwhile: an entry must not outlive what it stands for.

@@ -15,7 +15,7 @@ from registry.core.references import References
 from registry.core.restoring import Restored, Restoring, Wanted
 from registry.core.tagging import Tagging
 from registry.core.uploads import UploadLimits, Uploads
-from registry.errors import ManifestUnknown, ReadOnly, StorageDamaged, Unsupported
+from registry.errors import ManifestLost, ManifestUnknown, ReadOnly, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.ranges import ByteRange
@@ -325,7 +325,4 @@ class Repository:
                 return await self._store.manifests.read_from(key, digest)
         except NotFound:
             pass
-        raise StorageDamaged(
-            "the manifest's bytes are missing from the store; push it again to heal it",
-            detail={"manifest": str(digest)},
-        )
+        raise ManifestLost(detail={"name": self.name, "digest": str(digest)})

@@ -46,23 +46,30 @@ class Marks:
 
     async def check_format(self) -> None:
         """Whether this program may write here. Raises FormatTooNew."""
+        level = await self.level()
+        if level is not None and level > WRITER_LEVEL:
+            raise _too_new(level)
+
+    async def level(self) -> int | None:
+        """The oldest writer level allowed here; None where no mark says so. Raises FormatTooNew."""
         try:
-            level = int(json.loads(await self._driver.get(layout.FORMAT, limit=_LIMIT))["oldest_writer"])
+            return int(json.loads(await self._driver.get(layout.FORMAT, limit=_LIMIT))["oldest_writer"])
         except NotFound:
-            return
+            return None
         except (ValueError, KeyError, TypeError, RecursionError, TooLarge):
             # Whatever wrote this is not a program that this one knows.
             raise _unreadable() from None
-        if level > WRITER_LEVEL:
-            raise _too_new(level)
 
     async def put_format(self) -> None:
         """Write the format mark where there is none."""
         try:
             await self._driver.stat(layout.FORMAT)
         except NotFound:
-            mark = json.dumps({"oldest_writer": WRITER_LEVEL}).encode()
-            await self._driver.put(layout.FORMAT, mark)
+            await self.raise_format(WRITER_LEVEL)
+
+    async def raise_format(self, level: int) -> None:
+        """Allow no writers below `level` from now on; those that are at work stop within ten seconds."""
+        await self._driver.put(layout.FORMAT, json.dumps({"oldest_writer": level}).encode())
 
     async def is_read_only(self) -> bool:
         """Whether an operator has switched writing off for every process."""

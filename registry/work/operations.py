@@ -103,12 +103,12 @@ class Operation(Generic[I]):
     """One verb: `name` is `noun.verb`, `right` what the rules must grant for it on what it `touches`.
 
     `run` yields `Progress` any number of times and one `Result` last, whose value is a `result`; what
-    `deletes` heeds `dry_run`, and whatever `changes` anything is done to its end once it has begun. It raises
-    RegistryError or StorageError when it cannot be done; `touches` raises RegistryError for an input that
-    names nothing. `needs_store` says whether there must be a store already for what is asked, or a directory
-    for one is enough; what has its `own_places` opens what its input names. What is `local` is done on the
-    machine of the store alone, by the command line. `event` is what the audit trail calls it where it changes
-    something, but for inputs with which it only `looks`.
+    `rehearses`, as all does that `deletes`, heeds `dry_run`, and whatever `changes` anything is done to its
+    end once it has begun. It raises RegistryError or StorageError when it cannot be done; `touches` raises
+    RegistryError for an input that names nothing. `needs_store` says whether there must be a store already
+    for what is asked, or a directory for one is enough; what has its `own_places` opens what its input names.
+    What is `local` is done on the machine of the store alone, by the command line. `event` is what the audit
+    trail calls it where it changes something, but for inputs with which it only `looks`.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Operation(Generic[I]):
     needs_store: Callable[[I], bool] = lambda _: True
     touches: Callable[[I], Touched] = lambda _: (None, None)
     changes: bool = False
+    rehearses: bool = False
     looks: Callable[[I], bool] = lambda _: False
     local: bool = False
     own_places: bool = False
@@ -129,6 +130,7 @@ class Operation(Generic[I]):
     def __post_init__(self) -> None:
         if self.deletes:
             object.__setattr__(self, "changes", True)
+            object.__setattr__(self, "rehearses", True)
 
     @property
     def words(self) -> tuple[str, str]:

@@ -55,6 +55,8 @@ def test_it_is_served_for_reading(taken_over: Path, serve: Serve) -> None:
         "repo show team/app",
         "tag list team/app",
         "storage check",
+        "storage adopt --dry-run",
+        "storage leave",
         "tag delete team/app:1.0 --dry-run",
     ],
 )
@@ -68,6 +70,8 @@ def test_what_only_reads_goes_on(taken_over: Path, words: str) -> None:
         "repo delete team/app --yes",
         "tag delete team/app:1.0 --yes",
         "storage reindex",
+        "storage adopt",
+        "storage upgrade",
         "storage read-only on",
         "storage read-only off",
         "user disable alice",

@@ -49,6 +49,21 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[bold]x" in terminal.getvalue()
 
 
+def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a part whose length is not known no time is told that is left."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with reporting(as_json=False) as report:
+        for step in STEPS:
+            report(step)
+        terminal.truncate(0)
+        report(Progress(3, None, "items", "counting"))
+    *_, last = (line for line in terminal.getvalue().split("\r") if "counting" in line)
+    assert "counting" in last and " 3 " in last and "-:--:--" in last
+
+
 def test_a_pipe_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with reporting(as_json=False) as report:
         report(STEPS[0])

@@ -245,6 +245,13 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("audit list --since yesterday", 2),
     ),
     "storage.reindex": (Example("storage reindex"),),
+    "storage.adopt": (
+        Example("storage adopt --dry-run", 4),
+        Example("storage adopt --hash-blobs", 4),
+        Example("storage adopt", 4),
+    ),
+    "storage.leave": (Example("storage leave"),),
+    "storage.upgrade": (Example("storage upgrade"),),
     "storage.read-only": (
         Example("storage read-only"),
         Example("storage read-only on"),

@@ -83,7 +83,7 @@ def test_the_document_covers_every_operation() -> None:
         given = post["requestBody"]["content"]["application/json"]["schema"]
         remote = [field for field in fields(one.input) if not field.local]
         assert set(given["properties"]) == {field.name for field in remote} | (
-            {"dry_run"} if one.deletes else set()
+            {"dry_run"} if one.rehearses else set()
         )
         assert given["required"] == [field.name for field in remote if field.required]
         assert given["additionalProperties"] is False

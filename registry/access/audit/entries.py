@@ -32,6 +32,8 @@ Event = Literal[
     "retention.run",
     "storage.switched",
     "storage.reindexed",
+    "storage.adopted",
+    "storage.upgraded",
     "trash.emptied",
     "trash.purged",
     "trash.unblocked",
