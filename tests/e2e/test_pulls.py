@@ -15,7 +15,9 @@ import pytest
 from registry.core.pull_records import PROCESSES, UNCOVERED
 from tests.api.contents import digest_of, image
 from tests.api.server import Server
+from tests.e2e.buckets import settings
 from tests.e2e.workers import lines
+from tests.storage.buckets import Bucket, client_of, emulator
 
 REPOSITORY = "team/app"
 
@@ -48,7 +50,6 @@ def test_pulls_of_all_workers_are_known_when_they_have_ended(server: Server, scr
     app = server.repository(REPOSITORY)
     first = app.push(image(), "v1")
     app.push(image(), "v2")
-    assert len(listed(server, PROCESSES)) == 2
     today = datetime.now(UTC).date()
     asked = 0
     for line in lines([server]):
@@ -63,6 +64,7 @@ def test_pulls_of_all_workers_are_known_when_they_have_ended(server: Server, scr
             asked += 1
         assert line.ask("GET", app.path("manifests/none")).status == 404
         assert line.ask("GET", app.path(f"blobs/{digest_of(first.blobs[0])}")).status == 200
+    assert len(listed(server, PROCESSES)) == 2, "each says that it is there before it answers"
     # Nothing that the registry does by itself is a pull.
     server.command("tag", "copy", f"{REPOSITORY}:v2", f"{REPOSITORY}:v3")
     server.command("repo", "show", REPOSITORY)
@@ -99,6 +101,28 @@ def test_of_a_server_that_was_killed_it_is_known_that_not_all_is(scratch: Path) 
     assert len(found["uncovered"]) >= 3
     assert date.fromisoformat(found["uncovered"][0]) == datetime.fromtimestamp(then, UTC).date()
     assert "not all is known of" in server.command("pulls", "show", REPOSITORY).out
+
+
+def test_pulls_of_all_replicas_on_a_bucket_are_known(scratch: Path) -> None:
+    with emulator() as store:
+        written = settings(Bucket(client_of(store)), scratch)
+        replicas = [Server(scratch, scratch, written) for _ in range(2)]
+        try:
+            replicas[0].repository(REPOSITORY).push(image(), "v1")
+            for number, replica in enumerate(replicas):
+                for _ in range(number + 1):
+                    assert replica.repository(REPOSITORY).get("v1").status == 200
+            # One has ended, and the other has not recorded yet.
+            replicas[1].stop()
+            found = shown(replicas[0])
+            assert counts(found) == {"v1": 2}
+            assert found["recorded_until"] is not None
+        finally:
+            for replica in replicas:
+                replica.stop()
+        found = shown(replicas[0])
+        assert counts(found) == {"v1": 3}
+        assert found["recorded_until"] is None
 
 
 def test_what_a_read_only_server_answers_is_not_recorded(scratch: Path) -> None:
