@@ -12,6 +12,10 @@ from registry.model.versions import VersionRange
 _EXPRESSION = "re:"
 _VERSIONS = "semver:"
 _LONGEST = 1024
+# One character of an expression, whatever stands for it; what repeats a group; and what repeats without end.
+_SIMPLE = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_REPEATED = re.compile(r"\)(?:[*+]|\{)")
+_MANY = re.compile(r"[*+]|\{[0-9]*,[0-9]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ def _matching(text: str) -> Callable[[str], bool]:
         return VersionRange(text.removeprefix(_VERSIONS)).matches
     if not text.startswith(_EXPRESSION):
         return TagPattern(text).matches
+    if _REPEATED.search(_SIMPLE.sub("x", text)) or len(_MANY.findall(_SIMPLE.sub("x", text))) > 3:
+        # Whoever may push chooses the tags that it is tried on.
+        raise ValueError(
+            "a regular expression of tags repeats no group, and has at most three of * + {n,}; others may"
+            " take for ever"
+        )
     try:
         expression = re.compile(text.removeprefix(_EXPRESSION))
     except (re.error, RecursionError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,6 +11,11 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.intents import Intents
 from registry.store.store import Store
 from storage.errors import AlreadyExists
+
+
+def state_of(entries: Collection[str]) -> int:
+    """What a history is at a time, by its keys, in short; for this process alone."""
+    return hash(frozenset(entries))
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,19 +223,23 @@ class Door:
         for tag in filter(None, (layout.tag_of(move.key) for move in moves)):
             await self.claims.put_back_newest(name, tag, frozenset(record.get("judged", ())))
         left = [move for move in moves if layout.tag_of(move.key) is None]
-        while True:
-            needed = await self._needs.of(name)
-            named = set((await self._hands.named(name)).values()) - {None}
-            back = [move for move in left if needed is None or _moved(move) in needed | named]
-            if not back:
-                return
-            for move in back:
-                left.remove(move)
-                await self._hands.put_back(move)
-                digest = layout.manifest_of(move.key)
-                # What stands again needs what it lists, and what a collector took while it was away.
-                if digest is not None and (manifest := await self._hands.manifest(name, digest)) is not None:
-                    await self._trash.put_back_needs(name, manifest)
+        needed = await self._needs.of(name)
+        named = set((await self._hands.named(name)).values()) - {None}
+        back = [move for move in left if needed is None or _moved(move) in needed | named]
+        if any(layout.manifest_of(move.key) for move in back):
+            # What it lists, and what refers to it, went with it.
+            back = left
+        for move in back:
+            await self._hands.put_back(move)
+        for digest in filter(None, (layout.manifest_of(move.key) for move in back)):
+            manifest = await self._hands.manifest(name, digest)
+            if manifest is None:
+                continue
+            # What a collector took while it was away.
+            await self._trash.put_back_needs(name, (one.digest for one in manifest.references))
+            if manifest.subject is not None:
+                descriptor = manifest.referrer_descriptor(digest)
+                await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
 
     async def _take_manifest(
         self, name: RepositoryName, digest: Digest, named: list[Tag], run: str, by: str, rights: TagRights

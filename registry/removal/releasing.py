@@ -6,12 +6,13 @@ looked, stands. Each step stands in ARCHITECTURE.md, "Removing things".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
+from registry.errors import ManifestUnknown
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
-from registry.removal.claims import Claims
+from registry.removal.claims import Claims, state_of
 from registry.removal.hands import Hands
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
@@ -32,15 +33,13 @@ class Releasing:
         self._runs = Runs(store.driver, store.effects)
         self._trash = Trash(store.driver)
 
-    async def release_tag(
-        self, name: RepositoryName, tag: Tag, digest: Digest, entries: Collection[str]
-    ) -> bool:
+    async def release_tag(self, name: RepositoryName, tag: Tag, digest: Digest, history: int) -> bool:
         """Take a tag away that names `digest`; False if anything has been pushed to it since it was judged.
 
-        `entries` are the keys of its history as they were then, read before the tag was.
+        `history` is what its history was then (`state_of`), which was read before the tag.
         """
         judged = await self._claims.judge(name, tag)
-        if judged.entries != frozenset(entries) or judged.moving:
+        if state_of(judged.entries) != history or judged.moving:
             return False
         if await self._hands.target(name, tag) != digest:
             return False
@@ -57,37 +56,45 @@ class Releasing:
         await self._runs.unmark(run)
         return await self._hands.target(name, tag) is None
 
-    async def release_manifests(self, name: RepositoryName, digests: Sequence[Digest]) -> set[Digest]:
+    async def release_manifests(self, name: RepositoryName, judged: Mapping[Digest, float]) -> set[Digest]:
         """Take manifests away that nothing led to when that was looked at; those that are gone now.
 
-        One that cannot be read stays.
+        Each was given to the repository at a time (s), by the store's clock; one that was since, stays, and
+        so does one that cannot be read. They come in the order in which they are to go.
         """
-        read = {digest: await self._hands.manifest(name, digest) for digest in digests}
-        manifests = {digest: manifest for digest, manifest in read.items() if manifest is not None}
         run = self._runs.new(BY_POLICY)
-        moves: dict[Digest, list[Move]] = {}
-        for digest in manifests:
+        taken: dict[Digest, _Taken] = {}
+        for digest in judged:
+            manifest = await self._hands.manifest(name, digest)
             places = self._hands.manifest_moves(name, digest, [], run)
-            moves[digest] = [move for move in places if await self._hands.lies(move.key)]
-        all_moves = [move for some in moves.values() for move in some]
-        if not all_moves:
+            moves = [move for move in places if await self._hands.lies(move.key)]
+            if manifest is not None and moves:
+                needs = tuple(dict.fromkeys(one.digest for one in manifest.references))
+                subject = None if manifest.subject is None else manifest.subject.digest
+                taken[digest] = _Taken(moves, needs, subject)
+        if not taken:
             return set()
+        all_moves = [move for one in taken.values() for move in one.moves]
         await self._runs.record(run, name, all_moves, self._by, done=False)
         # While it is marked, whoever asks for one of them finds it in the trash.
         await self._runs.mark(run, name, all_moves)
-        for move in all_moves:
-            await self._hands.move(move)
-        left = set(manifests)
-        while back := await self._needed(name, left, manifests):
+        left = set[Digest]()
+        for digest, one in taken.items():
+            if not await self._is_as_judged(name, digest, judged[digest]):
+                continue
+            left.add(digest)
+            for move in one.moves:
+                await self._hands.move(move)
+        while back := await self._needed(name, left, taken):
             for digest in sorted(back):
-                for move in moves[digest]:
+                for move in taken[digest].moves:
                     await self._hands.put_back(move)
                 # A collector may have looked while it was away.
-                await self._trash.put_back_needs(name, manifests[digest])
+                await self._trash.put_back_needs(name, taken[digest].needs)
             left -= back
         for digest in sorted(left):
-            if (subject := manifests[digest].subject) is not None:
-                await self._hands.remove_referrer(name, subject.digest, digest)
+            if (subject := taken[digest].subject) is not None:
+                await self._hands.remove_referrer(name, subject, digest)
         await self._runs.record(run, name, all_moves, self._by, done=True)
         await self._runs.unmark(run)
         return left
@@ -97,18 +104,33 @@ class Releasing:
         await self._hands.unlist(name)
         return not await self._store.catalog.is_listed(name)
 
+    async def _is_as_judged(self, name: RepositoryName, digest: Digest, written: float) -> bool:
+        # A push between this look and the next step is missed: nothing can be removed on condition.
+        try:
+            return await self._store.manifests.written_at(name, digest) == written
+        except ManifestUnknown:
+            return False
+
     async def _needed(
-        self, name: RepositoryName, left: Collection[Digest], manifests: Mapping[Digest, Manifest]
+        self, name: RepositoryName, left: Collection[Digest], taken: Mapping[Digest, _Taken]
     ) -> set[Digest]:
         """Which of those taken are needed: by a push, a tag, a manifest, or for a subject that stays."""
         # Intents first, then links: whoever is not seen in the first has its link by the second.
         needed = await self._needs.of(name)
         if needed is None:
             return set(left)
-        found = needed | set((await self._hands.named(name)).values())
-        back = set(left) & found
+        back = set(left) & (needed | set((await self._hands.named(name)).values()))
         for digest in set(left) - back:
-            subject = manifests[digest].subject
-            if subject is not None and subject.digest in manifests and subject.digest not in left:
+            subject = taken[digest].subject
+            if subject is not None and await self._store.manifests.exists(name, subject):
                 back.add(digest)
         return back
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A manifest that was taken: what moves it, what it refers to, and its subject."""
+
+    moves: list[Move]
+    needs: tuple[Digest, ...]
+    subject: Digest | None

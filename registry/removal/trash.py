@@ -6,12 +6,11 @@ when its repository needs it; what a user deleted stays deleted until it is uplo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from registry.store import layout
 from storage.contract import Driver
@@ -79,11 +78,11 @@ class Trash:
             whole, layout.trash_whole_manifest(name, digest)
         )
 
-    async def put_back_needs(self, name: RepositoryName, manifest: Manifest) -> None:
+    async def put_back_needs(self, name: RepositoryName, digests: Iterable[Digest]) -> None:
         """Give the repository again what a policy took, of that which a manifest of it refers to."""
-        for descriptor in manifest.references:
-            if await self.put_back_layer(name, descriptor.digest):
-                await self.put_back_data(descriptor.digest)
+        for digest in digests:
+            if await self.put_back_layer(name, digest):
+                await self.put_back_data(digest)
 
     async def away(self, *prefixes: str) -> str | None:
         """A copy of what a policy has just taken, of which it does not know yet whether it is needed."""

@@ -11,7 +11,7 @@ from registry.model.units import format_size
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.documents import plain, read_plain
-from storage.errors import NotFound
+from storage.errors import NotFound, TooLarge
 
 _KEPT = 30
 _LIMIT = 16 << 20  # bytes
@@ -141,7 +141,7 @@ class ReportsOf(Generic[R]):
     async def _read(self, key: str) -> R | None:
         try:
             report = read_plain(self._form, json.loads(await self._driver.get(key, limit=_LIMIT)))
-        except (NotFound, ValueError):
+        except (NotFound, TooLarge, ValueError):
             return None
         assert isinstance(report, self._form)
         return report

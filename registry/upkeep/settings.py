@@ -57,7 +57,7 @@ class RetentionRule(Settings):
     `empty` a repository that has nothing in it.
     """
 
-    name: str = ""
+    name: Annotated[str, Field(max_length=100)] = ""
     repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)]
     tags: Annotated[tuple[Tags, ...], Field(min_length=1)] = (TagSelector("*"),)
     always: tuple[Tags, ...] = ()
@@ -98,6 +98,12 @@ class RetentionRule(Settings):
                 "a rule needs what it keeps (newest_pushed, newest_pulled, newest_versions, pushed_within or"
                 " pulled_within), or untagged_for, or empty; `always` alone would let all else go"
             )
+        of_tags = sorted(self.model_fields_set & {"tags", "always"})
+        if of_tags and not self.limits_tags:
+            raise ValueError(
+                f"{' and '.join(of_tags)} say nothing beside untagged_for and empty, which are about what has"
+                " no tag; make it two rules"
+            )
         return self
 
 
@@ -132,3 +138,14 @@ class UpkeepSettings(Settings):
     scrub: ScrubSettings = ScrubSettings()
     retention: RetentionSettings = RetentionSettings()
     usage: UsageSettings = UsageSettings()
+
+    @model_validator(mode="after")
+    def _knows_pulls_for_long_enough(self) -> UpkeepSettings:
+        for rule in self.retention.rules:
+            for name, span in (("pulled_within", rule.pulled_within), ("untagged_for", rule.untagged_for)):
+                if span is not None and span + timedelta(days=2) > self.usage.keep_pulls_for:
+                    raise ValueError(
+                        f"retention.rules has a {name} that is longer than pulls are known; raise"
+                        " usage.keep_pulls_for to two days more than that"
+                    )
+        return self

@@ -16,7 +16,7 @@ from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.model.names import RepositoryName, Tag
-from registry.removal.claims import Claims
+from registry.removal.claims import Claims, state_of
 from registry.removal.hands import Hands
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
@@ -63,7 +63,8 @@ class Court(Yard):
         super().__init__(prepare)
         store = self.opened(self.driver, "judging").store
         # As retention saw it: whatever is pushed from now on is not in it.
-        self.entries = run(store.history.keys(NAME, TAG))
+        self.history = state_of(run(store.history.keys(NAME, TAG)))
+        self.written = run(store.manifests.written_at(NAME, IMAGE_DIGEST))
 
     def judge_end(self, results: Mapping[str, object], died: frozenset[str]) -> None:
         """What was acknowledged has its tag; while retention is about to see the push, it may be away."""
@@ -78,13 +79,15 @@ async def releasing_tag(yard: Yard, driver: Watched) -> object:
     assert isinstance(yard, Court)
     registry = yard.opened(driver, driver.name)
     releasing = Releasing(registry.store, registry.intents, BY)
-    return await releasing.release_tag(NAME, TAG, IMAGE_DIGEST, yard.entries)
+    return await releasing.release_tag(NAME, TAG, IMAGE_DIGEST, yard.history)
 
 
 async def releasing_manifest(yard: Yard, driver: Watched) -> object:
     """Take the image away, which no tag led to."""
+    assert isinstance(yard, Court)
     registry = yard.opened(driver, driver.name)
-    return await Releasing(registry.store, registry.intents, BY).release_manifests(NAME, [IMAGE_DIGEST])
+    releasing = Releasing(registry.store, registry.intents, BY)
+    return await releasing.release_manifests(NAME, {IMAGE_DIGEST: yard.written})
 
 
 async def pushing_index(yard: Yard, driver: Watched) -> object:

@@ -97,7 +97,7 @@ def test_a_list_of_what_runs_keeps_it_and_none_stops_everything(root: Path, scra
     server = Server(root, scratch, {"retention": {**RULES, "in_use": [{"file": str(listed)}]}})
     try:
         refused = server.command("retention", "run", "--yes", code=3)
-        assert f"{listed}, which lists what is in use, cannot be read" in refused.err
+        assert f"{listed}, which lists what is in use, cannot be read" in refused.out
         until(lambda: bool(server.events("retention.stopped")), "retention has been stopped")
         assert len(tags(server)) == 7
         digest = server.repository("team/app").get("b0")["Docker-Content-Digest"]

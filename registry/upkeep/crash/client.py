@@ -16,6 +16,7 @@ from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
+from registry.removal.claims import state_of
 from registry.removal.collector import Collector
 from registry.removal.mark import Found, Needed, short
 from registry.removal.purging import Purging
@@ -163,10 +164,12 @@ class Client:
 
         async def release() -> None:
             gone = [
-                await releasing.release_tag(name, tag, digest, await store.history.keys(name, tag))
+                await releasing.release_tag(name, tag, digest, state_of(await store.history.keys(name, tag)))
                 for tag in map(Tag, tags)
             ]
-            await releasing.release_manifests(name, [digest])
+            with suppress(ManifestUnknown):
+                written = await store.manifests.written_at(name, digest)
+                await releasing.release_manifests(name, {digest: written})
             if not all(gone):
                 raise ManifestUnknown
 

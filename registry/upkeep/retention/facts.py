@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from registry.errors import ManifestUnknown, RegistryError, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
+from registry.removal.claims import state_of
 from registry.removal.mark import Step, handfuls
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.retention.judging import ManifestFacts, TagFacts
 from storage.errors import NotFound
 
+_DEEP = 10_000  # manifests that one leads to
 _LOOKED_AT = 20  # entries of a history, for when the tag was set to what it names
 
 
@@ -43,24 +45,51 @@ class Facts:
             found.update(zip(some, digests, strict=True))
         return found
 
-    async def with_lists(self, name: RepositoryName, tags: Iterable[TagFacts]) -> list[TagFacts]:
-        """The same, with what the manifests of the tags list."""
+    async def with_lists(
+        self, name: RepositoryName, tags: Iterable[TagFacts], matters: Callable[[Digest], bool]
+    ) -> list[TagFacts]:
+        """The same, with what the manifests of the tags lead to, at any depth, and matters."""
         found: list[TagFacts] = []
-        for some in handfuls(tags):
+        for some in handfuls(tags, 8):
             await self._step()
-            read = await self._store.effects.together(self._manifest(name, one.digest) for one in some)
-            for one, manifest in zip(some, read, strict=True):
-                listed = frozenset() if manifest is None else _listed(manifest)
-                found.append(replace(one, listed=listed))
+            found += await self._store.effects.together(self._with_list(name, one, matters) for one in some)
         return found
+
+    async def _with_list(
+        self, name: RepositoryName, one: TagFacts, matters: Callable[[Digest], bool]
+    ) -> TagFacts:
+        listed: set[Digest] = set()
+        seen: set[Digest] = set()
+        pending = [one.digest]
+        while pending:
+            digest = pending.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            manifest = await self._manifest(name, digest)
+            if manifest is None and digest == one.digest:
+                return replace(one, unread=True)
+            if manifest is None:
+                continue  # a blob, or of another platform than those that are here
+            # What runs is known to some by the digest of its config.
+            config = [] if manifest.config is None else [manifest.config.digest]
+            children = [child.digest for child in manifest.children]
+            listed.update(filter(matters, (*config, *children)))
+            if len(seen) + len(pending) > _DEEP:
+                return replace(one, unread=True)
+            pending += children
+        return replace(one, listed=frozenset(listed))
 
     async def manifests(self, name: RepositoryName) -> dict[Digest, ManifestFacts]:
         """What is known of the manifests of a repository. Raises StorageDamaged if one cannot be read."""
         found: dict[Digest, ManifestFacts] = {}
         digests = [digest async for digest in self._store.links.manifests(name)]
+        here = frozenset(digests)
         for some in handfuls(digests):
             await self._step()
-            facts = await self._store.effects.together(self._manifest_facts(name, digest) for digest in some)
+            facts = await self._store.effects.together(
+                self._manifest_facts(name, digest, here) for digest in some
+            )
             found.update((digest, one) for digest, one in zip(some, facts, strict=True) if one is not None)
         return found
 
@@ -98,9 +127,18 @@ class Facts:
         for key in keys[: -_LOOKED_AT - 1 : -1]:
             move = await self._store.history.read(key)
             if move is not None and move.digest == digest:
-                pushed = min(move.at.timestamp(), self._now)
+                # Whoever took the push may have been ahead of its time.
+                entered = await self._modified(key, written)
+                pushed = min(move.at.timestamp(), entered)
+                written = max(written, entered)
                 break
-        return TagFacts(tag, digest, pushed, written, frozenset(keys))
+        return TagFacts(tag, digest, pushed, written, state_of(keys))
+
+    async def _modified(self, key: str, otherwise: float) -> float:
+        try:
+            return (await self._store.driver.stat(key)).modified_at.timestamp()
+        except NotFound:
+            return otherwise
 
     async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
         try:
@@ -114,7 +152,9 @@ class Facts:
         except (RegistryError, NotFound):
             return None
 
-    async def _manifest_facts(self, name: RepositoryName, digest: Digest) -> ManifestFacts | None:
+    async def _manifest_facts(
+        self, name: RepositoryName, digest: Digest, here: frozenset[Digest]
+    ) -> ManifestFacts | None:
         try:
             manifest = await self._read(name, digest)
             written = await self._store.manifests.written_at(name, digest)
@@ -123,7 +163,9 @@ class Facts:
         except (RegistryError, NotFound) as error:
             raise StorageDamaged(f"the manifest {digest} cannot be read: {error}") from None
         subject = manifest.subject
-        return ManifestFacts(written, _listed(manifest), subject.digest if subject is not None else None)
+        # An index may list any number of others.
+        listed = here.intersection(child.digest for child in manifest.children)
+        return ManifestFacts(written, listed, subject.digest if subject is not None else None)
 
     async def _read(self, name: RepositoryName, digest: Digest) -> Manifest:
         stored = await self._store.manifests.read(name, digest)
@@ -131,7 +173,3 @@ class Facts:
         return await self._store.effects.aside(
             Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
         )
-
-
-def _listed(manifest: Manifest) -> frozenset[Digest]:
-    return frozenset(child.digest for child in manifest.children)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from registry.model.units import format_duration
 from registry.upkeep.settings import InUseList
 
 _LIMIT = 64 << 20  # bytes of a list
+_AHEAD_SECONDS = 300
 _HOST = re.compile(r"localhost|.*[.:].*")
 
 
@@ -43,10 +45,17 @@ class InUse:
                 self.digests[Digest.parse(line)] = file
                 return
             host, slash, rest = path.partition("/")
-            name, _, tag = (rest if slash and _HOST.fullmatch(host) else path).partition(":")
-            self.tags.setdefault(RepositoryName(name), {})[Tag(tag or "latest")] = file
+            has_host = bool(slash) and _HOST.fullmatch(host) is not None
+            self._add_tag(rest if has_host else path, file)
+            if has_host and ":" not in host:
+                # `my.org/app` may be a repository, too.
+                self._add_tag(path, file)
         except (DigestInvalid, NameInvalid, TagInvalid) as error:
             raise Unsupported(f"{file}: {quoted(line)} is no image: {error.message}") from None
+
+    def _add_tag(self, path: str, file: str) -> None:
+        name, _, tag = path.partition(":")
+        self.tags.setdefault(RepositoryName(name), {})[Tag(tag or "latest")] = file
 
 
 def read_in_use(lists: Iterable[InUseList]) -> InUse:
@@ -57,7 +66,10 @@ def read_in_use(lists: Iterable[InUseList]) -> InUse:
     found = InUse()
     for one in lists:
         file = str(one.file)
-        for line in _lines(one):
+        lines = _lines(one)
+        if not lines:
+            raise Unsupported(f"{file}, which lists what is in use, is empty; if nothing runs, leave it out")
+        for line in lines:
             found.add(line, file)
     return found
 
@@ -66,7 +78,7 @@ def _lines(one: InUseList) -> list[str]:
     path: Path = one.file
     try:
         with path.open("rb") as opened:
-            written = path.stat().st_mtime
+            written = os.fstat(opened.fileno()).st_mtime
             content = opened.read(_LIMIT + 1)
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -74,6 +86,10 @@ def _lines(one: InUseList) -> list[str]:
     if len(content) > _LIMIT:
         raise Unsupported(f"{path}, which lists what is in use, has more than {_LIMIT >> 20} MiB")
     age = time.time() - written
+    if age < -_AHEAD_SECONDS:
+        raise Unsupported(
+            f"{path}, which lists what is in use, was written in the future, so how old it is is not known"
+        )
     if age > one.max_age.total_seconds():
         allowed = format_duration(one.max_age.total_seconds())
         raise Unsupported(

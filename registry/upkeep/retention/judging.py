@@ -33,18 +33,20 @@ class Pulls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TagFacts:
-    """What is known of a tag: `pushed` by whoever took the push, `written` by the store's own clock (s).
+    """What is known of a tag: `pushed` (s) orders pushes, `written` (s) is the last by the store's own clock.
 
-    `entries` are the keys of its history, as they were before the tag was read; `listed` are the manifests
-    that its manifest lists, where that was looked at.
+    The first is older where the store was copied from another. `history` is what its history was before the
+    tag was read. `listed` is what its manifest leads to and matters, None where that was not looked at; what
+    is `unread` may lead to anything.
     """
 
     tag: Tag
     digest: Digest
     pushed: float
     written: float
-    entries: frozenset[str] = frozenset()
-    listed: frozenset[Digest] = frozenset()
+    history: int = 0
+    listed: frozenset[Digest] | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,22 @@ class Judgement:
             return decision("", "no rule is about it")
         if kept is not None:
             return decision(*kept)
-        for digest in (one.digest, *sorted(one.listed)):
-            if digest in self.in_use:
-                return decision("", f"in use: {self.in_use[digest]}")
-        if self.now - one.written <= self.grace.total_seconds():
-            return decision("", f"set less than {format_duration(self.grace.total_seconds())} ago")
+        if reason := self.held(one):
+            return decision("", reason)
         return decision(", ".join(limited), "nothing keeps it", stays=False)
+
+    def held(self, one: TagFacts) -> str:
+        """Why a tag stays whatever the rules let go; empty if it need not."""
+        for digest in (one.digest, *sorted(one.listed or ())):
+            if digest in self.in_use:
+                return f"in use: {self.in_use[digest]}"
+        if self.now - one.written <= self.grace.total_seconds():
+            return f"set less than {format_duration(self.grace.total_seconds())} ago"
+        return "its manifest cannot be read, so it may be in use" if one.unread else ""
+
+    def is_always_kept(self, tag: str) -> bool:
+        """Whether a rule that lets tags go says that this one always stays."""
+        return any(rule.limits_tags and matches_any(rule.always, tag) for _, rule in self.rules)
 
     def _kept(self, rule: RetentionRule, tags: Sequence[TagFacts]) -> Iterator[tuple[Tag, str]]:
         """The tags that a rule keeps, and why; the newest are counted as images, whatever tags they have."""
@@ -134,16 +146,17 @@ class Judgement:
             chosen = self._newest_pulled(tags, rule.newest_pulled)
             yield from _of(tags, chosen, f"among the newest {rule.newest_pulled} pulled")
         for one in tags:
-            if rule.pushed_within is not None and self._is_within(one.pushed, rule.pushed_within):
+            if rule.pushed_within is not None and self._is_within(_pushed(one), rule.pushed_within):
                 yield one.tag, f"pushed within {_told(rule.pushed_within)}"
             if rule.pulled_within is not None and self._is_within(self._used(one), rule.pulled_within):
                 yield one.tag, f"pulled or pushed within {_told(rule.pulled_within)}{self._doubt(one)}"
 
     def _newest_pulled(self, tags: Sequence[TagFacts], count: int) -> list[Digest]:
         """The images last used; of those that share the day of the last one, all."""
-        used: dict[Digest, int] = {}
+        used: dict[Digest, float] = {}
         for one in tags:
-            day = int(self._used(one) // _DAY.total_seconds())
+            # A push counts to the end of the day after, as a pull does.
+            day = max(self._used(one), end_of(datetime.fromtimestamp(_pushed(one), UTC).date()))
             used[one.digest] = max(day, used.get(one.digest, day))
         least = sorted(used.values(), reverse=True)[:count][-1:]
         return [digest for digest, day in used.items() if day >= least[0]]
@@ -151,8 +164,8 @@ class Judgement:
     def _used(self, one: TagFacts) -> float:
         """The last moment (s) at which a tag may have been used; of pulls only the day is known."""
         days = [self.pulls.of(self.name, one.tag, one.digest), self.pulls.uncovered_until]
-        days += [self.pulls.of(self.name, None, digest) for digest in one.listed]
-        return max([one.pushed, *(end_of(day) for day in days if day is not None)])
+        days += [self.pulls.of(self.name, None, digest) for digest in one.listed or ()]
+        return max([_pushed(one), *(end_of(day) for day in days if day is not None)])
 
     def _doubt(self, one: TagFacts) -> str:
         until = self.pulls.uncovered_until
@@ -171,12 +184,16 @@ def _of(tags: Iterable[TagFacts], digests: Iterable[Digest], reason: str) -> Ite
 
 def _newest_versions(tags: Iterable[TagFacts], count: int) -> set[Digest]:
     """The images with the highest versions; what precedes a release is none."""
-    versions: dict[Version, set[Digest]] = {}
+    highest: dict[Digest, Version] = {}
     for one in tags:
         version = Version.parse(one.tag)
         if version is not None and not version.prerelease:
-            versions.setdefault(version, set()).add(one.digest)
-    return set().union(*(versions[version] for version in sorted(versions, reverse=True)[:count]))
+            highest[one.digest] = max(version, highest.get(one.digest, version))
+    return set(sorted(highest, key=lambda digest: (highest[digest], digest), reverse=True)[:count])
+
+
+def _pushed(one: TagFacts) -> float:
+    return max(one.pushed, one.written)
 
 
 def end_of(day: date) -> float:
@@ -215,3 +232,26 @@ def unneeded(manifests: Mapping[Digest, ManifestFacts], roots: Collection[Digest
         pending += referrers.get(digest, [])
         pending += [one for one in manifests[digest].listed if one in manifests]
     return manifests.keys() - needed
+
+
+def in_order(gone: Collection[Digest], manifests: Mapping[Digest, ManifestFacts]) -> list[Digest]:
+    """What goes, each behind what lists it and behind its subject: so whatever stays of it, stays whole."""
+    behind: dict[Digest, list[Digest]] = {digest: [] for digest in gone}
+    for digest in gone:
+        for child in manifests[digest].listed:
+            if child in behind:
+                behind[child].append(digest)
+        if (subject := manifests[digest].subject) in behind and subject is not None:
+            behind[digest].append(subject)
+    ordered: dict[Digest, None] = {}
+    begun: set[Digest] = set()
+    pending = [(digest, False) for digest in sorted(gone, reverse=True)]
+    while pending:
+        digest, is_ready = pending.pop()
+        if is_ready:
+            ordered[digest] = None
+        elif digest not in begun:
+            begun.add(digest)
+            pending.append((digest, True))
+            pending += [(one, False) for one in behind[digest]]
+    return list(ordered)

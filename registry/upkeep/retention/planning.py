@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from registry.errors import StorageDamaged
@@ -20,6 +20,7 @@ from registry.upkeep.retention.judging import (
     Pulls,
     TagFacts,
     end_of,
+    in_order,
     subject_of,
     title,
     unneeded,
@@ -31,7 +32,8 @@ from registry.upkeep.settings import RetentionRule
 class Plan:
     """What becomes of a repository: a decision for each tag that a rule is about, with the facts behind it.
 
-    What is to go beside those tags: `manifests` that none leads to, and, with `empty_rule`, the repository.
+    What is to go beside those tags: `manifests` that none leads to, in the order in which they are to go and
+    with the time (s) at which each was given to it; and, with `empty_rule`, the repository.
     `attached` are the tags that belong to a manifest that goes. `problem` is why manifests are left alone.
     """
 
@@ -39,7 +41,7 @@ class Plan:
     decisions: list[Decision] = field(default_factory=list)
     tags_all: int = 0
     facts: dict[Tag, TagFacts] = field(default_factory=dict)
-    manifests: set[Digest] = field(default_factory=set)
+    manifests: dict[Digest, float] = field(default_factory=dict)
     manifests_all: int = 0
     manifests_rule: str = ""
     manifests_reason: str = ""
@@ -75,7 +77,7 @@ class Planning:
         self._store = store
         self._rules = [(title(rule, number), rule) for number, rule in enumerate(rules, 1)]
         self._in_use = in_use
-        self._pulls = pulls
+        self.pulls = pulls
         self._now = now
         self._grace = grace
         self._facts = Facts(store, now=now, step=step)
@@ -99,12 +101,12 @@ class Planning:
                 if any(selection.has(tag) for selection in limits) or (patient and subject_of(tag))
             ),
         )
-        judgement = Judgement(name, rules, self._now, self._grace, in_use, self._pulls)
+        judgement = Judgement(name, rules, self._now, self._grace, in_use, self.pulls)
         plan.decisions = await self._decide(judgement, tags)
         plan.facts = {one.tag: one for one in tags}
         untagged = [(called, rule) for called, rule in rules if rule.untagged_for is not None]
         if untagged:
-            await self._plan_manifests(plan, untagged, tags, in_use)
+            await self._plan_manifests(plan, untagged, judgement)
         emptying = [called for called, rule in rules if rule.empty]
         if emptying and not await self._store.catalog.holds_content(name):
             plan.empty_rule = emptying[0]
@@ -116,27 +118,47 @@ class Planning:
         return [called for called, chosen in rules if chosen.has_repository(name) and chosen.has(tag)]
 
     async def _decide(self, judgement: Judgement, tags: list[TagFacts]) -> list[Decision]:
-        decisions = judgement.of(tags)
-        gone = {decision.tag for decision in decisions if not decision.stays}
-        if not gone:
-            return decisions
-        # What a manifest lists is read only where it may still save a tag.
-        read = await self._facts.with_lists(judgement.name, [one for one in tags if one.tag in gone])
-        listed = {one.tag: one for one in read}
-        return judgement.of([listed.get(one.tag, one) for one in tags])
+        facts = {one.tag: one for one in tags}
+
+        def matters(digest: Digest) -> bool:
+            return digest in judgement.in_use or self.pulls.of(judgement.name, None, digest) is not None
+
+        while True:
+            decisions = await self._store.effects.aside(judgement.of, list(facts.values()))
+            gone = [facts[decision.tag] for decision in decisions if not decision.stays]
+            # What a manifest lists is read only where it may still save a tag; and then another may fall.
+            unread = [one for one in gone if one.listed is None]
+            if not unread:
+                return decisions
+            read = await self._facts.with_lists(judgement.name, unread, matters)
+            facts.update((one.tag, replace(one, listed=one.listed or frozenset())) for one in read)
+
+    @property
+    def waits(self) -> str:
+        """Why nothing goes that has no tag: it may have been pulled by digest; empty if that is known."""
+        until = self.pulls.uncovered_until
+        spans = [rule.untagged_for for _, rule in self._rules if rule.untagged_for is not None]
+        if until is None or not spans or self._now - end_of(until) > max(*spans, self._grace).total_seconds():
+            return ""
+        return (
+            f"until {until} not every server has told what was pulled, so nothing untagged goes until that is"
+            " long enough ago"
+        )
 
     async def _plan_manifests(
         self,
         plan: Plan,
         rules: Sequence[tuple[str, RetentionRule]],
-        tags: Sequence[TagFacts],
-        in_use: Mapping[Digest, str],
+        judgement: Judgement,
     ) -> None:
         """Find what no tag leads to, and has not for as long as the most patient of the rules says."""
         called, rule = max(rules, key=lambda one: one[1].untagged_for or timedelta())
         span = max(rule.untagged_for or timedelta(), self._grace)
         since = self._now - span.total_seconds()
         name = plan.name
+        until = self.pulls.uncovered_until
+        if until is not None and end_of(until) >= since:
+            return
         try:
             manifests = await self._facts.manifests(name)
         except StorageDamaged as error:
@@ -144,21 +166,28 @@ class Planning:
             plan.problem = str(error)
             return
         named = await self._facts.targets(name, await self._store.links.tags(name))
-        attached = {tag for tag in named if subject_of(tag) is not None}
-        roots = {digest for digest in named.values() if digest is not None} | in_use.keys()
+        if unread := [tag for tag, digest in named.items() if digest is None]:
+            plan.problem = f"what the tag {unread[0]} names cannot be read"
+            return
+        attached: dict[Digest, list[TagFacts]] = {}
+        roots = {digest for digest in named.values() if digest is not None} | judgement.in_use.keys()
+        for one in plan.facts.values():
+            if (subject := subject_of(one.tag)) is not None:
+                attached.setdefault(subject, []).append(one)
+                if judgement.held(one) or judgement.is_always_kept(one.tag):
+                    roots.add(subject)
         roots |= {digest for digest, one in manifests.items() if one.written >= since}
         for digest in manifests:
-            pulled = self._pulls.of(name, None, digest)
+            pulled = self.pulls.of(name, None, digest)
             if pulled is not None and end_of(pulled) >= since:
                 roots.add(digest)
         gone = unneeded(manifests, roots)
         if gone:
             gone = unneeded(manifests, roots | await self._facts.lately_tagged(name, gone, since))
-        plan.manifests, plan.manifests_all, plan.manifests_rule = gone, len(manifests), called
+        plan.manifests = {digest: manifests[digest].written for digest in in_order(gone, manifests)}
+        plan.manifests_all, plan.manifests_rule = len(manifests), called
         plan.manifests_reason = f"no tag has led to it for {format_duration(span.total_seconds())}"
-        for one in tags:
-            if one.tag in attached and (subject := subject_of(one.tag)) in gone and subject is not None:
-                plan.attached.setdefault(subject, []).append(one)
+        plan.attached = {subject: tags for subject, tags in attached.items() if subject in gone}
 
     async def _used_in(self, name: RepositoryName) -> Mapping[Digest, str]:
         tags: Mapping[Tag, str] = self._in_use.tags.get(name, {})

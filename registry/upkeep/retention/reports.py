@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from registry.store.store import Store
 from registry.upkeep.reports import Kept, ReportsOf
 
 _DECISIONS = 10_000
+_KEPT_DECISIONS = 1000
 _TROUBLES = 1000
 _SHOWN = 100
 
@@ -45,14 +46,16 @@ class Decided:
 class Retention:
     """What a run of retention found and did.
 
-    `stopped` says why it removed nothing, or nothing more. A run that removes nothing lists each tag in
-    `decisions`; others list what has gone.
+    `stopped` says of what it removed nothing, and why; with `failed` it could not do its work at all. `waits`
+    is why nothing goes that has no tag. A run that removes nothing lists each tag in `decisions`; others list
+    what has gone.
     """
 
     began: datetime
     by: str
     dry_run: bool
     ended: datetime | None = None
+    repositories_asked: str = "**"
     after: str = ""
     repositories: int = 0
     tags: int = 0
@@ -61,10 +64,17 @@ class Retention:
     manifests_gone: int = 0
     repositories_gone: int = 0
     stopped: list[str] = field(default_factory=list)
+    failed: bool = False
+    waits: str = ""
     decisions: list[Decided] = field(default_factory=list)
     decisions_left_out: int = 0
     troubles: list[Kept] = field(default_factory=list)
     troubles_left_out: int = 0
+
+    def begin_removing(self) -> None:
+        """From now on it counts, and lists, what has gone."""
+        self.tags_gone = self.manifests_gone = self.repositories_gone = 0
+        self.decisions, self.decisions_left_out = [], 0
 
     def decide(self, one: Decided) -> None:
         """Note what becomes of something; a long list ends in a number."""
@@ -84,6 +94,7 @@ class Retention:
         """A table of what goes, and how many stay for which reason."""
         went = "would remove" if self.dry_run else "removed"
         lines = [f"not removed: {reason}" for reason in self.stopped]
+        lines += [f"not removed: {self.waits}"] if self.waits else []
         lines.append(
             f"{went} tags: {self.tags_gone} of {self.tags}; manifests that no tag leads to:"
             f" {self.manifests_gone}; empty repositories: {self.repositories_gone}"
@@ -145,3 +156,9 @@ class Retentions(ReportsOf[Retention]):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, "retention", Retention)
+
+    async def keep(self, key: str, report: Retention) -> None:
+        """Save a report, with not all of a long list: every server reads the last ones to see what is due."""
+        kept = report.decisions[:_KEPT_DECISIONS]
+        left_out = report.decisions_left_out + len(report.decisions) - len(kept)
+        await self.save(key, replace(report, decisions=kept, decisions_left_out=left_out))

@@ -5,35 +5,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
-from datetime import UTC, datetime
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 
 from registry.core.last_pulls import Coverage, LastPulls, last_pulls
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
-from registry.errors import RegistryError, TooManyRequests, Unsupported
+from registry.errors import ReadOnly, RegistryError, TooManyRequests, Unsupported
 from registry.logs import event
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
-from registry.removal.mark import Step
+from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
+from registry.upkeep.collecting import let_others
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.reports import Kept
+from registry.upkeep.retention.deciding import (
+    Shares,
+    decided_by,
+    of_attached,
+    of_manifest,
+    of_repository,
+    of_tag,
+)
 from registry.upkeep.retention.in_use import InUse, read_in_use
-from registry.upkeep.retention.judging import Decision, Pulls
+from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.effects import bounded_effects
+from storage.errors import StorageError
 from storage.paced import PacedDriver
 
 BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
-_AT_ONCE = 200  # manifests of one removal
+_AT_ONCE = 2000  # manifests of one removal
+_LOOKED_AT = 5  # reports
+_AGAIN = timedelta(hours=1)
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,15 +88,12 @@ class Retaining:
         """Run if nobody has for long enough; if the rules are not enforced, only tell what they would do."""
         if not self._rules.rules or not self._registry().may_write() or not await self._is_due():
             return
-        try:
-            async with aclosing(self._held("schedule", EVERYWHERE, self._rules.max_delete_percent)) as run:
+        with suppress(TooManyRequests):
+            run = self._held("schedule", EVERYWHERE, self._rules.max_delete_percent)
+            async with aclosing(run):
                 async for report in run:
                     if report.ended:
                         _tell(report)
-        except TooManyRequests:
-            return
-        except Unsupported as error:
-            event(_LOG, logging.ERROR, "retention.stopped", reason=error.message)
 
     async def run(
         self, by: str, repositories: RepositoryPattern, percent: int | None
@@ -111,8 +119,8 @@ class Retaining:
         most = self._rules.max_delete_percent if percent is None else percent
         store = self._store()
         report = Retention(store.effects.now(), by, dry_run=True)
-        planning = await self._planning(store, report.began.timestamp(), _let_others)
-        async for so_far in self._weigh(report, planning, repositories, most):
+        planning = await self._planning(store, report.began.timestamp(), let_others)
+        async for so_far in self._weigh(report, planning, repositories, Shares(most)):
             yield so_far
         report.ended = store.effects.now()
         yield report
@@ -121,12 +129,12 @@ class Retaining:
         """What a run would do with a tag, and why. Raises ManifestUnknown, Unsupported."""
         store = self._store()
         digest = await store.links.tag(name, tag)
-        planning = await self._planning(store, store.effects.now().timestamp(), _let_others)
+        planning = await self._planning(store, store.effects.now().timestamp(), let_others)
         plan = await planning.of(name) or Plan(name)
         nothing = Decided(name, tag, str(digest), True, "", "no rule is about it")
-        decided = next((one for one in _decided(plan) if one.tag == tag), nothing)
+        decided = next((one for one in decided_by(plan) if one.tag == tag), nothing)
         facts = plan.facts.get(tag)
-        pulled = (await self._pulls()).of(name, tag, digest)
+        pulled = planning.pulls.of(name, tag, digest)
         return TagExplained(
             name,
             tag,
@@ -147,33 +155,43 @@ class Retaining:
             store = self._store()
             now = await stamped_now(store)
             reports = self.reports()
-            report = Retention(datetime.fromtimestamp(now, UTC), by, dry_run=not self._rules.enforce)
-            planning = await self._planning(store, now, step)
+            report = Retention(
+                datetime.fromtimestamp(now, UTC),
+                by,
+                dry_run=not self._rules.enforce,
+                repositories_asked=str(repositories),
+            )
             key = reports.new(report.began)
-            await reports.save(key, report)
+            await reports.keep(key, report)
             await reports.trim()
-            async for so_far in self._weigh(report, planning, repositories, most):
-                yield so_far
-            if self._rules.enforce and not report.stopped:
-                report.decisions, report.decisions_left_out = [], 0
-                async for so_far in self._remove(report, planning, store, repositories):
+            shares = Shares(most)
+            try:
+                planning = await self._planning(store, now, step)
+                async for so_far in self._weigh(report, planning, repositories, shares):
                     yield so_far
-            report.ended = store.effects.now()
-            await reports.save(key, report)
+                if self._rules.enforce:
+                    # What runs, and what was pulled, may be another by now.
+                    planning = await self._planning(store, await stamped_now(store), step)
+                    async for so_far in self._remove(report, planning, store, repositories, shares, step):
+                        yield so_far
+            except Unsupported as error:
+                report.stopped.append(error.message)
+                report.failed = True
+            report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
+            await reports.keep(key, report)
             yield report
 
     async def _weigh(
-        self, report: Retention, planning: Planning, repositories: RepositoryPattern, most: int
+        self,
+        report: Retention,
+        planning: Planning,
+        repositories: RepositoryPattern,
+        shares: Shares,
     ) -> AsyncIterator[Retention]:
-        """Look at everything, and see whether more would go of a prefix than may."""
-        there: Counter[tuple[str, str]] = Counter()
-        gone: Counter[tuple[str, str]] = Counter()
-        async for plan in self._plans(planning, repositories):
-            prefix = plan.name.partition("/")[0]
-            there[prefix, "tags"] += plan.tags_all
-            there[prefix, "manifests"] += plan.manifests_all
-            gone[prefix, "tags"] += plan.tags_gone
-            gone[prefix, "manifests"] += len(plan.manifests)
+        """Look at everything, and see below which prefixes more would go than may."""
+        report.waits = planning.waits
+        async for plan in self._plans(report, planning, repositories):
+            shares.count(plan)
             report.after = plan.name
             report.repositories += 1
             report.tags += plan.tags_all
@@ -183,58 +201,75 @@ class Retaining:
             report.repositories_gone += bool(plan.empty_rule)
             if plan.problem:
                 report.trouble(Kept(plan.name, "", plan.problem))
-            for decided in _decided(plan):
+            for decided in decided_by(plan):
                 report.decide(decided)
             yield report
-        for (prefix, kind), count in sorted(gone.items()):
-            if count * 100 > most * there[prefix, kind]:
-                share = count * 100 / there[prefix, kind]
-                report.stopped.append(
-                    f"{count} of the {there[prefix, kind]} {kind} of {prefix} would go, {share:.0f} %, and at"
-                    f" most {most} % may; if that is meant, run `moorage retention run --max-delete-percent"
-                    f" {min(100, int(share) + 1)}`, or raise retention.max_delete_percent"
-                )
+        shares.weigh()
+        report.stopped = list(shares.reasons)
 
     async def _remove(
-        self, report: Retention, planning: Planning, store: Store, repositories: RepositoryPattern
+        self,
+        report: Retention,
+        planning: Planning,
+        store: Store,
+        repositories: RepositoryPattern,
+        shares: Shares,
+        step: Step,
     ) -> AsyncIterator[Retention]:
         """Do it, by what there is now, and not by what there was at the first look."""
         releasing = Releasing(store, self._registry().intents, BY)
-        report.tags_gone = report.manifests_gone = report.repositories_gone = 0
-        async for plan in self._plans(planning, repositories):
+        report.begin_removing()
+        async for plan in self._plans(report, planning, repositories):
             report.after = plan.name
+            if not shares.allow(plan):
+                report.stopped = list(shares.reasons)
+                continue
             try:
-                await self._remove_from(report, plan, releasing)
-            except RegistryError as error:
+                await self._remove_from(report, plan, releasing, step)
+            except ReadOnly:
+                raise
+            except (RegistryError, StorageError) as error:
                 # One repository that cannot be cleaned must not keep the others waiting.
-                report.trouble(Kept(plan.name, "", error.message))
+                report.trouble(Kept(plan.name, "", str(error)))
             yield report
 
-    async def _remove_from(self, report: Retention, plan: Plan, releasing: Releasing) -> None:
+    async def _remove_from(self, report: Retention, plan: Plan, releasing: Releasing, step: Step) -> None:
         for decision in plan.going:
-            entries = plan.facts[decision.tag].entries
-            if await releasing.release_tag(plan.name, decision.tag, decision.digest, entries):
+            await step()
+            history = plan.facts[decision.tag].history
+            if await releasing.release_tag(plan.name, decision.tag, decision.digest, history):
                 report.tags_gone += 1
-                report.decide(_of_tag(plan, decision))
-        going = sorted(plan.manifests)
-        for start in range(0, len(going), _AT_ONCE):
-            gone = await releasing.release_manifests(plan.name, going[start : start + _AT_ONCE])
+                report.decide(of_tag(plan, decision))
+        for some in handfuls(plan.manifests.items(), _AT_ONCE):
+            await step()
+            gone = await releasing.release_manifests(plan.name, dict(some))
             for digest in sorted(gone):
                 report.manifests_gone += 1
-                report.decide(_of_manifest(plan, str(digest)))
+                report.decide(of_manifest(plan, digest))
                 for facts in plan.attached.get(digest, []):
-                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, facts.entries):
+                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, facts.history):
                         report.tags_gone += 1
-                        report.decide(_of_attached(plan, facts.tag, str(facts.digest), str(digest)))
+                        report.decide(of_attached(plan, facts, digest))
         if plan.empty_rule and await releasing.release_repository(plan.name):
             report.repositories_gone += 1
-            report.decide(_of_repository(plan))
+            report.decide(of_repository(plan))
 
-    async def _plans(self, planning: Planning, repositories: RepositoryPattern) -> AsyncIterator[Plan]:
+    async def _plans(
+        self, report: Retention, planning: Planning, repositories: RepositoryPattern
+    ) -> AsyncIterator[Plan]:
         catalog = self._registry().store.catalog
         names = catalog.names() if await catalog.is_complete() else catalog.tree()
         async for name in names:
-            if repositories.matches(name) and (plan := await planning.of(name)) is not None:
+            if not repositories.matches(name):
+                continue
+            try:
+                plan = await planning.of(name)
+            except ReadOnly:
+                raise
+            except (RegistryError, StorageError) as error:
+                report.trouble(Kept(name, "", str(error)))
+                continue
+            if plan is not None:
                 yield plan
 
     async def _planning(self, store: Store, now: float, step: Step) -> Planning:
@@ -256,7 +291,11 @@ class Retaining:
         since = (now - self._settings.usage.keep_pulls_for).date()
         if not any(rule.goes_by_pulls for rule in self._rules.rules):
             return LastPulls(Coverage((), None))
-        return await last_pulls(PullRecords(store.driver), since, now)
+        records = PullRecords(store.driver)
+        if not await records.any():
+            # Nobody has begun to count.
+            return LastPulls(Coverage((now.date(),), None))
+        return await last_pulls(records, since, now)
 
     def _store(self) -> Store:
         """The store at the pace of collections, nothing remembered."""
@@ -266,39 +305,16 @@ class Retaining:
         return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
 
     async def _is_due(self) -> bool:
+        """Whether the last run over everything that came to an end is old enough."""
         store = self._registry().store
-        newest = await Retentions(store).newest()
-        if newest is None:
-            return True
-        age = await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
-        return age >= self._rules.interval.total_seconds()
-
-
-def _decided(plan: Plan) -> list[Decided]:
-    going = {facts.tag for tags in plan.attached.values() for facts in tags}
-    found = [_of_tag(plan, one) for one in plan.decisions if one.tag not in going]
-    for digest in sorted(plan.manifests):
-        found.append(_of_manifest(plan, str(digest)))
-        attached = plan.attached.get(digest, [])
-        found += [_of_attached(plan, facts.tag, str(facts.digest), str(digest)) for facts in attached]
-    return [*found, _of_repository(plan)] if plan.empty_rule else found
-
-
-def _of_tag(plan: Plan, one: Decision) -> Decided:
-    return Decided(plan.name, one.tag, str(one.digest), one.stays, one.rule, one.reason)
-
-
-def _of_manifest(plan: Plan, digest: str) -> Decided:
-    return Decided(plan.name, "", digest, False, plan.manifests_rule, plan.manifests_reason)
-
-
-def _of_attached(plan: Plan, tag: str, digest: str, subject: str) -> Decided:
-    reason = f"belongs to {subject}, which goes"
-    return Decided(plan.name, tag, digest, False, plan.manifests_rule, reason)
-
-
-def _of_repository(plan: Plan) -> Decided:
-    return Decided(plan.name, "", "", False, plan.empty_rule, "there is nothing in it")
+        now = await stamped_now(store)
+        for report in await self.reports().last(_LOOKED_AT):
+            if report.ended is None or report.repositories_asked != str(EVERYWHERE):
+                continue
+            # One that could not do its work is soon tried again.
+            wait = min(self._rules.interval, _AGAIN) if report.failed else self._rules.interval
+            return now - report.ended.timestamp() >= wait.total_seconds()
+        return True
 
 
 def _tell(report: Retention) -> None:
@@ -313,7 +329,3 @@ def _tell(report: Retention) -> None:
         manifests_gone=report.manifests_gone,
         troubles=len(report.troubles) + report.troubles_left_out,
     )
-
-
-async def _let_others() -> None:
-    await asyncio.sleep(0)
