@@ -28,12 +28,14 @@ from registry.store.marks import FormatTooNew
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.copy_operations import Opened
 from registry.upkeep.copy_operations import operations as copy_operations
+from registry.upkeep.counting import Counting
 from registry.upkeep.crash.report import Place
 from registry.upkeep.gc_operations import operations as gc_operations
 from registry.upkeep.operations import operations as upkeep_operations
 from registry.upkeep.purge_operations import operations as purge_operations
 from registry.upkeep.scrub_operations import operations as scrub_operations
 from registry.upkeep.scrubbing import Scrubbing
+from registry.upkeep.usage_operations import operations as usage_operations
 from registry.work.operations import Operation, Operations
 from storage.contract import Driver
 from storage.findings import Finding
@@ -91,6 +93,7 @@ def operations(config: Config) -> Operations:
 
     collecting = Collecting(registry, config, who=process())
     scrubbing = scrubbing_of(registry, config)
+    counting = Counting(registry, config.usage, who=process())
     place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
     table = (
         *offered(
@@ -100,6 +103,7 @@ def operations(config: Config) -> Operations:
             lambda: storages[-1].try_out(),
             lambda: collecting,
             lambda: scrubbing,
+            lambda: counting,
             config.trash.keep_for,
             place=place,
         ),
@@ -115,6 +119,7 @@ def offered(
     try_out: Callable[[], Awaitable[Sequence[Finding]]],
     collecting: Callable[[], Collecting],
     scrubbing: Callable[[], Scrubbing],
+    counting: Callable[[], Counting],
     keep_for: timedelta,
     *,
     deletes: bool = True,
@@ -128,6 +133,7 @@ def offered(
         *upkeep_operations(registry, place, try_out),
         *gc_operations(collecting),
         *scrub_operations(scrubbing),
+        *usage_operations(counting),
         *purge_operations(collecting),
         *user_operations(office),
         *apikey_operations(office),

@@ -35,9 +35,18 @@ class ScrubSettings(Settings):
     bytes_per_second: Annotated[Size, Field(ge=0)] = 20 << 20
 
 
+class UsageSettings(Settings):
+    """Counting what repositories hold."""
+
+    enabled: bool = True
+    interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    requests_per_second: Annotated[int, Field(ge=0)] = 2000
+
+
 class UpkeepSettings(Settings):
     """Upkeep of the store."""
 
     gc: CollectionSettings = CollectionSettings()
+    usage: UsageSettings = UsageSettings()
     trash: TrashSettings = TrashSettings()
     scrub: ScrubSettings = ScrubSettings()
