@@ -120,6 +120,19 @@ class Metrics:
                 ("repositories", "Repositories"),
             )
         }
+        self._quota_used, self._quota_limit = (
+            Gauge(
+                f"moorage_quota_{name}_bytes",
+                told,
+                ("prefix",),
+                registry=self._registry,
+                multiprocess_mode="livemostrecent",
+            )
+            for name, told in (
+                ("used", "What counted for a quota, when all was last counted"),
+                ("limit", "What the quota is"),
+            )
+        )
         built = Gauge(
             "moorage_build_info",
             "Always 1; the label names the running version",
@@ -176,6 +189,11 @@ class Metrics:
         """What all repositories hold, as it was counted last."""
         for gauge_set, figure in zip(self._usage, (size_bytes, blobs, repositories), strict=True):
             gauge_set(figure)
+
+    def quota(self, prefix: str, used_bytes: int, limit_bytes: int) -> None:
+        """What counted for a quota last; prefixes are those that the configuration names."""
+        self._quota_used.labels(prefix).set(used_bytes)
+        self._quota_limit.labels(prefix).set(limit_bytes)
 
     def render(self) -> tuple[bytes, str]:
         """The document for `/metrics` and its media type: of all workers, whichever answers."""

@@ -271,6 +271,10 @@ class RegistryApplication:
         if newest is not None:
             _, found = newest
             self._metrics.usage(found.size_bytes, found.blobs, found.repositories)
+            limits = {str(name): limit for name, limit in self._registry.quotas.limits.items()}
+            for one in found.quotas:
+                if one.prefix in limits:
+                    self._metrics.quota(one.prefix, one.used_bytes, limits[one.prefix])
 
     async def _expire_audit(self) -> None:
         await expire_audit(self._registry, self._audit.kept, keep_for=self._config.audit.keep_for)

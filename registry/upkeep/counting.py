@@ -9,12 +9,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 
+from registry.core.quotas import Quotas
 from registry.core.registry import Registry
 from registry.errors import TooManyRequests
 from registry.logs import event
 from registry.removal.mark import Step
+from registry.store.quotas import QuotaIndex
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
+from registry.upkeep.recounting import Recount
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
@@ -24,6 +27,9 @@ from storage.paced import PacedDriver
 from storage.withholding import WithholdingDriver
 
 LEASE_SECONDS = 60.0
+SCHEDULE = "schedule"
+_EPOCHS = 100
+MOST_ADDED = 10_000  # each look at a quota reads their names
 _BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +59,10 @@ class Counting:
         """What counts have left in the store."""
         return UsageReports(self._registry().store)
 
+    def quotas(self) -> Quotas:
+        """The quotas of the registry."""
+        return self._registry().quotas
+
     def lease(self) -> Lease:
         """This process's view of the lease."""
         store = self._registry().store
@@ -70,7 +80,7 @@ class Counting:
         try:
             # Whoever has just let go of it may have counted.
             if await self._is_due():
-                async with aclosing(self._held(lease, "schedule")) as run:
+                async with aclosing(self._held(lease, SCHEDULE)) as run:
                     async for report in run:
                         if report.ended:
                             event(
@@ -134,10 +144,18 @@ class Counting:
         store = self._store()
         reports = UsageReports(store)
         # By the store's own clock: reports are found by their names, whoever wrote them.
-        report = Count(datetime.fromtimestamp(await stamped_now(store), UTC), by)
-        ledger = Ledger()
+        began = await stamped_now(store)
+        report = Count(datetime.fromtimestamp(began, UTC), by)
+        if by == SCHEDULE:
+            await self._forget(store)
+        recount = Recount(store, self._registry().quotas.limits)
+        await recount.begin(began)
+        ledger = Ledger(recount.prefixes)
         async for _ in count(store, ledger, report, step):
             yield report
+        await step()
+        report.quotas = await recount.end(ledger)
+        report.epochs = await self._epochs(reports)
         rows = await store.effects.aside(lambda: list(ledger.rows()))
         report.rows = len(rows)
         rows = await store.effects.aside(largest, rows, MOST_ROWS)
@@ -157,9 +175,38 @@ class Counting:
         effects = bounded_effects(store.effects)
         return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
 
+    async def _forget(self, store: Store) -> None:
+        """Let go of quotas that are none any more: nobody adds to them, and they may come back."""
+        quotas = QuotaIndex(store.driver)
+        for prefix in await quotas.prefixes():
+            if prefix not in self._registry().quotas.limits:
+                await quotas.forget(prefix)
+
+    async def _epochs(self, reports: UsageReports) -> list[str]:
+        """In which epochs of the machines that count there was a count, this one's last."""
+        newest = await reports.newest()
+        before = [] if newest is None else newest[1].epochs
+        epoch = self._registry().store.driver.epoch
+        return [*(one for one in before if one != epoch), *([] if epoch is None else [epoch])][-_EPOCHS:]
+
     async def _is_due(self) -> bool:
-        began = await self.reports().began()
+        reports = self.reports()
+        began = await reports.began()
         if began is None:
             return True
         store = self._registry().store
-        return await stamped_now(store) - began >= self._settings.interval.total_seconds()
+        if await stamped_now(store) - began >= self._settings.interval.total_seconds():
+            return True
+        quotas = self._registry().quotas
+        newest = await reports.newest() if quotas.limits else None
+        if newest is not None and store.driver.epoch not in (None, *newest[1].epochs):
+            # What pushes had added just before a power cut may be lost.
+            return True
+        for prefix in quotas.limits:
+            # A quota holds from when it was counted; one to which very much was added is slow to look at.
+            if (
+                await quotas.index.counted(prefix) is None
+                or len(await quotas.index.added(prefix)) > MOST_ADDED
+            ):
+                return True
+        return False

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from registry.core.operations import Limit
+from registry.core.quotas import Quotas
 from registry.errors import NameUnknown
 from registry.model.names import RepositoryName
 from registry.model.units import format_duration, format_size
@@ -37,10 +38,20 @@ class ShowUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaUsed:
+    """How much of a quota is used now; `is_counted` says whether all was counted since there is the quota."""
+
+    prefix: str
+    limit_bytes: int
+    used_bytes: int
+    is_counted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the last count has found, the largest first; `began` is None where there was none yet.
 
-    `rows_left_out` are smaller ones.
+    `rows_left_out` are smaller ones. `quotas` are those above and below what was asked for.
     """
 
     began: datetime | None
@@ -51,17 +62,24 @@ class Usage:
     size_bytes: int
     unneeded_bytes: int
     rows_left_out: int
+    quotas: list[QuotaUsed]
     usage: list[Row]
 
     def told(self) -> str:
         """When it was counted, the whole, and a table."""
+        quotas = [
+            f"quota of {one.prefix}: {format_size(one.used_bytes)} of {format_size(one.limit_bytes)} used"
+            + ("" if one.is_counted else " by what was pushed since it was set; the rest was not counted yet")
+            for one in self.quotas
+        ]
         if self.began is None or self.age_seconds is None:
-            return "nothing was counted yet"
+            return "\n".join(["nothing was counted yet", *quotas])
         age = format_duration(self.age_seconds - self.age_seconds % (60 if self.age_seconds >= 60 else 1))
         whole = f"{format_size(self.size_bytes)} in {self.blobs} blobs and manifests"
         lines = [
             f"counted {age} ago, {self.began:%Y-%m-%d %H:%M:%S} UTC, by {self.by}",
             f"all repositories ({self.repositories}): {whole}, {format_size(self.unneeded_bytes)} unneeded",
+            *quotas,
         ]
         header = ("BYTES", "UNNEEDED", "FREED", "BLOBS", "REPOSITORIES", "NAME")
         cells = [
@@ -96,8 +114,9 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
     async def usage_show(asked: ShowUsage, _: Context) -> Outcome:
         reports = counting().reports()
         newest = await reports.newest()
+        used = await _used(counting().quotas(), asked.prefix)
         if newest is None:
-            yield Result(Usage(None, None, "", 0, 0, 0, 0, 0, []), text=_NOT_YET)
+            yield Result(Usage(None, None, "", 0, 0, 0, 0, 0, used, []), text=_NOT_YET)
             return
         key, report = newest
         kept = await reports.rows(key)
@@ -126,6 +145,7 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
                 report.size_bytes,
                 report.unneeded_bytes,
                 left_out,
+                used,
                 shown,
             ),
             text="\n".join(notes),
@@ -153,6 +173,16 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
             result=Usage,
         ),
     )
+
+
+async def _used(quotas: Quotas, prefix: RepositoryName | None) -> list[QuotaUsed]:
+    used = []
+    for one in sorted(quotas.limits):
+        if _is_below(one, prefix) or _is_below(str(prefix), one):
+            standing = await quotas.exactly(one)
+            is_counted = standing.counted is not None
+            used.append(QuotaUsed(one, standing.limit_bytes, standing.used_bytes, is_counted))
+    return used
 
 
 def _is_below(name: str, prefix: RepositoryName | None) -> bool:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 
+from registry.model.units import format_size
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.reports import ReportsOf
@@ -45,7 +46,8 @@ class QuotaCounted:
 class Count:
     """One count of a whole store; `missing` links lead to no bytes, and `unread` manifests or links to none.
 
-    Of the rows, which lie beside it, the largest hundred thousand are kept.
+    Of the rows, which lie beside it, the largest hundred thousand are kept. `epochs` are those of the storage
+    in which there was a count.
     """
 
     began: datetime
@@ -59,6 +61,21 @@ class Count:
     unread: int = 0
     rows: int = 0
     quotas: list[QuotaCounted] = field(default_factory=list)
+    epochs: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """A few lines for people."""
+        whole = f"{format_size(self.size_bytes)} in {self.blobs} blobs and manifests"
+        lines = [
+            f"counted {self.repositories} repositories: {whole}, {format_size(self.unneeded_bytes)} unneeded"
+        ]
+        lines += [f"for the quota of {one.prefix} count {format_size(one.used_bytes)}" for one in self.quotas]
+        if self.missing or self.unread:
+            lines.append(
+                f"links that lead to no bytes: {self.missing}, manifests and links that cannot be read:"
+                f" {self.unread}; `moorage storage check` tells which"
+            )
+        return "\n".join(lines)
 
 
 class UsageReports(ReportsOf[Count]):

@@ -18,6 +18,7 @@ def test_the_leaves_are_settings_and_the_sections_hold_them() -> None:
 def test_lists_are_known_as_such() -> None:
     assert [leaf.name for leaf in leaves(Config) if leaf.is_list] == [
         "trusted_proxies",
+        "quotas",
         "storage.s3.redirect.networks",
         "access.tokens.signing_key_files",
         "access.tokens.services",
@@ -28,8 +29,9 @@ def test_lists_are_known_as_such() -> None:
 
 
 def test_a_list_of_sections_says_what_they_are() -> None:
-    (issuers,) = (leaf for leaf in leaves(Config) if leaf.section is not None)
-    assert issuers.section is not None
+    quotas, issuers = (leaf for leaf in leaves(Config) if leaf.section is not None)
+    assert quotas.section is not None and issuers.section is not None
+    assert (quotas.name, [leaf.name for leaf in leaves(quotas.section)]) == ("quotas", ["prefix", "limit"])
     inner = [leaf.name for leaf in leaves(issuers.section)]
     assert (issuers.name, inner[:3]) == ("access.issuers", ["name", "issuer", "audience"])
 
