@@ -16,7 +16,7 @@ from registry.model.digests import Digest
 from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from registry.model.units import format_size
-from registry.store.quotas import Counted, QuotaIndex
+from registry.store.quotas import Counts, QuotaIndex
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -26,17 +26,19 @@ class Standing:
     """How things stand for one quota, as far as names tell: what was counted, and what was added since.
 
     Of what was added some may have been counted since, so `used_bytes` may be too much, never too little.
+    `lasting` is what was added by who knew of the count that began last: it lets go of the rest.
     """
 
     prefix: RepositoryName
     limit_bytes: int
-    counted: Counted | None
+    counts: Counts
     added: dict[Digest, int]
+    lasting: frozenset[Digest]
 
     @property
     def used_bytes(self) -> int:
         """What is used of it."""
-        return (self.counted.size_bytes if self.counted else 0) + sum(self.added.values())
+        return (self.counts.last.size_bytes if self.counts.last else 0) + sum(self.added.values())
 
     def refusal(self, needed_bytes: int) -> QuotaExceeded:
         """Why there is no room for so many bytes more."""
@@ -74,8 +76,10 @@ class Quotas:
         """How things stand for a quota."""
         # In this order: a count says what it has found before it lets go of what was added.
         added = await self.index.added(prefix)
-        counted = await self.index.counted(prefix)
-        return Standing(prefix, self.limits[prefix], counted, added)
+        counts = await self.index.counts(prefix)
+        lasting = frozenset(one.digest for one in added if one.begun == counts.begun)
+        sizes = {one.digest: one.size_bytes for one in added}
+        return Standing(prefix, self.limits[prefix], counts, sizes, lasting)
 
     async def exactly(self, prefix: RepositoryName) -> Standing:
         """How things stand for a quota, and nothing twice."""
@@ -132,12 +136,13 @@ class Quotas:
         new: list[dict[Digest, int]] = []
         for standing in standings:
             news = await self._new(standing, sizes)
-            # A manifest behind what it needs: if it counts, so does all of that.
-            new.append({one: size for one, size in reversed(sizes.items()) if one in news})
-            if not await self._fits(standing, needed := sum(new[-1].values())):
+            if not await self._fits(standing, needed := sum(sizes[one] for one in news)):
                 raise standing.refusal(needed)
-        for prefix, added in zip(prefixes, new, strict=True):
-            await self.index.add(prefix, added)
+            passing = await self._passing(standing, sizes)
+            # A manifest behind what it needs: if it counts, so does all of that.
+            new.append({one: size for one, size in reversed(sizes.items()) if one in passing})
+        for standing, added in zip(standings, new, strict=True):
+            await self.index.add(standing.prefix, added, standing.counts.begun)
 
     async def _fits(self, standing: Standing, needed_bytes: int) -> bool:
         """Whether there is room for so many bytes more; nothing always fits.
@@ -151,16 +156,26 @@ class Quotas:
 
     async def _settle(self, standing: Standing) -> None:
         """Leave out of what was added what was counted since."""
-        if standing.counted is not None:
-            for digest in await self.index.holds(standing.counted, standing.added):
+        if standing.counts.last is not None:
+            for digest in await self.index.holds(standing.counts.last, standing.added):
                 del standing.added[digest]
 
     async def _new(self, standing: Standing, digests: Collection[Digest]) -> set[Digest]:
         """Which of the digests do not count yet."""
         new = {digest for digest in digests if digest not in standing.added}
-        if standing.counted is not None:
-            new -= await self.index.holds(standing.counted, new)
+        if standing.counts.last is not None:
+            new -= await self.index.holds(standing.counts.last, new)
         return new
+
+    async def _passing(self, standing: Standing, digests: Collection[Digest]) -> set[Digest]:
+        """Which of the digests may stop counting when the count that began last has ended.
+
+        It lets go of what was added before it, and may have passed by before this is linked.
+        """
+        passing = {digest for digest in digests if digest not in standing.lasting}
+        if standing.counts.last is not None and not standing.counts.under_way:
+            passing -= await self.index.holds(standing.counts.last, passing)
+        return passing
 
     async def _counts(self, standing: Standing, digest: Digest) -> bool:
         return not await self._new(standing, [digest])

@@ -76,9 +76,12 @@ class Intents:
         """What writers under way need in any repository."""
         return {digest async for intent in self._all(None) for digest in (intent.manifest, *intent.digests)}
 
-    async def young(self, now: float) -> set[Digest]:
-        """What writers need that may still go by their intents; `now` in seconds by the store's own clock."""
-        needed: set[Digest] = set()
+    async def young(self, now: float) -> list[tuple[str, frozenset[Digest]]]:
+        """The repositories of writers that may still go by their intents, each with what that one needs.
+
+        `now` in seconds by the store's own clock.
+        """
+        needed: list[tuple[str, frozenset[Digest]]] = []
         for uuid in await self._driver.children(layout.INTENTS):
             try:
                 written = (await self._driver.stat(layout.intent(uuid))).modified_at.timestamp()
@@ -87,7 +90,7 @@ class Intents:
             # A writer looks whether it has taken too long, and writes a moment later.
             intent = await self._one(uuid) if now - written <= 2 * RENEW.total_seconds() else None
             if intent is not None:
-                needed.update((intent.manifest, *intent.digests))
+                needed.append((intent.repository, frozenset((intent.manifest, *intent.digests))))
         return needed
 
     async def repositories(self) -> set[str]:

@@ -1,7 +1,8 @@
 """What counts for the quota of a prefix: what the last count has found, and what was added since it began.
 
-    counted/<20-digit ns>-<bytes>-<number>      the halves of digests, 16 bytes each, in order
-    added/<alg>-<hex>-<bytes>                   a blob or manifest
+    counted/<20-digit ns>-begun                      a count has begun
+    counted/<20-digit ns>-<bytes>-<number>           what it found: halves of digests, 16 bytes each, in order
+    added/<20-digit ns>-<alg>-<hex>-<bytes>          a blob or manifest, by who knew of no later count
 
 Their names tell how much they are, so that two listings are enough to know how much is used. A name of what
 is added says nothing of who adds it: whoever adds the same adds nothing.
@@ -35,6 +36,28 @@ class Counted:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the last count that came to its end has found (None: there was none), and which one began last.
+
+    While that one is `under_way`, or after it died, it may find less than the last.
+    """
+
+    last: Counted | None
+    begun: int
+    under_way: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A blob or manifest that was added below a prefix by who knew of the count that began then."""
+
+    key: str
+    digest: Digest
+    size_bytes: int
+    begun: int
+
+
 class QuotaIndex:
     """What counts for each quota of one store. A power cut may take what was written last."""
 
@@ -47,23 +70,28 @@ class QuotaIndex:
         names = [layout.catalog_name(f"{layout.CATALOG}/{one}") for one in escaped]
         return [name for name in names if name is not None]
 
-    async def added(self, prefix: RepositoryName) -> dict[Digest, int]:
-        """What was added below the prefix, with its bytes. To be asked before what was counted."""
-        found: dict[Digest, int] = {}
+    async def added(self, prefix: RepositoryName) -> list[Added]:
+        """What was added below the prefix, some of it twice. To be asked before what was counted."""
+        found: list[Added] = []
         async for key in self._driver.walk(f"{_place(prefix)}/added"):
             with suppress(ValueError, DigestInvalid):
-                algorithm, encoded, size = key.rpartition("/")[2].split("-")
-                found[Digest.parse(f"{algorithm}:{encoded}").require_supported()] = int(size)
+                begun, algorithm, encoded, size = key.rpartition("/")[2].split("-")
+                digest = Digest.parse(f"{algorithm}:{encoded}").require_supported()
+                found.append(Added(key, digest, int(size), int(begun)))
         return found
 
-    async def counted(self, prefix: RepositoryName) -> Counted | None:
-        """What the last count has found; None before the first."""
+    async def counts(self, prefix: RepositoryName) -> Counts:
+        """What was counted, and is being counted."""
         place = f"{_place(prefix)}/counted"
-        for name in reversed(await self._driver.children(place)):
+        begun = ended = 0
+        last = None
+        for name in await self._driver.children(place):
             with suppress(ValueError):
-                _, size, number = name.split("-")
-                return Counted(f"{place}/{name}", int(size), int(number))
-        return None
+                at, *found = name.split("-")
+                begun = int(at)
+                if len(found) == 2:
+                    last, ended = Counted(f"{place}/{name}", int(found[0]), int(found[1])), begun
+        return Counts(last, begun, begun > ended)
 
     async def holds(self, counted: Counted, digests: Collection[Digest]) -> set[Digest]:
         """Which of the digests were counted."""
@@ -77,27 +105,33 @@ class QuotaIndex:
                 found.add(digest)
         return found
 
-    async def add(self, prefix: RepositoryName, sizes: Mapping[Digest, int]) -> None:
-        """Add blobs and manifests with their bytes, in that order."""
+    async def add(self, prefix: RepositoryName, sizes: Mapping[Digest, int], begun: int) -> None:
+        """Add blobs and manifests with their bytes, in that order, knowing of the count that began then."""
+        place = f"{_place(prefix)}/added/{begun:020d}"
         for digest, size in sizes.items():
-            await self._driver.put(_added(prefix, digest, size), b"", durable=False)
+            key = f"{place}-{digest.algorithm}-{digest.encoded}-{size}"
+            await self._driver.put(key, b"", durable=False)
 
-    async def put_counted(
-        self, prefix: RepositoryName, began: float, size_bytes: int, halves: Collection[int]
-    ) -> None:
-        """Have a count that `began` then, in seconds, say what it found; `halves` in order."""
-        place = f"{_place(prefix)}/counted"
-        old = await self._driver.children(place)
+    async def begin(self, prefix: RepositoryName, now: float) -> int:
+        """Say that a count begins, `now` in seconds by the store's own clock; by which number it is known."""
         # A store's clock may say the same for a second.
-        at = max([int(began * 1e9), *(int(one.partition("-")[0]) + 1 for one in old)])
-        data = b"".join(half.to_bytes(_HALF) for half in halves)
-        await self._driver.put(f"{place}/{at:020d}-{size_bytes}-{len(halves)}", data, durable=False)
-        await self._driver.delete([f"{place}/{one}" for one in old[: 1 - _KEPT]], durable=False)
+        begun = max(int(now * 1e9), (await self.counts(prefix)).begun + 1)
+        await self._driver.put(f"{_place(prefix)}/counted/{begun:020d}-begun", b"", durable=False)
+        return begun
 
-    async def take(self, prefix: RepositoryName, added: Iterable[tuple[Digest, int]]) -> None:
+    async def end(self, prefix: RepositoryName, begun: int, size_bytes: int, halves: Collection[int]) -> None:
+        """Have the count that began then say what it found; `halves` in order."""
+        place = f"{_place(prefix)}/counted"
+        data = b"".join(half.to_bytes(_HALF) for half in halves)
+        await self._driver.put(f"{place}/{begun:020d}-{size_bytes}-{len(halves)}", data, durable=False)
+        names = [name for name in await self._driver.children(place) if int(name.partition("-")[0]) <= begun]
+        found = [name for name in names if not name.endswith("-begun")]
+        old = [name for name in names if name not in found[-_KEPT:]]
+        await self._driver.delete([f"{place}/{name}" for name in old], durable=False)
+
+    async def take(self, added: Iterable[Added]) -> None:
         """Let go of what was added, and counted since."""
-        keys = [_added(prefix, digest, size) for digest, size in added]
-        await self._driver.delete(keys, durable=False)
+        await self._driver.delete([one.key for one in added], durable=False)
 
     async def forget(self, prefix: RepositoryName) -> None:
         """Let go of all that is known of a prefix."""
@@ -143,7 +177,3 @@ def _has(halves: bytes, half: bytes) -> bool:
 def _place(prefix: RepositoryName) -> str:
     """Where what is known of a prefix lies; escaped as in the catalog, so that none lies below another."""
     return f"{layout.QUOTAS}/{layout.catalog_entry(prefix).rpartition('/')[2]}"
-
-
-def _added(prefix: RepositoryName, digest: Digest, size_bytes: int) -> str:
-    return f"{_place(prefix)}/added/{digest.algorithm}-{digest.encoded}-{size_bytes}"

@@ -204,9 +204,8 @@ class Counting:
             return True
         for prefix in quotas.limits:
             # A quota holds from when it was counted; one to which very much was added is slow to look at.
-            if (
-                await quotas.index.counted(prefix) is None
-                or len(await quotas.index.added(prefix)) > MOST_ADDED
-            ):
+            if (await quotas.index.counts(prefix)).last is None or len(
+                await quotas.index.added(prefix)
+            ) > MOST_ADDED:
                 return True
         return False

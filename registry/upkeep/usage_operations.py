@@ -180,7 +180,7 @@ async def _used(quotas: Quotas, prefix: RepositoryName | None) -> list[QuotaUsed
     for one in sorted(quotas.limits):
         if _is_below(one, prefix) or _is_below(str(prefix), one):
             standing = await quotas.exactly(one)
-            is_counted = standing.counted is not None
+            is_counted = standing.counts.last is not None
             used.append(QuotaUsed(one, standing.limit_bytes, standing.used_bytes, is_counted))
     return used
 

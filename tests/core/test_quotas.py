@@ -479,8 +479,8 @@ async def test_what_was_counted_is_found_however_much_that_is(size: int) -> None
     index = world.registry.quotas.index
     digests = [Digest.of(str(number).encode()) for number in range(size + 200)]
     halves = sorted(digest.half for digest in digests[:size])
-    await index.put_counted(TEAM, 1.0, 12, halves)
-    found = await index.counted(TEAM)
+    await index.end(TEAM, await index.begin(TEAM, 1.0), 12, halves)
+    found = (await index.counts(TEAM)).last
     assert found is not None and (found.size_bytes, found.number) == (12, size)
     asked = digests[max(0, size - 200) :]
     assert await index.holds(found, asked) == set(asked[: min(size, 200)])
@@ -494,8 +494,8 @@ async def test_what_was_counted_is_found_however_much_that_is(size: int) -> None
 async def test_what_was_counted_is_found_where_digests_are_not_as_even_as_chance_has_them() -> None:
     world = World()
     index = world.registry.quotas.index
-    await index.put_counted(TEAM, 1.0, 12, range(0, 20_000, 2))
-    found = await index.counted(TEAM)
+    await index.end(TEAM, await index.begin(TEAM, 1.0), 12, range(0, 20_000, 2))
+    found = (await index.counts(TEAM)).last
     assert found is not None
     digests = [Digest("sha256", f"{number:032x}{'0' * 32}") for number in (0, 1, 5000, 9999, 19_998, 19_999)]
     assert await index.holds(found, digests) == {digests[at] for at in (0, 2, 4)}
