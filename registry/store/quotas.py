@@ -95,9 +95,11 @@ class QuotaIndex:
 
     async def holds(self, counted: Counted, digests: Collection[Digest]) -> set[Digest]:
         """Which of the digests were counted."""
+        if not digests or not counted.number:
+            return set()
         wanted = {digest: digest.half.to_bytes(_HALF) for digest in digests}
         whole = None
-        if wanted and counted.number <= _AT_ONCE:
+        if counted.number <= _AT_ONCE:
             whole = await self._read(counted, 0, counted.number)
         found = set()
         for digest, half in wanted.items():
