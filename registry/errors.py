@@ -135,6 +135,12 @@ class Denied(RegistryError):
     code, status, message = "DENIED", 403, "the access rules do not grant this"
 
 
+class QuotaExceeded(Denied):
+    """A prefix has a quota, which leaves no room for it."""
+
+    message = "the quota of the repositories below a prefix leaves no room for this"
+
+
 class Unauthorized(RegistryError):
     """Whoever asks has to log in, or has to bring a token that is good for this.
 

@@ -107,6 +107,32 @@ class Metrics:
         )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
         downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
+        usage = {
+            name: Gauge(
+                f"moorage_usage_{name}",
+                f"{told}, when all were last counted",
+                registry=self._registry,
+                multiprocess_mode="livemostrecent",
+            )
+            for name, told in (
+                ("bytes", "Bytes of blobs and manifests, each once"),
+                ("blobs", "Blobs and manifests"),
+                ("repositories", "Repositories"),
+            )
+        }
+        self._quota_used, self._quota_limit = (
+            Gauge(
+                f"moorage_quota_{name}_bytes",
+                told,
+                ("prefix",),
+                registry=self._registry,
+                multiprocess_mode="livemostrecent",
+            )
+            for name, told in (
+                ("used", "What counted for a quota, when all was last counted"),
+                ("limit", "What the quota is"),
+            )
+        )
         built = Gauge(
             "moorage_build_info",
             "Always 1; the label names the running version",
@@ -120,6 +146,7 @@ class Metrics:
         self._storage_children: dict[tuple[str, str], tuple[_Count, _Observe]] = {}
         self._in_flight_children: dict[str, Gauge] = {}
         self.slow_reads: Callable[[float], None] = slow_reads.inc
+        self._usage = tuple(gauge.set for gauge in usage.values())
         self._cache_hit, self._cache_miss = (lookups.labels(outcome).inc for outcome in ("hit", "miss"))
         self.uploaded: Callable[[float], None] = uploaded.inc
         self.downloaded: Callable[[float], None] = downloaded.inc
@@ -157,6 +184,16 @@ class Metrics:
             )
         children[0]()
         children[1](seconds)
+
+    def usage(self, size_bytes: int, blobs: int, repositories: int) -> None:
+        """What all repositories hold, as it was counted last."""
+        for gauge_set, figure in zip(self._usage, (size_bytes, blobs, repositories), strict=True):
+            gauge_set(figure)
+
+    def quota(self, prefix: str, used_bytes: int, limit_bytes: int) -> None:
+        """What counted for a quota last; prefixes are those that the configuration names."""
+        self._quota_used.labels(prefix).set(used_bytes)
+        self._quota_limit.labels(prefix).set(limit_bytes)
 
     def render(self) -> tuple[bytes, str]:
         """The document for `/metrics` and its media type: of all workers, whichever answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar, cast
@@ -72,12 +72,14 @@ class Bytes:
 class World:
     """One store, and a registry on it."""
 
-    def __init__(self, *, chunks: int = 100, deletes: bool = True) -> None:
+    def __init__(
+        self, *, chunks: int = 100, deletes: bool = True, quotas: Mapping[RepositoryName, int] | None = None
+    ) -> None:
         self.clock = Clock()
         self.counted = Counted(MemoryDriver(clock=lambda: self.clock.now))
         self.driver = cast(Driver, self.counted)
         self.store = Store(self.driver, effects(self.clock), manifest_cache_bytes=0)
-        self._chunks, self._deletes = chunks, deletes
+        self._chunks, self._deletes, self.quotas = chunks, deletes, dict(quotas or {})
         self.registry = self.process()
 
     def process(self, *, sessions: int = 10_000) -> Registry:
@@ -89,6 +91,7 @@ class World:
             allow_missing_layers=False,
             deletes=self._deletes,
             read_only=False,
+            quotas=self.quotas,
         )
 
     def repository(self, name: RepositoryName = NAME) -> Repository:

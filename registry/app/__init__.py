@@ -33,6 +33,7 @@ from registry.server import Address, ASGIApp, StartFailed
 from registry.store import layout
 from registry.store.marks import FormatTooNew
 from registry.upkeep.collecting import Collecting
+from registry.upkeep.counting import Counting
 from registry.upkeep.expiry import expire, expire_audit, stamped_now
 from registry.upkeep.folding import LOOK_SECONDS as FOLD_SECONDS
 from registry.upkeep.folding import Folding
@@ -56,6 +57,7 @@ _LOG = logging.getLogger(__name__)
 # Between two looks whether one is due, and before the first: what grows with the store is no part of a start.
 _GC_SECONDS = 600.0  # at most
 _SCRUB_SECONDS = 600.0
+_USAGE_SECONDS = 600.0  # at most
 _LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
 
 
@@ -82,6 +84,7 @@ class RegistryApplication:
         self._retaining = Retaining(lambda: self._registry, config, who=process())
         self._recording = Recording(lambda: self._registry, who=process())
         self._folding = Folding(lambda: self._registry, config.usage.keep_pulls_for, who=process())
+        self._counting = Counting(lambda: self._registry, config.usage, who=process())
 
     async def start(self) -> None:
         """Open the storage and begin background work. Raises StartFailed."""
@@ -127,6 +130,9 @@ class RegistryApplication:
             )
         if self._scrubbing.scheduled:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
+        if self._config.usage.enabled:
+            interval = self._config.usage.interval.total_seconds()
+            self._schedule.every("usage", min(interval / 10, _USAGE_SECONDS), self._count, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
         """The application of the listener `registry` or `ops`."""
@@ -160,6 +166,7 @@ class RegistryApplication:
                 lambda: self._collecting,
                 lambda: self._scrubbing,
                 lambda: self._retaining,
+                lambda: self._counting,
                 self._config.trash.keep_for,
                 deletes=self._config.delete.enabled,
             )
@@ -275,6 +282,18 @@ class RegistryApplication:
             await expire(self._registry, after=self._config.uploads.expire_after)
             if self._authority is not None:
                 await self._authority.sweep(await stamped_now(self._registry.store))
+
+    async def _count(self) -> None:
+        """Count what is held if that is due, and have the metrics say what the last count has found."""
+        await self._counting.if_due()
+        newest = await self._counting.reports().newest()
+        if newest is not None:
+            _, found = newest
+            self._metrics.usage(found.size_bytes, found.blobs, found.repositories)
+            limits = {str(name): limit for name, limit in self._registry.quotas.limits.items()}
+            for one in found.quotas:
+                if one.prefix in limits:
+                    self._metrics.quota(one.prefix, one.used_bytes, limits[one.prefix])
 
     async def _expire_audit(self) -> None:
         await expire_audit(self._registry, self._audit.kept, keep_for=self._config.audit.keep_for)

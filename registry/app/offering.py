@@ -30,6 +30,7 @@ from registry.upkeep.adopt_operations import operations as adopt_operations
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.copy_operations import Opened
 from registry.upkeep.copy_operations import operations as copy_operations
+from registry.upkeep.counting import Counting
 from registry.upkeep.crash.report import Place
 from registry.upkeep.gc_operations import operations as gc_operations
 from registry.upkeep.operations import operations as upkeep_operations
@@ -38,6 +39,7 @@ from registry.upkeep.retention.operations import operations as retention_operati
 from registry.upkeep.retention.retaining import Retaining
 from registry.upkeep.scrub_operations import operations as scrub_operations
 from registry.upkeep.scrubbing import Scrubbing
+from registry.upkeep.usage_operations import operations as usage_operations
 from registry.work.operations import Operation, Operations
 from storage.contract import Driver
 from storage.findings import Finding
@@ -96,6 +98,7 @@ def operations(config: Config) -> Operations:
     collecting = Collecting(registry, config, who=process())
     scrubbing = scrubbing_of(registry, config)
     retaining = Retaining(registry, config, who=process())
+    counting = Counting(registry, config.usage, who=process())
     place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
     table = (
         *offered(
@@ -106,6 +109,7 @@ def operations(config: Config) -> Operations:
             lambda: collecting,
             lambda: scrubbing,
             lambda: retaining,
+            lambda: counting,
             config.trash.keep_for,
             place=place,
         ),
@@ -122,6 +126,7 @@ def offered(
     collecting: Callable[[], Collecting],
     scrubbing: Callable[[], Scrubbing],
     retaining: Callable[[], Retaining],
+    counting: Callable[[], Counting],
     keep_for: timedelta,
     *,
     deletes: bool = True,
@@ -138,6 +143,7 @@ def offered(
         *gc_operations(collecting),
         *scrub_operations(scrubbing),
         *retention_operations(retaining),
+        *usage_operations(counting),
         *purge_operations(collecting),
         *user_operations(office),
         *apikey_operations(office),

@@ -10,6 +10,7 @@ from registry.app.storage import Storage, make_storage
 from registry.config import Config
 from registry.core.registry import Registry
 from registry.core.uploads import UploadLimits
+from registry.model.names import RepositoryName
 from registry.store.blocked import Blocked
 from registry.store.marks import FormatTooNew
 from registry.store.store import Store
@@ -53,6 +54,7 @@ async def open_registry(
             allow_missing_layers=config.manifests.allow_missing_layers,
             deletes=config.delete.enabled,
             read_only=config.read_only or driver.read_only,
+            quotas={RepositoryName(one.prefix): one.limit for one in config.quotas},
         )
     finally:
         await driver.aclose()

@@ -30,6 +30,7 @@ _NOUNS = {
     "storage": "The store as a whole.",
     "tag": "Tags of a repository.",
     "trash": "What was deleted or collected, and can be restored.",
+    "usage": "What repositories and prefixes hold, each byte counted once.",
     "user": "Accounts: people whom the registry knows itself.",
 }
 

@@ -10,6 +10,7 @@ from registry.core.blobs import Blobs
 from registry.core.listings import Listings
 from registry.core.planting import Planting
 from registry.core.pushes import Pushes
+from registry.core.quotas import Quotas
 from registry.core.tagging import Tagging
 from registry.core.trees import Read, Tree
 from registry.errors import (
@@ -81,6 +82,7 @@ class Promotion:
         intents: Intents,
         blobs: Blobs,
         listings: Listings,
+        quotas: Quotas,
         tagging: Tagging,
         pushes: Pushes,
         *,
@@ -90,6 +92,7 @@ class Promotion:
         self._intents = intents
         self._blobs = blobs
         self._listings = listings
+        self._quotas = quotas
         self._tagging = tagging
         self._pushes = pushes
         self._allow_missing = allow_missing
@@ -101,8 +104,8 @@ class Promotion:
 
         An intent names all that is needed before it is looked for; blobs come first, then what is listed and
         what is attached, and the tag last. A tag of cosign's that names something else there is left alone.
-        Raises the refusals of tags, ManifestUnknown, BlobUnknown, StorageDamaged, Unsupported when it is too
-        much, TooManyRequests while what is attached becomes ever more; then the tag has not changed.
+        Raises the refusals of tags, ManifestUnknown, BlobUnknown, StorageDamaged, QuotaExceeded, Unsupported
+        when it is too much, TooManyRequests while what is attached becomes ever more; then the tag stays.
         """
         needed = {source.digest}
         only = _Promoting(name, tag, rights)
@@ -117,6 +120,7 @@ class Promotion:
                 tags, stays = await self._tags(name, tag, source.digest, found)
                 for one, digest in tags.items():
                     await self._tagging.allow(name, digest, [one], only)
+                await self._quotas.require_all(name, found.tree.sizes(found.tree.nodes))
                 mounted = await self._mount(source, name, found, planting)
                 manifests = [one for one in found.tree.nodes if one != source.digest] + [source.digest]
                 if await planting.plant(manifests, tags, source.read):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from registry.core.quotas import Quotas
 from registry.core.references import References
 from registry.core.tagging import Tagging, Tags
 from registry.errors import DigestInvalid, RegistryError
@@ -40,6 +41,7 @@ class Pushes:
         store: Store,
         intents: Intents,
         references: References,
+        quotas: Quotas,
         tagging: Tagging,
         require_writable: Callable[[], None],
         *,
@@ -48,6 +50,7 @@ class Pushes:
         self._store = store
         self._intents = intents
         self._references = references
+        self._quotas = quotas
         self._tagging = tagging
         self._require_writable = require_writable
         self.max_references = max_references
@@ -64,8 +67,8 @@ class Pushes:
     ) -> Pushed:
         """Store a manifest and let tags name it; durable, and proof against any removal, when this returns.
 
-        Raises Denied for what is blocked, DigestInvalid, ManifestInvalid, ManifestBlobUnknown, and what
-        `rights` says of a tag.
+        Raises Denied for what is blocked, DigestInvalid, ManifestInvalid, ManifestBlobUnknown, QuotaExceeded,
+        and what `rights` says of a tag.
         """
         digest = await self._digest(reference, content)
         manifest = await self._parse(name, digest, content, content_type)
@@ -80,6 +83,9 @@ class Pushes:
             intent = await self._intents.open(name, digest, needed, allowed.movable)
             try:
                 await self._references.check(name, manifest)
+                self._require_writable()
+                # Behind the intent, by which a count knows that this is about to be needed.
+                await self._quotas.add(name, digest, manifest)
                 # A remover believes an intent for a day; a writer trusts its own for an hour.
                 if self._store.effects.now() - begun > RENEW:
                     continue

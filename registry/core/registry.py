@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 
 from registry.core.blobs import Blobs
@@ -11,11 +11,12 @@ from registry.core.listings import Listings, Page
 from registry.core.promotion import Copied, Promotion, Source
 from registry.core.pulls import Pulls
 from registry.core.pushes import Pushed, Pushes
+from registry.core.quotas import Quotas
 from registry.core.references import References
 from registry.core.restoring import Restored, Restoring, Wanted
 from registry.core.tagging import Tagging
 from registry.core.uploads import UploadLimits, Uploads
-from registry.errors import ManifestLost, ManifestUnknown, ReadOnly, Unsupported
+from registry.errors import BlobUnknown, ManifestLost, ManifestUnknown, ReadOnly, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.ranges import ByteRange
@@ -34,7 +35,8 @@ from storage.errors import NotFound
 class Registry:
     """All repositories of one store; `repository` gives one of them.
 
-    `read_only` may be switched at any time; `deletes` says whether users may delete.
+    `read_only` may be switched at any time; `deletes` says whether users may delete; `quotas` has the bytes
+    that prefixes may hold.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Registry:
         allow_missing_layers: bool,
         deletes: bool,
         read_only: bool,
+        quotas: Mapping[RepositoryName, int] | None = None,
     ) -> None:
         self.store = store
         self.read_only = read_only
@@ -57,21 +60,35 @@ class Registry:
         self.intents = Intents(store.driver, store.effects)
         self.door = Door(store, self.intents)
         self.blobs = Blobs(store, self.trash, self.may_write)
-        self.uploads = Uploads(store, self.blobs, uploads, self.require_writable)
+        self.quotas = Quotas(store, quotas or {})
+        self.uploads = Uploads(store, self.blobs, self.quotas, uploads, self.require_writable)
         references = References(store, self.trash, allow_missing=allow_missing_layers)
         tagging = Tagging(store, self.door)
         self.pushes = Pushes(
-            store, self.intents, references, tagging, self.require_writable, max_references=max_references
+            store,
+            self.intents,
+            references,
+            self.quotas,
+            tagging,
+            self.require_writable,
+            max_references=max_references,
         )
         self.listings = Listings(store, self.may_write)
         self.restoring = Restoring(
-            store, self.intents, self.trash, tagging, self.pushes, allow_missing=allow_missing_layers
+            store,
+            self.intents,
+            self.trash,
+            self.quotas,
+            tagging,
+            self.pushes,
+            allow_missing=allow_missing_layers,
         )
         self.promotion = Promotion(
             store,
             self.intents,
             self.blobs,
             self.listings,
+            self.quotas,
             tagging,
             self.pushes,
             allow_missing=allow_missing_layers,
@@ -221,7 +238,7 @@ class Repository:
         """Take a blob over from another repository that the caller may pull from; False when it cannot be.
 
         Without a `source` only a hint is followed: where this process lately linked the digest. Raises Denied
-        for what is blocked.
+        for what is blocked, QuotaExceeded.
         """
         self._registry.require_writable()
         if not digest.supported:
@@ -230,6 +247,10 @@ class Repository:
         source = source or self._registry.blobs.hinted(digest)
         if source is None or not may_pull(source):
             return False
+        if self._registry.quotas.above(self.name):
+            with suppress(BlobUnknown):
+                size = (await self._registry.blobs.stat(source, digest)).size_bytes
+                await self._registry.quotas.require(self.name, size, digest)
         return await self._registry.blobs.mount(self.name, digest, source, put_back=may_push(source))
 
     async def copy(

@@ -12,6 +12,7 @@ from functools import partial
 
 from registry.core.planting import Planting
 from registry.core.pushes import Pushes
+from registry.core.quotas import Quotas
 from registry.core.tagging import Tagging
 from registry.core.trees import Node, Tree
 from registry.errors import ManifestUnknown, RegistryError, StorageDamaged, Unsupported
@@ -87,6 +88,7 @@ class Restoring:
         store: Store,
         intents: Intents,
         trash: Trash,
+        quotas: Quotas,
         tagging: Tagging,
         pushes: Pushes,
         *,
@@ -95,6 +97,7 @@ class Restoring:
         self._store = store
         self._intents = intents
         self._trash = trash
+        self._quotas = quotas
         self._tagging = tagging
         self._pushes = pushes
         self._allow_missing = allow_missing
@@ -145,8 +148,8 @@ class Restoring:
         """Let the repository have what is wanted.
 
         With `some`, what is gone for good is left out. Without `overwrite` no tag is moved.
-        Raises the refusals of tags, ManifestUnknown when something is gone, Unsupported when it is too much;
-        then nothing has changed, unless the error says so.
+        Raises the refusals of tags, ManifestUnknown when something is gone, Unsupported when it is too much,
+        QuotaExceeded; then nothing has changed, unless the error says so.
         """
         kept = rights if overwrite else _Keeping(name, rights)
         needed = {digest for digest in (*wanted.roots, *wanted.blobs) if digest.supported}
@@ -270,6 +273,7 @@ class Restoring:
     ) -> Restored | None:
         """Put it where it was; None when all is to be looked at again."""
         manifests = found.below(chosen.roots)
+        await self._quotas.require_all(name, found.tree.sizes(manifests))
         named = (found.tree.nodes[digest] for digest in manifests)
         wanted = set(chosen.blobs).union(*(node.blobs.keys() | node.optional | node.others for node in named))
         blobs = {digest: target for digest, target in found.blobs.items() if digest in wanted}

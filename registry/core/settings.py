@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from registry.errors import NameInvalid
+from registry.model.names import RepositoryName
 from registry.settings import Duration, Settings, Size
 
 Count = Annotated[int, Field(ge=1)]
@@ -49,6 +51,28 @@ class CacheSettings(Settings):
     blobs: Annotated[Size, Field(ge=1 << 20)] = 10 << 30
 
 
+def _prefix(text: str) -> RepositoryName:
+    try:
+        return RepositoryName(text)
+    except NameInvalid:
+        raise ValueError("must be a name such as team-a or team-a/app, without a pattern") from None
+
+
+class QuotaSettings(Settings):
+    """How much the repositories below a prefix may hold together."""
+
+    prefix: Annotated[str, AfterValidator(_prefix)]
+    limit: Annotated[Size, Field(ge=0)]
+
+
+def _distinct(quotas: tuple[QuotaSettings, ...]) -> tuple[QuotaSettings, ...]:
+    prefixes = [one.prefix for one in quotas]
+    for prefix in prefixes:
+        if prefixes.count(prefix) > 1:
+            raise ValueError(f"{prefix} has two quotas; give it one")
+    return quotas
+
+
 class CoreSettings(Settings):
     """The rules of the registry's content."""
 
@@ -56,4 +80,5 @@ class CoreSettings(Settings):
     uploads: UploadSettings = UploadSettings()
     manifests: ManifestSettings = ManifestSettings()
     delete: DeleteSettings = DeleteSettings()
+    quotas: Annotated[tuple[QuotaSettings, ...], AfterValidator(_distinct)] = ()
     cache: CacheSettings = CacheSettings()

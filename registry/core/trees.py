@@ -21,9 +21,10 @@ MOST = 200_000  # manifests and blobs of one tree; an intent names them all, and
 class Node:
     """What one manifest names: `blobs` with the bytes that each is to have, `others` all that it lists.
 
-    `optional` are layers that may lie elsewhere.
+    `optional` are layers that may lie elsewhere. `size_bytes` is the manifest's own.
     """
 
+    size_bytes: int
     blobs: Mapping[Digest, int]
     optional: frozenset[Digest]
     others: frozenset[Digest]
@@ -51,6 +52,18 @@ class Tree:
     def digests(self) -> set[Digest]:
         """All that is named; what an intent has to hold on to."""
         return {one for one in (*self.nodes, *self.unread, *self.blobs) if one.supported}
+
+    def sizes(self, manifests: Iterable[Digest]) -> dict[Digest, int]:
+        """The bytes of some manifests, and those that they say that their blobs have.
+
+        What has another digest than all data had once is left out: it may lie under that one.
+        """
+        sizes: dict[Digest, int] = {}
+        for digest in manifests:
+            node = self.nodes[digest]
+            sizes |= {one: size for one, size in node.blobs.items() if one.algorithm == "sha256"}
+            sizes[digest] = node.size_bytes
+        return sizes
 
     async def grow(
         self, roots: Iterable[Digest], read: Read, effects: Effects, *, max_references: int
@@ -89,7 +102,7 @@ class Tree:
             named = frozenset(one.digest for one in manifest.references)
             self.name((*required, *children, *named))
             optional = named - required.keys() - frozenset(children)
-            pending.append((digest, Node(required, optional, frozenset(children))))
+            pending.append((digest, Node(len(stored.content), required, optional, frozenset(children))))
             pending += [(child, None) for child in reversed(children)]
 
     def name(self, digests: Iterable[Digest]) -> None:

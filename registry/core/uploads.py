@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from registry.core.blobs import Blobs
 from registry.core.bodies import Body, Renewed, exactly
 from registry.core.census import Census
+from registry.core.quotas import Quotas
 from registry.errors import (
     BlobUnknown,
     BlobUploadInvalid,
@@ -54,11 +55,17 @@ class Uploads:
     """The uploads of all repositories."""
 
     def __init__(
-        self, store: Store, blobs: Blobs, limits: UploadLimits, require_writable: Callable[[], None]
+        self,
+        store: Store,
+        blobs: Blobs,
+        quotas: Quotas,
+        limits: UploadLimits,
+        require_writable: Callable[[], None],
     ) -> None:
         self._store = store
         self._sessions = store.sessions
         self._blobs = blobs
+        self._quotas = quotas
         self._limits = limits
         self._require_writable = require_writable
         self.census = Census(store.sessions, store.effects, limits.open)
@@ -68,9 +75,10 @@ class Uploads:
     async def begin(self, name: RepositoryName, algorithm: str) -> Session:
         """Begin a session; `algorithm` is what the client says its digest will be of.
 
-        Raises DigestInvalid, TooManyRequests.
+        Raises DigestInvalid, TooManyRequests, QuotaExceeded.
         """
         Digest.of(b"", algorithm).require_supported()
+        await self._quotas.require(name, 1)
         await self.census.enter()
         return await self._sessions.create(name, algorithm)
 
@@ -84,8 +92,8 @@ class Uploads:
 
         A connection that breaks leaves what arrived.
 
-        Raises BlobUploadUnknown, ChunkOutOfOrder, BlobUploadInvalid, SizeInvalid,
-        TooManyRequests.
+        Raises BlobUploadUnknown, ChunkOutOfOrder, BlobUploadInvalid, SizeInvalid, TooManyRequests,
+        QuotaExceeded.
         """
         session = await self._sessions.get(name, uuid)
         return await self._append(session, body, piece)
@@ -98,7 +106,7 @@ class Uploads:
         Repeated after an answer was lost it succeeds again. An upload of what is blocked is dropped.
 
         Raises BlobUploadUnknown, BlobUploadInvalid, ChunkOutOfOrder, Denied, DigestInvalid, SizeInvalid,
-        TooManyRequests.
+        TooManyRequests, QuotaExceeded.
         """
         digest.require_supported()
         try:
@@ -115,7 +123,10 @@ class Uploads:
                 raise
 
     async def monolithic(self, name: RepositoryName, digest: Digest, body: Body) -> None:
-        """Take a whole blob in one request (dist-spec: Single POST). Raises DigestInvalid, Denied."""
+        """Take a whole blob in one request (dist-spec: Single POST).
+
+        Raises DigestInvalid, Denied, QuotaExceeded.
+        """
         self._store.blocked.refuse([digest])
         await self._receive(name, digest.require_supported(), body, None)
 
@@ -151,6 +162,7 @@ class Uploads:
     ) -> None:
         """Stream a body straight to the blob's place."""
         self._expect(body, piece)
+        body = await self._quotas.bounded(name, body, 0, digest)
         self._enter()
         try:
             chunks = exactly(body, piece.end - piece.start if piece else None)
@@ -175,6 +187,7 @@ class Uploads:
                 f"the upload has {count} pieces already: send the rest in the closing PUT, or begin again"
                 " with larger pieces"
             )
+        body = await self._quotas.bounded(session.repository, body, size, closing)
         algorithms = ("sha256",) if session.algorithm == "sha256" else ("sha256", session.algorithm)
         check = Hashing(*algorithms)
         self._enter()

@@ -75,6 +75,11 @@ class Digest:
             raise _unsupported(self.algorithm)
         return self
 
+    @property
+    def half(self) -> int:
+        """The first 128 bits of a supported digest, as a number; no two contents can be made to share it."""
+        return int(self.encoded[:32], 16)
+
     def hasher(self) -> _Hash:
         """A fresh hash object of the algorithm. Raises DigestInvalid when it is not supported."""
         return _new_hasher(self.algorithm)

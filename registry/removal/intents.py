@@ -76,6 +76,23 @@ class Intents:
         """What writers under way need in any repository."""
         return {digest async for intent in self._all(None) for digest in (intent.manifest, *intent.digests)}
 
+    async def young(self, now: float) -> list[tuple[str, frozenset[Digest]]]:
+        """The repositories of writers that may still go by their intents, each with what that one needs.
+
+        `now` in seconds by the store's own clock.
+        """
+        needed: list[tuple[str, frozenset[Digest]]] = []
+        for uuid in await self._driver.children(layout.INTENTS):
+            try:
+                written = (await self._driver.stat(layout.intent(uuid))).modified_at.timestamp()
+            except NotFound:
+                continue
+            # A writer looks whether it has taken too long, and writes a moment later.
+            intent = await self._one(uuid) if now - written <= 2 * RENEW.total_seconds() else None
+            if intent is not None:
+                needed.append((intent.repository, frozenset((intent.manifest, *intent.digests))))
+        return needed
+
     async def repositories(self) -> set[str]:
         """Where writers are under way."""
         return {intent.repository async for intent in self._all(None)}

@@ -20,6 +20,7 @@
       intents/<uuid>                                            what a writer is about to need
       leases/<name>/<20-digit epoch>                            who does the work that one process does
       reports/<kind>/<20-digit ns>-<uuid>                       what came of such work
+      quotas/<prefix, escaped>/{counted,added}/…                what counts for a quota: see quotas.py
       trash/data/<alg>/<hex>/<run>, trash/links/<name>/_/<kind>/…/<run>, trash/{open,runs}/<run>
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
       blocked/<alg>/<hex>                                       purged: neither stored nor served again
@@ -59,6 +60,7 @@ UPLOADS = f"{OURS}/uploads"
 INTENTS = f"{OURS}/intents"
 LEASES = f"{OURS}/leases"
 REPORTS = f"{OURS}/reports"
+QUOTAS = f"{OURS}/quotas"
 # What the names in a session begin with; a directory more would cost each small push four calls.
 CHUNK = "chunk-"
 DATA = "data-"

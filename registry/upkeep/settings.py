@@ -125,19 +125,22 @@ class RetentionSettings(Settings):
 
 
 class UsageSettings(Settings):
-    """What is known of how the registry is used, and for how long."""
+    """What is known of how the registry is used, for how long, and counting what repositories hold."""
 
     keep_pulls_for: Annotated[Duration, Field(ge=timedelta(days=7))] = timedelta(days=400)
+    enabled: bool = True
+    interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    requests_per_second: Annotated[int, Field(ge=0)] = 2000
 
 
 class UpkeepSettings(Settings):
     """Upkeep of the store."""
 
     gc: CollectionSettings = CollectionSettings()
+    usage: UsageSettings = UsageSettings()
     trash: TrashSettings = TrashSettings()
     scrub: ScrubSettings = ScrubSettings()
     retention: RetentionSettings = RetentionSettings()
-    usage: UsageSettings = UsageSettings()
 
     @model_validator(mode="after")
     def _knows_pulls_for_long_enough(self) -> UpkeepSettings:

@@ -20,6 +20,7 @@ def test_lists_are_known_as_such() -> None:
         "retention.in_use",
         "retention.rules",
         "trusted_proxies",
+        "quotas",
         "storage.s3.redirect.networks",
         "access.tokens.signing_key_files",
         "access.tokens.services",
@@ -31,7 +32,8 @@ def test_lists_are_known_as_such() -> None:
 
 def test_a_list_of_sections_says_what_they_are() -> None:
     sections = {leaf.name: leaf.section for leaf in leaves(Config) if leaf.section is not None}
-    assert list(sections) == ["retention.in_use", "retention.rules", "access.issuers"]
+    assert {"retention.in_use", "retention.rules", "quotas", "access.issuers"} == sections.keys()
+    assert [leaf.name for leaf in leaves(sections["quotas"])] == ["prefix", "limit"]
     inner = [leaf.name for leaf in leaves(sections["access.issuers"])]
     assert inner[:3] == ["name", "issuer", "audience"]
 

@@ -86,6 +86,13 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("scrub run --yes", varies=("began", "ended", "by")),
     ),
     "scrub.status": (Example("scrub status", varies=("reports", "all_verified_since")),),
+    "usage.count": (Example("usage count", varies=("began", "ended", "by")),),
+    "usage.show": (
+        Example("usage show", varies=("began", "age_seconds", "by")),
+        Example("usage show a --limit 1", varies=("began", "age_seconds", "by")),
+        Example("usage show nothing/of/it", 1),
+        Example("usage show None", 2),
+    ),
     "trash.empty": (
         Example("trash empty --dry-run"),
         Example("trash empty --yes"),

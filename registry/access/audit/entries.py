@@ -37,6 +37,7 @@ Event = Literal[
     "trash.emptied",
     "trash.purged",
     "trash.unblocked",
+    "usage.counted",
 ]
 """What happened; docs/audit.md explains each."""
 

@@ -1,0 +1,211 @@
+"""Who counts what repositories hold: one process at a time, by a lease, on its own schedule or when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from registry.core.quotas import Quotas
+from registry.core.registry import Registry
+from registry.errors import TooManyRequests
+from registry.logs import event
+from registry.removal.mark import Step
+from registry.store.quotas import QuotaIndex
+from registry.store.store import Store
+from registry.upkeep.expiry import stamped_now
+from registry.upkeep.recounting import Recount
+from registry.upkeep.settings import UsageSettings
+from registry.upkeep.usage import Ledger, count, largest
+from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
+from registry.work.effects import bounded_effects
+from registry.work.leases import Lease, LeaseLost
+from storage.paced import PacedDriver
+from storage.withholding import WithholdingDriver
+
+LEASE_SECONDS = 60.0
+SCHEDULE = "schedule"
+_EPOCHS = 100
+MOST_ADDED = 10_000  # each look at a quota reads their names
+_BEAT_SECONDS = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+class Counting:
+    """Counts of one process; `who` is how other processes know it.
+
+    One that does not come to its end leaves nothing, and the next begins anew.
+    """
+
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        settings: UsageSettings,
+        *,
+        who: str,
+        lease_seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._who = who
+        self._seconds = lease_seconds
+        self._clock = clock
+
+    def reports(self) -> UsageReports:
+        """What counts have left in the store."""
+        return UsageReports(self._registry().store)
+
+    def quotas(self) -> Quotas:
+        """The quotas of the registry."""
+        return self._registry().quotas
+
+    def lease(self) -> Lease:
+        """This process's view of the lease."""
+        store = self._registry().store
+        return Lease(
+            store.driver, store.effects, "usage", who=self._who, seconds=self._seconds, clock=self._clock
+        )
+
+    async def if_due(self) -> None:
+        """Count if nobody has for long enough."""
+        if not self._settings.enabled or not self._registry().may_write() or not await self._is_due():
+            return
+        lease = self.lease()
+        if not await lease.take():
+            return
+        try:
+            # Whoever has just let go of it may have counted.
+            if await self._is_due():
+                async with aclosing(self._held(lease, SCHEDULE)) as run:
+                    async for report in run:
+                        if report.ended:
+                            event(
+                                _LOG,
+                                logging.INFO,
+                                "usage.counted",
+                                repositories=report.repositories,
+                                blobs=report.blobs,
+                                bytes=report.size_bytes,
+                            )
+        finally:
+            await lease.release()
+
+    async def run(self, by: str) -> AsyncIterator[Count]:
+        """Count now. Raises TooManyRequests while another process does."""
+        self._registry().require_writable()
+        lease = self.lease()
+        if not await lease.take():
+            raise TooManyRequests(
+                f"{await lease.holder() or 'another process'} is counting already; `moorage usage show` has"
+                " it when it has ended",
+                headers={"Retry-After": "60"},
+            )
+        try:
+            async with aclosing(self._held(lease, by)) as run:
+                async for report in run:
+                    yield report
+        finally:
+            await lease.release()
+
+    async def _held(self, lease: Lease, by: str) -> AsyncGenerator[Count, None]:
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
+                await lease.beat()
+
+        # Beside the work: one piece of it may take longer than the silence that is allowed.
+        beating = asyncio.create_task(beat())
+
+        async def step() -> None:
+            if beating.done():
+                await beating
+            await lease.beat()
+            self._registry().require_writable()
+            await asyncio.sleep(0)
+
+        try:
+            async with aclosing(self._count(by, step)) as run:
+                async for report in run:
+                    yield report
+        except LeaseLost:
+            raise TooManyRequests(
+                "another process counts by now, since this one was silent for too long",
+                headers={"Retry-After": "60"},
+            ) from None
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    async def _count(self, by: str, step: Step) -> AsyncGenerator[Count, None]:
+        store = self._store()
+        reports = UsageReports(store)
+        # By the store's own clock: reports are found by their names, whoever wrote them.
+        began = await stamped_now(store)
+        report = Count(datetime.fromtimestamp(began, UTC), by)
+        if by == SCHEDULE:
+            await self._forget(store)
+        recount = Recount(store, self._registry().quotas.limits)
+        await recount.begin(began)
+        ledger = Ledger(recount.prefixes)
+        async for _ in count(store, ledger, report, step):
+            yield report
+        await step()
+        report.quotas = await recount.end(ledger)
+        report.epochs = await self._epochs(reports)
+        rows = await store.effects.aside(lambda: list(ledger.rows()))
+        report.rows = len(rows)
+        rows = await store.effects.aside(largest, rows, MOST_ROWS)
+        key = reports.new(report.began)
+        await step()
+        await reports.put_rows(key, rows)
+        report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
+        await reports.save(key, report)
+        await reports.trim()
+        yield report
+
+    def _store(self) -> Store:
+        """The store as counts see it: at their pace, several requests at once, nothing remembered."""
+        store = self._registry().store
+        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
+        paced = PacedDriver(heeding, self._settings.requests_per_second)
+        effects = bounded_effects(store.effects)
+        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+
+    async def _forget(self, store: Store) -> None:
+        """Let go of quotas that are none any more: nobody adds to them, and they may come back."""
+        quotas = QuotaIndex(store.driver)
+        for prefix in await quotas.prefixes():
+            if prefix not in self._registry().quotas.limits:
+                await quotas.forget(prefix)
+
+    async def _epochs(self, reports: UsageReports) -> list[str]:
+        """In which epochs of the machines that count there was a count, this one's last."""
+        newest = await reports.newest()
+        before = [] if newest is None else newest[1].epochs
+        epoch = self._registry().store.driver.epoch
+        return [*(one for one in before if one != epoch), *([] if epoch is None else [epoch])][-_EPOCHS:]
+
+    async def _is_due(self) -> bool:
+        reports = self.reports()
+        began = await reports.began()
+        if began is None:
+            return True
+        store = self._registry().store
+        if await stamped_now(store) - began >= self._settings.interval.total_seconds():
+            return True
+        quotas = self._registry().quotas
+        newest = await reports.newest() if quotas.limits else None
+        if newest is not None and store.driver.epoch not in (None, *newest[1].epochs):
+            # What pushes had added just before a power cut may be lost.
+            return True
+        for prefix in quotas.limits:
+            # A quota holds from when it was counted; one to which very much was added is slow to look at.
+            if (await quotas.index.counts(prefix)).last is None or len(
+                await quotas.index.added(prefix)
+            ) > MOST_ADDED:
+                return True
+        return False
