@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from tests.durability.reader import Tree, look, tree_of, unneeded
 from tests.e2e.buckets import distribution_storage, settings
 from tests.e2e.collecting import collect, opened
 from tests.e2e.distribution import Distribution
+from tests.e2e.engines import Engine
 from tests.e2e.processes import Daemon
 from tests.e2e.traffic import TAGS, Ledger
 from tests.e2e.versity import versity
 from tests.e2e.wire import Wire
 from tests.equipment.absence import require
 from tests.server.conftest import until
-from tests.soak import duration_seconds, first_seed
+from tests.soak import duration_seconds, first_seed, is_soak
 from tests.storage.buckets import Bucket, client_of
 
 SERVERS = 2
@@ -120,7 +122,7 @@ class Disk(Place):
 
 
 class InABucket(Place):
-    """A bucket of versitygw."""
+    """A bucket of whatever engine."""
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
         self.bucket = bucket
@@ -129,7 +131,12 @@ class InABucket(Place):
         super().__init__(folder)
 
     def tree(self) -> Tree:
-        return {name: self.bucket.get(name) or b"" for name in self.bucket.names()}
+        names = sorted(self.bucket.names())
+        # One after the other takes Ceph minutes.
+        with ThreadPoolExecutor(8) as pool:
+            return {
+                name: body or b"" for name, body in zip(names, pool.map(self.bucket.get, names), strict=True)
+            }
 
     def served_by(self, distribution: Callable[..., Distribution]) -> Distribution:
         storage = distribution_storage(self.bucket)["storage"]
@@ -137,11 +144,23 @@ class InABucket(Place):
         return distribution(3, self.folder, more=more)
 
 
-@pytest.fixture(params=["disk", "bucket"])
+# Where there is time, or an engine was asked for: other clocks, listings and faults than a directory has.
+ENGINES = ["engine"] if is_soak() or "MOORAGE_TEST_ENGINE" in os.environ else []
+
+
+@pytest.fixture(
+    params=["disk", "bucket", *(pytest.param(one, marks=pytest.mark.any_engine) for one in ENGINES)]
+)
 def place(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Place]:
-    """Both kinds."""
+    """A directory, a bucket of versitygw, and one of Ceph's or as MOORAGE_TEST_ENGINE says."""
     if request.param == "disk":
         place: Place = Disk(scratch)
+        yield place
+        place.stop()
+        return
+    if request.param == "engine":
+        engine: Engine = request.getfixturevalue("engine")
+        place = InABucket(scratch, Bucket(client_of(engine.endpoint), "registries/collected"))
         yield place
         place.stop()
         return

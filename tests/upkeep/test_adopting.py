@@ -12,9 +12,11 @@ from registry.errors import ReadOnly, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from registry.store.manifests import StoredManifest
 from registry.store.marks import WRITER_LEVEL
 from registry.upkeep.adopt_operations import operations
 from registry.upkeep.adopting import Adopted
+from registry.upkeep.examining import Examination, Examined
 from registry.upkeep.upgrading import NEEDS
 from registry.work.operations import Context, Operations, Progress, Result, Status
 from tests.inmemory import NAME, TAG, World, image
@@ -322,6 +324,31 @@ async def test_pushes_and_deletes_meanwhile_are_no_damage(world: World) -> None:
     assert turns > 5
     assert isinstance(result, Result) and isinstance(result.value, Adopted)
     assert (result.value.problems, result.value.spoilt_tags) == ([], [])
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["before it is read", "behind"])
+async def test_what_is_pushed_and_deleted_between_two_looks_is_no_damage(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    late = image("late", layers=[b"late"])
+    digest, read = Digest.of(late), Examination._read
+
+    async def deleted(self: Examination, asked: Digest) -> StoredManifest:
+        found = await read(self, asked) if is_read or asked != digest else None
+        if asked == digest:
+            await world.registry.door.remove_manifest(NAME, digest, "tester")
+            await world.driver.delete([layout.layer_link(NAME, Digest.of(b"late"))])
+        return found or await read(self, asked)
+
+    monkeypatch.setattr(Examination, "_read", deleted)
+    found: list[object] = []
+    async for one in Examination(world.store, NAME, Examined(), hash_blobs=False).run():
+        if not found:
+            # The blobs have been listed.
+            await world.push(late, digest)
+        found.append(one)
+    assert not await world.holds(digest)
+    assert set(found) == {None}
 
 
 async def test_where_nothing_is_it_is_refused_and_says_where_to_look() -> None:
