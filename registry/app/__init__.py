@@ -132,6 +132,7 @@ class RegistryApplication:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
         if self._config.usage.enabled:
             interval = self._config.usage.interval.total_seconds()
+            self._schedule.once("usage.tell", self._tell_usage)
             self._schedule.every("usage", min(interval / 10, _USAGE_SECONDS), self._count, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
@@ -284,8 +285,12 @@ class RegistryApplication:
                 await self._authority.sweep(await stamped_now(self._registry.store))
 
     async def _count(self) -> None:
-        """Count what is held if that is due, and have the metrics say what the last count has found."""
+        """Count what is held if that is due."""
         await self._counting.if_due()
+        await self._tell_usage()
+
+    async def _tell_usage(self) -> None:
+        """Have the metrics say what the last count has found."""
         newest = await self._counting.reports().newest()
         if newest is not None:
             _, found = newest

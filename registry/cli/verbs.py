@@ -25,7 +25,10 @@ from registry.work.operations import Context, Operation, Operations, Progress, R
 _NOUNS = {
     "access": "Rules, and the keys and tokens that say who somebody is.",
     "apikey": "API keys: credentials of machines.",
+    "gc": "Collection of what nothing needs any more.",
+    "pulls": "How often, and when last, tags were pulled.",
     "repo": "Repositories: what there is, removing and restoring it.",
+    "retention": "Old tags that go by rules.",
     "scrub": "Reading all content again, to find what has been damaged.",
     "storage": "The store as a whole.",
     "tag": "Tags of a repository.",

@@ -48,6 +48,7 @@ _BESIDE_THE_FILE: tuple[Path, ...] = (
     ("access", "ldap", "bind_password_file"),
     ("audit", "file"),
     ("cache", "directory"),
+    ("retention", "in_use", "file"),
     ("storage", "root"),
     ("storage", "s3", "access_key_file"),
     ("storage", "s3", "secret_key_file"),

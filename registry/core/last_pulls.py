@@ -80,7 +80,12 @@ async def last_pulls(records: PullRecords, since: date, now: datetime) -> LastPu
 async def coverage(records: PullRecords, since: date, now: datetime) -> Coverage:
     """Of which days since one not every pull is known; `now` is the store's time."""
     processes = await records.processes()
-    uncovered = {day for day in await records.uncovered() if day >= since}
+    marked = await records.uncovered()
+    # The first mark says when recording began, or what was let go of; without one nobody has ever counted.
+    begun = min(marked) if marked else (None if await records.any() else now.date())
+    uncovered = {day for day in marked if day >= since}
+    if begun is not None:
+        uncovered.update(_days(since, begun))
     alive = []
     for process in processes:
         if now - process.until > SILENCE:
@@ -92,7 +97,8 @@ async def coverage(records: PullRecords, since: date, now: datetime) -> Coverage
 
 def missed(process: Process, since: date, now: datetime) -> Iterator[date]:
     """The days since one on which a silent process may have answered pulls that nobody recorded."""
-    day = max(since, process.until.date())
-    while day <= now.date():
-        yield day
-        day += _DAY
+    return _days(max(since, process.until.date()), now.date())
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    return (first + number * _DAY for number in range((last - first).days + 1))

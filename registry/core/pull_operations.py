@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -76,7 +76,7 @@ class ShownPulls:
         if self.left_out:
             lines.append(f"and {self.left_out} more tags and digests (--limit)")
         if self.uncovered:
-            lines.append(f"not all is known of: {', '.join(self.uncovered)}")
+            lines.append(f"not all is known of: {', '.join(_spans(self.uncovered))}")
         if self.recorded_until is not None:
             told = self.recorded_until.isoformat(sep=" ", timespec="seconds")
             lines.append(f"what servers have counted since {told} comes later")
@@ -153,6 +153,20 @@ def _count(
         one.pulls += times
         one.last = str(day)
         one.days.append(PullsOfDay(str(day), times))
+
+
+def _spans(days: list[str]) -> Iterator[str]:
+    """Days that follow one another as one."""
+    first = last = ""
+    for day in days:
+        if last and date.fromisoformat(day) - date.fromisoformat(last) == timedelta(days=1):
+            last = day
+            continue
+        if last:
+            yield first if first == last else f"{first} to {last}"
+        first = last = day
+    if last:
+        yield first if first == last else f"{first} to {last}"
 
 
 def _times(pulls: int) -> str:

@@ -123,6 +123,15 @@ class RetentionSettings(Settings):
     in_use: tuple[InUseList, ...] = ()
     rules: tuple[RetentionRule, ...] = ()
 
+    @model_validator(mode="after")
+    def _can_tell_them_apart(self) -> RetentionSettings:
+        names = [rule.name for rule in self.rules if rule.name]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"two rules have the name {min(twice)}; reports would not tell which of them decided"
+            )
+        return self
+
 
 class UsageSettings(Settings):
     """What is known of how the registry is used, for how long, and counting what repositories hold."""

@@ -11,6 +11,7 @@ from registry.core.pull_operations import AskPulls, ShownPulls, operations
 from registry.core.pull_records import DAYS, PullRecords
 from registry.errors import NameUnknown, RegistryError
 from registry.model.names import Tag
+from registry.store import layout
 from registry.work.operations import Context, Result
 from tests.inmemory import NAME, World, image
 from tests.upkeep.pulling import DIGEST, now, process
@@ -51,13 +52,15 @@ async def test_each_tag_is_shown_with_its_days_those_pulled_last_first(world: Wo
     ]
     assert [(of.day, of.pulls) for of in found.references[1].days] == [("2026-01-02", 2), ("2026-01-03", 2)]
     assert (found.since, found.until, found.pulls) == ("2025-12-06", "2026-01-04", 11)
-    assert (found.uncovered, found.recorded_until, found.left_out) == (["2026-01-01"], None, 0)
+    # All before the day on which recording began, too.
+    assert (found.uncovered[0], found.uncovered[-1], len(found.uncovered)) == ("2025-12-06", "2026-01-01", 27)
+    assert (found.recorded_until, found.left_out) == (None, 0)
     lines = as_text(found).splitlines()
     assert lines[:2] == [
         f"{NAME} was pulled 11 times from 2025-12-06 to 2026-01-04",
         "v0: 3 times, last on 2026-01-03",
     ]
-    assert lines[-1] == "not all is known of: 2026-01-01"
+    assert lines[-1] == "not all is known of: 2025-12-06 to 2026-01-01"
 
 
 async def test_one_tag_and_fewer_days_may_be_asked_for(world: World) -> None:
@@ -73,7 +76,14 @@ async def test_damaged_records_and_silent_processes_are_told(world: World) -> No
     await world.driver.put(f"{DAYS}/2026-01-02/0-00000001", b"no record")
     await PullRecords(world.driver).put_process("1", "one", now(world), now(world))
     world.clock.advance(hours=2)
-    assert (await shown(world, NAME)).uncovered == ["2026-01-01", "2026-01-02", "2026-01-04"]
+    found = await shown(world, NAME)
+    assert found.uncovered[-3:] == ["2026-01-01", "2026-01-02", "2026-01-04"]
+    assert as_text(found).splitlines()[-1].endswith("of: 2025-12-06 to 2026-01-02, 2026-01-04")
+
+
+async def test_where_nobody_has_ever_counted_nothing_is_known(world: World) -> None:
+    await world.remove_all(await world.keys(layout.PULLS))
+    assert len((await shown(world, NAME)).uncovered) == 30
 
 
 @pytest.mark.parametrize("reference", ["None", "localhost:5000/app", f"app@{DIGEST}", "app:"])

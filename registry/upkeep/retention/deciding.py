@@ -48,12 +48,12 @@ class Shares:
         if gone * 100 <= self._most * there:
             return
         prefix, kind = key
-        share = gone * 100 / max(there, 1)
+        share = -(-gone * 100 // max(there, 1))
         self._stopped.add(prefix)
         self.reasons.append(
-            f"{gone} of the {there} {kind} of {prefix} would go, {share:.0f} %, and at most {self._most} %"
+            f"{gone} of the {there} {kind} of {prefix} would go, {share} %, and at most {self._most} %"
             " may. If it is meant, run `moorage retention run --max-delete-percent"
-            f" {min(100, int(share) + 1)}`, or raise retention.max_delete_percent"
+            f" {min(100, share)}`, or raise retention.max_delete_percent"
         )
 
 

@@ -80,9 +80,11 @@ def _lines(one: InUseList) -> list[str]:
         with path.open("rb") as opened:
             written = os.fstat(opened.fileno()).st_mtime
             content = opened.read(_LIMIT + 1)
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unsupported(f"{path}, which lists what is in use, cannot be read: {error}") from None
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise Unsupported(f"{path}, which lists what is in use, cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Unsupported(f"{path}, which lists what is in use, cannot be read: it is no text") from None
     if len(content) > _LIMIT:
         raise Unsupported(f"{path}, which lists what is in use, has more than {_LIMIT >> 20} MiB")
     age = time.time() - written

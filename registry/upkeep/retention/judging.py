@@ -133,8 +133,9 @@ class Judgement:
                 yield one.tag, "always kept"
         if rule.newest_pushed is not None:
             pushed = {one.digest: one.pushed for one in sorted(tags, key=lambda one: one.pushed)}
-            newest = sorted(pushed, key=lambda digest: (pushed[digest], digest), reverse=True)
-            chosen = newest[: rule.newest_pushed]
+            # Where it cannot be told which of them is newer, as in a tree that was copied, all of them are.
+            least = sorted(pushed.values(), reverse=True)[: rule.newest_pushed][-1:]
+            chosen = [digest for digest, at in pushed.items() if at >= least[0]]
             yield from _of(tags, chosen, f"among the newest {rule.newest_pushed} pushed")
         if rule.newest_versions is not None:
             yield from _of(

@@ -77,7 +77,7 @@ def operations(retaining: Callable[[], Retaining]) -> Iterable[Operation[Any]]:
         async for report in do(context.by, asked.repositories, asked.max_delete_percent):
             if report.ended is None:
                 yield Progress(report.repositories, None, "items", report.after)
-            elif report.failed or (report.stopped and not report.dry_run):
+            elif report.stopped:
                 yield Result(report, Status.REFUSED)
             else:
                 yield Result(report, Status.DAMAGED if report.troubles else Status.DONE)

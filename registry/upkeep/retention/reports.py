@@ -105,6 +105,11 @@ class Retention:
         left = len(gone) - _SHOWN
         lines += [f"  and {left} more (--json has them)"] if left > 0 else []
         stays = Counter(one.why for one in self.decisions if one.stays)
+        if (
+            self.dry_run
+            and (others := self.tags - self.tags_gone - stays.total() - self.decisions_left_out) > 0
+        ):
+            stays["no rule is about it"] += others
         if stays:
             lines.append("tags that stay, by what keeps them:")
             lines += [f"  {count}  {why}" for why, count in stays.most_common(_SHOWN)]

@@ -82,6 +82,11 @@ def test_the_newest_pushed_stay_and_the_others_go() -> None:
     assert (decisions["b5"].rule, decisions["b5"].reason) == ("builds", "nothing keeps it")
 
 
+def test_of_those_pushed_at_the_same_moment_none_is_preferred() -> None:
+    tags = [fact(f"b{number}", number, 10 if number < 4 else 20) for number in range(6)]
+    assert stays(judged(tags, rule(newest_pushed=2))) == ["b0", "b1", "b2", "b3"]
+
+
 def test_images_are_counted_and_not_their_tags() -> None:
     tags = [*OLD, fact("latest", 0, 10), fact("stable", 0, 9)]
     assert stays(judged(tags, rule(newest_pushed=2))) == ["b0", "b1", "latest", "stable"]

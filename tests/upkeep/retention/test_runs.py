@@ -26,7 +26,7 @@ from registry.removal.releasing import Releasing
 from registry.store import layout
 from registry.upkeep.retention.deciding import Shares
 from registry.upkeep.retention.judging import Pulls
-from registry.upkeep.retention.operations import ExplainTag, Retain, operations
+from registry.upkeep.retention.operations import ExplainTag, Percent, Retain, operations
 from registry.upkeep.retention.reports import Retention, TagExplained
 from registry.upkeep.retention.retaining import EVERYWHERE, Retaining
 from registry.upkeep.settings import UpkeepSettings
@@ -443,7 +443,9 @@ async def test_the_operations_say_how_they_ended(world: World) -> None:
         assert isinstance(outcomes[-1], Result)
         return outcomes[-1]
 
-    assert (await ask("retention.run", Retain(), dry_run=True)).status is Status.DONE
+    assert (await ask("retention.run", Retain(), dry_run=True)).status is Status.REFUSED
+    enough = Retain(max_delete_percent=Percent(100))
+    assert (await ask("retention.run", enough, dry_run=True)).status is Status.DONE
     assert (await ask("retention.run", Retain())).status is Status.REFUSED
     with pytest.raises(ManifestUnknown, match="there is no tag team/app:nothing"):
         await ask("retention.explain", ExplainTag("team/app:nothing"))
