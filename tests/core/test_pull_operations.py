@@ -82,6 +82,7 @@ async def test_damaged_records_and_silent_processes_are_told(world: World) -> No
 
 
 async def test_where_nobody_has_ever_counted_nothing_is_known(world: World) -> None:
+    await world.push(image("never pulled"))
     await world.remove_all(await world.keys(layout.PULLS))
     assert len((await shown(world, NAME)).uncovered) == 30
 
