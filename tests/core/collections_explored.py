@@ -152,6 +152,17 @@ async def mounting(yard: Yard, driver: Watched) -> object:
     return "mounted" if mounted else None
 
 
+async def copying(yard: Yard, driver: Watched) -> object:
+    """Let a tag in another repository name the image."""
+    registry = yard.opened(driver, driver.name)
+    target, source = registry.repository(OTHER, "copier"), registry.repository(NAME, "copier")
+    try:
+        await target.copy(TAG, source, IMAGE_DIGEST, put_back=True, referrers=True)
+    except RegistryError as error:
+        return error
+    return OTHER
+
+
 async def collecting(yard: Yard, driver: Watched) -> object:
     """Collect once."""
     return await collected(yard.opened(driver, driver.name).store, now=yard.day)

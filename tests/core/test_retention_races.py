@@ -1,4 +1,4 @@
-"""Retention beside pushes and collections: every order of their steps, and a death of either at each of them.
+"""Retention beside pushes, copies, deletes and collections: every order of their steps, and deaths at each.
 
 What retention has judged before is its word to keep: a push that came since is not lost to it. Each clause
 (ARCHITECTURE.md, "Removing things") is left out once, which must be noticed.
@@ -32,6 +32,7 @@ from tests.core.collections_explored import (
     Yard,
     acknowledged,
     collecting,
+    copying,
     pushing,
 )
 from tests.exploring import Explored, Situation, Watched, explore
@@ -69,8 +70,8 @@ class Court(Yard):
     def judge_end(self, results: Mapping[str, object], died: frozenset[str]) -> None:
         """What was acknowledged has its tag; while retention is about to see the push, it may be away."""
         super().judge_end(results, died)
-        if any(acknowledged(result) for result in results.values()):
-            puller = self.opened(self.driver, "puller", read_only=True).repository(NAME, "puller")
+        for name in filter(None, map(acknowledged, results.values())):
+            puller = self.opened(self.driver, "puller", read_only=True).repository(name, "puller")
             assert run(puller.manifest(TAG)).content in (IMAGE, INDEX)
 
 
@@ -88,6 +89,15 @@ async def releasing_manifest(yard: Yard, driver: Watched) -> object:
     registry = yard.opened(driver, driver.name)
     releasing = Releasing(registry.store, registry.intents, BY)
     return await releasing.release_manifests(NAME, {IMAGE_DIGEST: yard.written})
+
+
+async def deleting_image(yard: Yard, driver: Watched) -> object:
+    """Delete the image by its digest."""
+    try:
+        registry = yard.opened(driver, driver.name)
+        return await registry.repository(NAME, "deleter").delete_manifest(IMAGE_DIGEST)
+    except RegistryError as error:
+        return error
 
 
 async def pushing_index(yard: Yard, driver: Watched) -> object:
@@ -121,6 +131,11 @@ def tried(
         (collecting, releasing_manifest, untagged),
         (releasing_manifest, releasing_manifest, untagged),
         (releasing_tag, releasing_tag, tagged),
+        (copying, releasing_manifest, untagged),
+        (copying, releasing_tag, tagged),
+        (copying, collecting, untagged),
+        (copying, deleting_image, tagged),
+        (deleting_image, releasing_manifest, untagged),
     ],
 )
 def test_beside_retention_each_keeps_what_it_was_told(
