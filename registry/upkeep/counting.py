@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 
 from registry.core.quotas import Quotas
@@ -17,20 +16,19 @@ from registry.removal.mark import Step
 from registry.store.quotas import QuotaIndex
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
+from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.recounting import Recount
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
 from registry.work.effects import bounded_effects
-from registry.work.leases import Lease, LeaseLost
+from registry.work.leases import Lease
 from storage.paced import PacedDriver
 from storage.withholding import WithholdingDriver
 
-LEASE_SECONDS = 60.0
 SCHEDULE = "schedule"
 _EPOCHS = 100
 MOST_ADDED = 10_000  # each look at a quota reads their names
-_BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -51,9 +49,9 @@ class Counting:
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._who = who
-        self._seconds = lease_seconds
-        self._clock = clock
+        self._leased = Leased(
+            registry, "usage", "counting", "moorage usage show", who=who, seconds=lease_seconds, clock=clock
+        )
 
     def reports(self) -> UsageReports:
         """What counts have left in the store."""
@@ -65,22 +63,18 @@ class Counting:
 
     def lease(self) -> Lease:
         """This process's view of the lease."""
-        store = self._registry().store
-        return Lease(
-            store.driver, store.effects, "usage", who=self._who, seconds=self._seconds, clock=self._clock
-        )
+        return self._leased.lease()
 
     async def if_due(self) -> None:
         """Count if nobody has for long enough."""
         if not self._settings.enabled or not self._registry().may_write() or not await self._is_due():
             return
-        lease = self.lease()
-        if not await lease.take():
-            return
-        try:
-            # Whoever has just let go of it may have counted.
-            if await self._is_due():
-                async with aclosing(self._held(lease, SCHEDULE)) as run:
+        with suppress(TooManyRequests):
+            async with self._leased.held() as step:
+                # Whoever has just let go of it may have counted.
+                if not await self._is_due():
+                    return
+                async with aclosing(self._count(SCHEDULE, step)) as run:
                     async for report in run:
                         if report.ended:
                             event(
@@ -91,54 +85,13 @@ class Counting:
                                 blobs=report.blobs,
                                 bytes=report.size_bytes,
                             )
-        finally:
-            await lease.release()
 
     async def run(self, by: str) -> AsyncIterator[Count]:
         """Count now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        lease = self.lease()
-        if not await lease.take():
-            raise TooManyRequests(
-                f"{await lease.holder() or 'another process'} is counting already; `moorage usage show` has"
-                " it when it has ended",
-                headers={"Retry-After": "60"},
-            )
-        try:
-            async with aclosing(self._held(lease, by)) as run:
-                async for report in run:
-                    yield report
-        finally:
-            await lease.release()
-
-    async def _held(self, lease: Lease, by: str) -> AsyncGenerator[Count, None]:
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
-                await lease.beat()
-
-        # Beside the work: one piece of it may take longer than the silence that is allowed.
-        beating = asyncio.create_task(beat())
-
-        async def step() -> None:
-            if beating.done():
-                await beating
-            await lease.beat()
-            self._registry().require_writable()
-            await asyncio.sleep(0)
-
-        try:
-            async with aclosing(self._count(by, step)) as run:
-                async for report in run:
-                    yield report
-        except LeaseLost:
-            raise TooManyRequests(
-                "another process counts by now, since this one was silent for too long",
-                headers={"Retry-After": "60"},
-            ) from None
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
+        async with self._leased.held() as step, aclosing(self._count(by, step)) as run:
+            async for report in run:
+                yield report
 
     async def _count(self, by: str, step: Step) -> AsyncGenerator[Count, None]:
         store = self._store()

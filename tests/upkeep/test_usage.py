@@ -255,7 +255,7 @@ async def test_a_count_that_dies_leaves_nothing_and_another_begins_anew() -> Non
     dead = process(world, "dead").run("tester")
     await anext(dead)
     assert (await run(process(world, "other"))).repositories == 5
-    with pytest.raises(TooManyRequests, match="another process counts by now"):
+    with pytest.raises(TooManyRequests, match="another process is counting now"):
         async for _ in dead:
             pass
     assert len(await world.keys(layout.reports("usage"))) == 1
