@@ -35,7 +35,7 @@ from tests.equipment.absence import require_extra
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 0.2
+SECONDS = 0.5
 ALICE = f"uid=alice,{BASE}"
 SERVICE = "cn=service"
 
