@@ -13,9 +13,12 @@ import pytest
 from starlette.types import Message
 
 from registry import logs
-from registry.app import RegistryApplication
+from registry.app import RegistryApplication, operations
 from registry.config import Config
+from registry.errors import ReadOnly
 from registry.store import layout
+from registry.upkeep.operations import Switch
+from registry.work.operations import Context, Operation
 from storage.contract import Driver
 from storage.metered import MeteredDriver
 from storage.timed import Observe, TimedDriver
@@ -208,3 +211,24 @@ async def test_manifests_that_the_storage_holds_up_hold_up_none_that_is_in_memor
             hanging[-1].go_on.set()
         assert [task.result() for task in reading] == [200] * 8
         assert await get(16) == 200
+
+
+async def test_a_command_notices_that_writing_is_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.app.offering.LOOK_SECONDS", 0.001)
+    config = Config.model_validate({"storage": {"root": str(tmp_path / "data")}})
+    async with operations(config) as table, operations(config) as another:
+        await _ended(table["storage.reindex"])
+        await _ended(another["storage.read-only"], switch=Switch.ON)
+        while True:
+            try:
+                await _ended(table["storage.reindex"])
+            except ReadOnly:
+                break
+            await asyncio.sleep(0.001)
+
+
+async def _ended(operation: Operation[Any], **asked: object) -> None:
+    async for _ in operation.run(operation.input(**asked), Context("operator", dry_run=False)):
+        pass

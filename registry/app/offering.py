@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -42,10 +43,14 @@ from registry.upkeep.scrubbing import Scrubbing
 from registry.upkeep.usage_operations import operations as usage_operations
 from registry.work.operations import Operation, Operations
 from storage.contract import Driver
+from storage.errors import StorageError
 from storage.findings import Finding
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
+
+
+LOOK_SECONDS = 5.0  # between two looks at the marks of the store
 
 
 def operations(config: Config) -> Operations:
@@ -62,16 +67,17 @@ def operations(config: Config) -> Operations:
     async def opening() -> AsyncIterator[None]:
         async with open_registry(config, observed) as registry:
             await registry.store.blocked.look()
+            watching = None
             if registry.may_write():
-                # What only reads may go on.
-                with suppress(FormatTooNew):
-                    await check_format(registry)
-                registry.read_only = await registry.store.marks.is_read_only()
+                await _look(registry)
+                watching = asyncio.create_task(_watch(registry))
             with open_audit(config, registry, tell_person, at_once=False) as audit:
                 opened.append((registry, audit))
                 try:
                     yield
                 finally:
+                    if watching is not None:
+                        watching.cancel()
                     while offices:
                         await offices.pop().aclose()
 
@@ -116,6 +122,22 @@ def operations(config: Config) -> Operations:
         *copy_operations(store_at),
     )
     return Operations(table, opening)
+
+
+async def _look(registry: Registry) -> None:
+    """See whether writing is switched off, or a newer program has forbidden it."""
+    # What only reads may go on.
+    with suppress(FormatTooNew):
+        await check_format(registry)
+    registry.read_only = await registry.store.marks.is_read_only()
+
+
+async def _watch(registry: Registry) -> None:
+    """Go on looking, as servers do: whoever switches writing off relies on it that all have noticed soon."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        with suppress(StorageError):
+            await _look(registry)
 
 
 def offered(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from registry.access.settings import AccessSettings, AuditSettings
 from registry.api.settings import ApiSettings
@@ -30,6 +30,15 @@ class Config(CoreSettings, ApiSettings, ServerSettings, UpkeepSettings):
     egress: EgressSettings = EgressSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _counts_what_is_bounded(self) -> Config:
+        if self.quotas and not self.usage.enabled:
+            raise ValueError(
+                "quotas need usage.enabled: without counts what is deleted makes no room, and what was there"
+                " before never counts"
+            )
+        return self
 
     @property
     def needs_seal(self) -> bool:

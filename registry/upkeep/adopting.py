@@ -26,7 +26,6 @@ from storage.errors import NotFound
 
 _LISTED = 10_000  # findings of a kind; of more the number is told
 _SHOWN = 50
-_MANIFEST_CACHE_BYTES = 16 << 20  # a manifest is examined, and then indexed
 
 
 @dataclass(slots=True)
@@ -92,10 +91,12 @@ class Adopting:
         self._store = Store(
             inner.driver,
             bounded_effects(inner.effects),
-            manifest_cache_bytes=_MANIFEST_CACHE_BYTES,
+            # A link that leads to nothing must not be answered for by another repository's.
+            manifest_cache_bytes=0,
             beneath=inner.beneath,
             blocked=inner.blocked,
         )
+        self._registry = registry
         self._listings = Listings(self._store, registry.may_write)
         self._hash_blobs = hash_blobs
         self._examined = Examined()
@@ -163,6 +164,7 @@ class Adopting:
             yield self._progress(name)
         self._take_figures()
         if has_manifests and not self.adopted.dry_run:
+            self._registry.require_writable()
             self.adopted.referrers += await self._listings.index(name, beside=True)
             yield self._progress(name)
 
@@ -185,7 +187,9 @@ class Adopting:
         catalog = self._store.catalog
         async for name in catalog.tree():
             if not await catalog.is_indexed(name):
+                self._registry.require_writable()
                 self.adopted.referrers += await self._listings.index(name, beside=True)
+        self._registry.require_writable()
         await catalog.set_complete()
         await self._store.marks.put_format()
 

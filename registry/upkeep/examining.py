@@ -70,6 +70,9 @@ class Examination:
         self._spoilt: dict[Digest, str] = {}  # blobs and manifests
         self._children: dict[Digest, tuple[Digest, ...]] = {}  # of indexes: those that are here
         self._absent: dict[Digest, Digest] = {}  # of indexes: one that is not
+        self._odd: set[Digest] = set()  # manifests that cannot be read as one
+        self._lengths: dict[Digest, int] = {}  # of manifests
+        self._described: dict[tuple[Digest, Digest], int] = {}  # how long an index says that another is
 
     async def run(self) -> AsyncIterator[Problem | SpoiltTag | None]:
         """What is found; None now and then, when nothing was."""
@@ -89,6 +92,9 @@ class Examination:
             for problem in await self._together(self._manifest(digest, manifests) for digest in some):
                 yield problem
             self._examined.manifests += len(some)
+        for (index, child), size in self._described.items():
+            if (length := self._lengths.get(child, size)) != size:
+                yield self._note(index, f"it lists {child} with {size} bytes, and it has {length}")
         for tags in handfuls(await links.tags(self._name)):
             for spoilt in await self._together(self._tag(tag, manifests) for tag in tags):
                 yield spoilt
@@ -159,11 +165,13 @@ class Examination:
         except (Forbidden, Unavailable) as error:
             await self._store.driver.stat(layout.revision_link(self._name, digest))
             return self._note(digest, f"the bytes cannot be read: {error}")
+        self._lengths[digest] = len(stored.content)
         try:
             manifest = await self._store.effects.aside(
                 Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
             )
         except RegistryError as error:
+            self._odd.add(digest)
             told = f"{error.message}; it is served, and nothing here is ever collected"
             return Problem(self._name, str(digest), told, False)
         for child in manifest.children:
@@ -172,6 +180,9 @@ class Examination:
                     # A blob, as in buildkit's cache indexes.
                     return self._note(digest, f"it lists {child.digest}: {wrong}")
                 self._absent.setdefault(digest, child.digest)
+        for child in manifest.children:
+            if child.digest in here:
+                self._described[digest, here[child.digest]] = child.size_bytes
         self._children[digest] = tuple(here[one.digest] for one in manifest.children if one.digest in here)
         for descriptor in manifest.required_blobs:
             wrong = await self._wrong(descriptor)
@@ -225,6 +236,9 @@ class Examination:
         why = self._why(digest, self._spoilt)
         if why is not None:
             return self._spoilt_tag(tag, why)
+        if digest in self._odd:
+            told = "its manifest cannot be read as one, so what it needs was not looked for"
+            return SpoiltTag(self._name, tag, told, damaged=False)
         absent = self._why(digest, self._absent)
         if absent is None:
             return None

@@ -15,7 +15,9 @@ async def reindex(registry: Registry) -> AsyncIterator[tuple[RepositoryName, int
     all write the same.
     """
     async for name in registry.store.catalog.tree():
+        registry.require_writable()
         yield name, await registry.listings.index(name)
+    registry.require_writable()
     await registry.store.catalog.set_complete()
 
 

@@ -37,4 +37,5 @@ async def upgrade(registry: Registry) -> AsyncIterator[Progress]:
     for following in range(level + 1, marks.WRITER_LEVEL + 1):
         async for progress in NEEDS[following](registry):
             yield progress
+        registry.require_writable()
         await registry.store.marks.raise_format(following)

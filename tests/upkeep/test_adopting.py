@@ -10,6 +10,7 @@ import pytest
 
 from registry.errors import ReadOnly, Unsupported
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.store.manifests import StoredManifest
@@ -17,13 +18,16 @@ from registry.store.marks import WRITER_LEVEL
 from registry.upkeep.adopt_operations import operations
 from registry.upkeep.adopting import Adopted
 from registry.upkeep.examining import Examination, Examined
+from registry.upkeep.operations import operations as upkeep_operations
 from registry.upkeep.upgrading import NEEDS
 from registry.work.operations import Context, Operations, Progress, Result, Status
+from storage.findings import Finding
 from tests.inmemory import NAME, TAG, World, image
 
 LAYER = Digest.of(b"layer")
 IMAGE = Digest.of(image("one"))
 INDEX = Tag("multi")
+MISSING = str(Digest.of(b"missing"))
 
 
 @pytest.fixture
@@ -442,3 +446,55 @@ async def test_what_a_collection_has_in_its_hands_would_be_lost(world: World) ->
     await world.driver.copy(layout.blob_data(LAYER), f"{layout.trash_data(LAYER)}/c-1")
     await world.driver.put(layout.trash_open("c-2"), b"")
     assert (await leaves(world)).value.removals_under_way == 1  # type: ignore[attr-defined]
+
+
+async def test_a_link_that_leads_to_nothing_is_found_also_where_another_repository_has_the_manifest() -> None:
+    for name in (RepositoryName("aaa"), RepositoryName("zzz")):
+        world = World()
+        await world.push(image("one"))
+        await world.push(image("one"), name=name)
+        await world.driver.put(layout.revision_link(name, IMAGE), str(Digest.of(b"nowhere")).encode())
+        await forget(world)
+        adopted = await adopt(world)
+        assert [(one.repository, one.tag) for one in adopted.spoilt_tags if one.damaged] == [(name, TAG)]
+
+
+async def test_an_index_that_gives_its_child_another_size_is_found(world: World) -> None:
+    child = {"mediaType": OCI_IMAGE, "digest": str(IMAGE), "size": 7}
+    content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}).encode()
+    await plant(world, content, "wrong")
+    adopted = await adopt(world)
+    assert spoilt(adopted) == {"wrong": f"it lists {IMAGE} with 7 bytes, and it has {len(image('one'))}"}
+
+
+async def test_of_a_tag_whose_manifest_is_none_it_is_said_that_nobody_looked(world: World) -> None:
+    old = {"schemaVersion": 1, "name": NAME, "tag": "old", "fsLayers": [{"blobSum": MISSING}], "history": []}
+    await plant(world, json.dumps(old).encode(), "old")
+    adopted = await adopt(world)
+    (told,) = adopted.spoilt_tags
+    assert (told.tag, told.damaged) == ("old", False) and "was not looked for" in told.problem
+
+
+@pytest.mark.parametrize("name", ["storage.adopt", "storage.upgrade", "storage.reindex"])
+async def test_what_has_begun_stops_when_the_store_becomes_read_only(world: World, name: str) -> None:
+    await world.push(image("one"), name=RepositoryName("another"))
+    await forget(world)
+    offered = (*operations(lambda: world.registry), *upkeep_operations(lambda: world.registry, None, _sound))
+    table = Operations(offered)
+    operation = table[name]
+    with pytest.raises(ReadOnly):
+        async for _ in operation.run(operation.input(), Context("operator", False)):
+            world.registry.read_only = True
+    assert not await world.store.catalog.is_complete() and await world.store.marks.level() is None
+
+
+async def _sound() -> list[Finding]:
+    return []
+
+
+async def plant(world: World, content: bytes, tag: str) -> None:
+    """A manifest as another program has put it there."""
+    digest = Digest.of(content)
+    await world.driver.put(layout.blob_data(digest), content)
+    await world.store.links.put_revision(NAME, digest)
+    await world.store.links.put_tag(NAME, Tag(tag), digest)
