@@ -10,6 +10,7 @@ is added says nothing of who adds it: whoever adds the same adds nothing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -97,14 +98,20 @@ class QuotaIndex:
         """Which of the digests were counted."""
         if not digests or not counted.number:
             return set()
-        wanted = {digest: digest.half.to_bytes(_HALF) for digest in digests}
-        whole = None
-        if counted.number <= _AT_ONCE:
-            whole = await self._read(counted, 0, counted.number)
+        wanted = sorted((digest.half.to_bytes(_HALF), digest) for digest in digests)
+        # A few are looked for one by one, many by reading the row once.
+        if counted.number > _AT_ONCE * len(wanted):
+            return {digest for half, digest in wanted if await self._look(counted, half)}
         found = set()
-        for digest, half in wanted.items():
-            if _has(whole, half) if whole is not None else await self._look(counted, half):
-                found.add(digest)
+        pending = deque(wanted)
+        for start in range(0, counted.number, _AT_ONCE):
+            row = await self._read(counted, start, min(start + _AT_ONCE, counted.number))
+            while pending and pending[0][0] <= row[-_HALF:]:
+                half, digest = pending.popleft()
+                if _has(row, half):
+                    found.add(digest)
+            if not pending or not row:
+                break
         return found
 
     async def add(self, prefix: RepositoryName, sizes: Mapping[Digest, int], begun: int) -> None:
