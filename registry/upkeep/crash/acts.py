@@ -159,10 +159,7 @@ async def _heal(client: Client) -> None:
 
 
 async def _let_go(client: Client) -> None:
-    referring = image("refers to the second", CONFIG, subject=second())
-    await client.manifest(OLD, referring)
     await client.let_go(OLD, second(), "second")
-    await client.let_go(OLD, referring)
 
 
 async def _start(client: Client) -> None:
