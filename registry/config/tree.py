@@ -12,6 +12,7 @@ from pydantic import BaseModel, model_validator
 from registry.access.settings import AccessSettings, AuditSettings
 from registry.api.settings import ApiSettings
 from registry.core.settings import CoreSettings
+from registry.mirror.settings import MirrorsSettings
 from registry.remote.settings import EgressSettings
 from registry.server.settings import LogSettings, ServerSettings
 from registry.settings import Secret
@@ -22,7 +23,7 @@ Path = tuple[str, ...]
 _MANY = (list, tuple, set, frozenset)
 
 
-class Config(CoreSettings, ApiSettings, ServerSettings, UpkeepSettings):
+class Config(CoreSettings, ApiSettings, ServerSettings, MirrorsSettings, UpkeepSettings):
     """Everything that an operator may set; a `Config` is the settings of each of these rooms."""
 
     storage: StorageSettings = StorageSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from registry.settings.document import MAXIMUM_BYTES, Document, Node, NotADocument, read_document
 from registry.settings.problems import Location, Problem, Source, in_order, nearest, problems_of
+from registry.settings.urls import Url
 from registry.settings.values import REVEALED, Duration, Network, Secret, Settings, Size
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Settings",
     "Size",
     "Source",
+    "Url",
     "in_order",
     "nearest",
     "problems_of",
