@@ -105,6 +105,12 @@ class Metrics:
             ("outcome",),
             registry=self._registry,
         )
+        self._upstream_failures = Counter(
+            "moorage_upstream_failures",
+            "Answers that upstreams did not give, or gave wrongly",
+            ("upstream", "cause"),
+            registry=self._registry,
+        )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
         downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
         usage = {
@@ -184,6 +190,10 @@ class Metrics:
             )
         children[0]()
         children[1](seconds)
+
+    def upstream_failed(self, upstream: str, cause: str) -> None:
+        """An upstream has failed; upstreams are those that the configuration names, causes our own."""
+        self._upstream_failures.labels(upstream, cause).inc()
 
     def usage(self, size_bytes: int, blobs: int, repositories: int) -> None:
         """What all repositories hold, as it was counted last."""

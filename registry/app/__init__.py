@@ -49,6 +49,7 @@ from storage.timed import TimedDriver
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
+    from registry.mirror.mirrors import Mirrors
 
 __all__ = ["RegistryApplication", "build", "operations"]
 
@@ -78,6 +79,7 @@ class RegistryApplication:
         self._authority: Authority | None = None
         self._auth: ASGIApp | None = None
         self._knows_people = False
+        self._mirrors: Mirrors | None = None
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
         self._scrubbing = scrubbing_of(lambda: self._registry, config)
@@ -104,8 +106,13 @@ class RegistryApplication:
                 self._closing.push_async_callback(self._recording.end)
             self._readiness = Readiness(self._look)
             await self._look()
+            if self._config.mirrors:
+                await self._open_mirrors()
             if self._policy().knows_people:
                 await self._know_people()
+        except StartFailed:
+            await self._closing.aclose()
+            raise
         except (StorageError, FormatTooNew, AuditUnwritable, Unfit) as error:
             await self._closing.aclose()
             reason = error.reason if isinstance(error, Unusable) else str(error)
@@ -158,6 +165,7 @@ class RegistryApplication:
                 urlsplit(self._config.url or "").path.rstrip("/"),
                 self._config.url,
                 redirects_of(self._config, self._driver),
+                self._mirrors,
             )
             table = offered(
                 lambda: self._registry,
@@ -216,6 +224,15 @@ class RegistryApplication:
             )
             self._closing.push_async_callback(self._authority.aclose)
         return self._authority
+
+    async def _open_mirrors(self) -> None:
+        """Begin to answer with what other registries have. Raises StartFailed."""
+        # Here, since it takes a client, which those do not need who ask nobody.
+        from registry.app.mirroring import open_mirrors
+
+        self._mirrors = await self._closing.enter_async_context(
+            open_mirrors(self._config, self._registry, self._metrics.upstream_failed, who=process())
+        )
 
     async def _know_people(self) -> None:
         """From now on it matters who somebody is. Raises Unfit, storage errors."""

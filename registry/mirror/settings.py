@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -103,7 +104,7 @@ class MirrorSettings(Settings):
 
 def _apart(mirrors: tuple[MirrorSettings, ...]) -> tuple[MirrorSettings, ...]:
     names = sorted(f"{one.name}/" for one in mirrors)
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in pairwise(names):
         if after.startswith(before):
             raise ValueError(f"{after[:-1]} lies in {before[:-1]}, and each needs a name of its own")
     hosts = [host for one in mirrors for host in one.answers_for]

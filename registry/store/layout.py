@@ -25,6 +25,8 @@
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
       blocked/<alg>/<hex>                                       purged: neither stored nor served again
       pulls/days/<day>/…, pulls/{processes/<uuid>,uncovered/<day>}  what was pulled: see core/pull_records
+      transfers/<namespace>/_/<alg>/<hex>/<segment>             a blob on its way here: see transfers
+      mirrored/<namespace>/_/<alg>/<hex>                        a blob that came from elsewhere
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
@@ -70,6 +72,8 @@ BLOCKED = f"{OURS}/blocked"
 QUARANTINE = f"{OURS}/quarantine"
 AUDIT = f"{OURS}/audit"
 PULLS = f"{OURS}/pulls"
+TRANSFERS = f"{OURS}/transfers"
+MIRRORED = f"{OURS}/mirrored"
 SECRET = f"{OURS}/secret"
 
 # Data, trash copies of data, and whole manifests (behind a line with their type).
@@ -263,6 +267,21 @@ def upload_chunk(uuid: str, offset: int) -> str:
 def upload_data(uuid: str, random: str) -> str:
     """The bytes of one chunk."""
     return f"{UPLOADS}/{uuid}/{DATA}{random}"
+
+
+def transfers(namespace: RepositoryName) -> str:
+    """The prefix of what is on its way into a namespace."""
+    return f"{TRANSFERS}/{namespace}/_"
+
+
+def transfer(namespace: RepositoryName, digest: Digest) -> str:
+    """The prefix of the segments of a blob on its way."""
+    return f"{transfers(namespace)}/{digest.algorithm}/{digest.encoded}"
+
+
+def mirrored(namespace: RepositoryName, digest: Digest) -> str:
+    """The mark that a blob came from where the namespace's content comes from."""
+    return f"{MIRRORED}/{namespace}/_/{digest.algorithm}/{digest.encoded}"
 
 
 def intent(uuid: str) -> str:

@@ -14,6 +14,7 @@ from registry.store.manifests import ManifestCache, Manifests
 from registry.store.marks import Marks
 from registry.store.referrers import Referrers
 from registry.store.sessions import Sessions
+from registry.store.transfers import Transfers
 from storage.contract import Driver
 from storage.errors import NotFound
 
@@ -47,6 +48,7 @@ class Store:
         self.catalog = Catalog(driver)
         self.history = History(driver, effects)
         self.sessions = Sessions(driver, effects)
+        self.transfers = Transfers(driver, effects)
         self.marks = Marks(driver)
 
     async def put_placeholder(self, name: RepositoryName) -> None:

@@ -107,6 +107,13 @@ class Lease:
             await self._put(self._epoch, released=True)
             self._epoch = None
 
+    async def end(self) -> None:
+        """Let the lease be as if it had never been: what it was for is done, and is not done again."""
+        if self._epoch is not None:
+            self._epoch = None
+            epochs = await self._epochs()
+            await self._driver.delete([self._key(epoch) for epoch in epochs], durable=False)
+
     async def _is_free(self, epoch: str) -> bool:
         try:
             content = await self._driver.get(self._key(epoch), limit=_LIMIT)

@@ -1,0 +1,76 @@
+"""The namespaces whose content comes from elsewhere, put together where any are configured."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from registry.config import Config
+from registry.core.registry import Registry
+from registry.logs import event
+from registry.mirror.mirror import Mirror
+from registry.mirror.mirrors import Mirrors
+from registry.mirror.settings import MirrorSettings, UpstreamSettings
+from registry.mirror.upstreams import Upstreams
+from registry.remote.egress import CertificatesUnusable, Egress
+from registry.remote.upstream import Endpoint, Upstream, UpstreamError
+from registry.server.application import StartFailed
+
+_LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_mirrors(
+    config: Config, registry: Registry, count: Callable[[str, str], None], *, who: str
+) -> AsyncIterator[Mirrors]:
+    """The namespaces; `count` hears which upstream has failed, and why. Raises StartFailed."""
+    egress = Egress(config.egress.allow)
+    async with AsyncExitStack() as opened:
+
+        async def upstream(settings: UpstreamSettings) -> Upstream:
+            try:
+                client = await opened.enter_async_context(egress.client(settings.ca_file))
+            except CertificatesUnusable as error:
+                raise StartFailed(f"mirrors: {error}") from error
+            return Upstream(
+                client,
+                Endpoint(settings.url, settings.username, _password(settings), settings.realms),
+                clock=time.monotonic,
+                manifest_bytes=config.manifests.max_size,
+            )
+
+        async def mirror(settings: MirrorSettings) -> Mirror:
+            def tell(error: UpstreamError) -> None:
+                count(error.host, error.cause)
+                if error.cause != "absent":
+                    event(
+                        _LOG,
+                        logging.WARNING,
+                        "upstream.failed",
+                        namespace=settings.name,
+                        upstream=error.host,
+                        cause=error.cause,
+                        reason=error.reason,
+                    )
+
+            upstreams = Upstreams(
+                [await upstream(one) for one in settings.upstreams], clock=time.monotonic, tell=tell
+            )
+            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic)
+
+        mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
+        opened.push_async_callback(mirrors.aclose)
+        yield mirrors
+
+
+def _password(settings: UpstreamSettings) -> str | None:
+    if settings.password_file is None:
+        return None
+    try:
+        return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartFailed(
+            f"mirrors: the password in {settings.password_file} cannot be read: {error}"
+        ) from error
