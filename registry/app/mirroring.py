@@ -15,7 +15,9 @@ from registry.mirror.mirrors import Mirrors
 from registry.mirror.settings import MirrorSettings, UpstreamSettings
 from registry.mirror.upstreams import Upstreams
 from registry.remote.egress import CertificatesUnusable, Egress
-from registry.remote.upstream import Endpoint, Upstream, UpstreamError
+from registry.remote.endpoint import Endpoint
+from registry.remote.errors import UpstreamError
+from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
 
 _LOG = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from registry.errors import Denied, RegistryError, TooManyRequests, Unavailable
-from registry.remote.upstream import UpstreamError
+from registry.remote.errors import UpstreamError
 
 _RETRY_SECONDS = 10
 

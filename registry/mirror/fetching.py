@@ -13,7 +13,8 @@ from registry.mirror.transfer import Transfer
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.remote.upstream import RemoteBlob, UpstreamError
+from registry.remote.errors import UpstreamError
+from registry.remote.upstream import RemoteBlob
 from registry.work.leases import Lease, LeaseLost
 from storage.errors import NotFound
 

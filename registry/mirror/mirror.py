@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -25,7 +25,8 @@ from registry.mirror.transfer import Transfer
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
-from registry.remote.upstream import RemoteManifest, UpstreamError
+from registry.remote.errors import UpstreamError
+from registry.remote.upstream import RemoteManifest
 from registry.store.manifests import StoredManifest
 from storage.errors import StorageError
 
@@ -270,7 +271,9 @@ class Mirror:
         """What refers to a manifest at the upstreams, as far as they say; also where they only have tags."""
         there = self.name_there(name)
         try:
-            found = await self.upstreams.ask(lambda one: one.referrers(there, subject))
+            found: Sequence[object] | None = await self.upstreams.ask(
+                lambda one: one.referrers(there, subject)
+            )
             if found is None:
                 # (dist-spec: Unavailable Referrers API)
                 index = await self.upstreams.ask(lambda one: one.manifest(there, referrers_tag(subject)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from registry.errors import RegistryError
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.remote.upstream import UpstreamError
+from registry.remote.errors import UpstreamError
 from registry.store.store import Store
 from registry.store.transfers import Segment
 from storage.contract import ObjectInfo

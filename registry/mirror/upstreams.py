@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.remote.upstream import RemoteBlob, Upstream, UpstreamError
+from registry.remote.errors import UpstreamError
+from registry.remote.upstream import RemoteBlob, Upstream
 
 T = TypeVar("T")
 
