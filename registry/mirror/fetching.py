@@ -50,7 +50,7 @@ class Fetching:
         who: str,
         by: str,
         clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._registry = registry
         self._store = registry.store

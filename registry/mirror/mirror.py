@@ -49,6 +49,7 @@ class Mirror:
         *,
         who: str,
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
         self.name = RepositoryName(settings.name)
@@ -56,7 +57,14 @@ class Mirror:
         self._registry = registry
         self._by = f"mirror:{self.name}"
         self._fetching = Fetching(
-            registry, self.name, upstreams, self.name_there, who=who, by=self._by, clock=clock
+            registry,
+            self.name,
+            upstreams,
+            self.name_there,
+            who=who,
+            by=self._by,
+            clock=clock,
+            sleep=sleep,
         )
         self._transfers: dict[Digest, Transfer] = {}
         self._tasks: dict[object, asyncio.Task[Any]] = {}
