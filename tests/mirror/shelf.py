@@ -126,7 +126,7 @@ class Shelf:
         if not self.lists_referrers:
             return None
         found = []
-        for content in {one: None for one in self.manifests.values()}:
+        for content in dict.fromkeys(self.manifests.values()):
             document = json.loads(content)
             if document.get("subject", {}).get("digest") == str(digest):
                 found.append(
