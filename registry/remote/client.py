@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from registry import __version__
-from registry.remote.errors import RemoteError, cause_of
+from registry.remote.errors import Cause, RemoteError, cause_of
 from registry.remote.response import Response
 from registry.remote.urls import origin, web_address
 
@@ -44,8 +44,13 @@ class Client:
     """Asks other hosts. Made by `Egress.client`, which looks at every address before it is connected to."""
 
     def __init__(
-        self, resolver: AbstractResolver, socket_factory: SocketFactory, trust: ssl.SSLContext
+        self,
+        resolver: AbstractResolver,
+        socket_factory: SocketFactory,
+        trust: ssl.SSLContext,
+        proxy: Callable[[SplitResult], str | None],
     ) -> None:
+        self._proxy = proxy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=resolver, socket_factory=socket_factory, ssl=trust, use_dns_cache=False, limit=0
@@ -152,7 +157,7 @@ class Client:
         for _ in range(_MOST_REDIRECTS + 1):
             here = _parts(url)
             sent = dict(headers) if authorization is None else {**headers, "Authorization": authorization}
-            got = await self._once(method, url, here.netloc, sent, body)
+            got = await self._once(method, url, here, sent, body)
             if got.status not in _REDIRECTS or "Location" not in got.headers:
                 return got, url
             got.release()
@@ -169,14 +174,21 @@ class Client:
         raise RemoteError(here.netloc, f"it redirects more than {_MOST_REDIRECTS} times", "lying")
 
     async def _once(
-        self, method: str, url: str, host: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None
     ) -> aiohttp.ClientResponse:
+        host = parts.netloc
+        proxy = self._proxy(parts)
         try:
             got = await self._session.request(
-                method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                proxy=proxy,
             )
         except aiohttp.ClientError as error:
-            raise _trouble(host, error) from error
+            raise _trouble(parts, error) from error
         except ValueError as error:
             raise RemoteError(host, "its address or its answer is malformed", "failing") from error
         # What says that it failed may do so as it likes.
@@ -200,22 +212,30 @@ def _parts(url: str, by: str | None = None) -> SplitResult:
     raise RemoteError(by, "it redirects to what is no address of a web server", "lying")
 
 
-def _trouble(host: str, error: aiohttp.ClientError) -> RemoteError:
+def _trouble(parts: SplitResult, error: aiohttp.ClientError) -> RemoteError:
+    reason, cause = _why(error)
+    if isinstance(error, aiohttp.ClientConnectorError) and error.host.lower() != parts.hostname:
+        reason = f"its proxy is {error.host}:{error.port}, and {reason}"
+    return RemoteError(parts.netloc, reason, cause)
+
+
+def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
     """What went wrong, in words that hold nothing of the request."""
     match error:
         case aiohttp.InvalidURL():
-            return RemoteError(host, "its address is malformed", "unreachable")
+            return "its address is malformed", "unreachable"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy did not connect to it, it answered {error.status}", "unreachable"
         case aiohttp.ClientConnectorDNSError():
-            return RemoteError(host, "its name is not known", "unreachable")
+            return "its name is not known", "unreachable"
         case aiohttp.ClientConnectorCertificateError():
             told = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            return RemoteError(host, f"its certificate is not trusted: {told}", "unreachable")
+            return f"its certificate is not trusted: {told}", "unreachable"
         case aiohttp.ClientConnectorError():
-            told = error.os_error.strerror or str(error.os_error)
-            return RemoteError(host, f"cannot connect: {told}", "unreachable")
+            return f"cannot connect: {error.os_error.strerror or error.os_error}", "unreachable"
         case aiohttp.ServerTimeoutError():
-            return RemoteError(host, f"cannot connect within {_CONNECT_SECONDS:g} s", "unreachable")
+            return f"cannot connect within {_CONNECT_SECONDS:g} s", "unreachable"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():
-            return RemoteError(host, "the connection broke", "unreachable")
+            return "the connection broke", "unreachable"
         case _:
-            return RemoteError(host, "what it answered is not HTTP", "failing")
+            return "what it answered is not HTTP", "failing"

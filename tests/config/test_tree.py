@@ -28,6 +28,7 @@ def test_lists_are_known_as_such() -> None:
         "access.issuers",
         "access.token_server.algorithms",
         "egress.allow",
+        "egress.no_proxy",
     ]
 
 
