@@ -298,6 +298,8 @@ class RegistryApplication:
         if self._registry.may_write():
             await self._driver.sweep()
             await expire(self._registry, after=self._config.uploads.expire_after)
+            if self._mirrors is not None:
+                await self._mirrors.sweep(await stamped_now(self._registry.store))
             if self._authority is not None:
                 await self._authority.sweep(await stamped_now(self._registry.store))
 

@@ -21,6 +21,7 @@ from storage.errors import NotFound
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+TRANSFER = "transfer-"  # what the names of its leases begin with
 # Who fetches and says nothing for so long is taken for dead.
 _LEASE_SECONDS = 10.0
 _LOOK_SECONDS = 0.25  # between two looks at what another process fetches
@@ -73,7 +74,7 @@ class Fetching:
         lease = Lease(
             self._store.driver,
             self._store.effects,
-            f"transfer-{transfer.digest.algorithm}-{transfer.digest.encoded}",
+            f"{TRANSFER}{transfer.digest.algorithm}-{transfer.digest.encoded}",
             who=self._who,
             seconds=_LEASE_SECONDS,
             clock=self._clock,

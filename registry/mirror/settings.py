@@ -47,7 +47,7 @@ class UpstreamSettings(Settings):
 
     url: Url
     username: Annotated[str, Field(min_length=1)] | None = None
-    # Read again whenever the upstream refuses what it held before.
+    # Read when a server begins, so also when it is renewed (HUP).
     password_file: Path | None = None
     # Hosts besides its own whose token service is asked, and sent the password.
     realms: tuple[Host, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from registry.store import layout
@@ -155,6 +156,18 @@ class Lease:
             if_absent=if_absent,
             durable=False,
         )
+
+
+async def forget_lease(driver: Driver, name: str, before: float) -> int:
+    """Remove epochs whose holder has not spoken since a time by the store's clock, in seconds; how many."""
+    old = []
+    async for key in driver.walk(layout.leases(name)):
+        with suppress(NotFound):
+            if (await driver.stat(key)).modified_at.timestamp() < before:
+                old.append(key)
+    if old:
+        await driver.delete(old, durable=False)
+    return len(old)
 
 
 def _parse(content: bytes) -> Beat | None:
