@@ -30,6 +30,13 @@ class StoredManifest:
     media_type: str
     content: bytes
 
+    def parse(self) -> Manifest:
+        """The manifest, however many references it has: what is here may be larger than a push may be now.
+
+        Raises ManifestInvalid.
+        """
+        return Manifest.parse(self.content, self.media_type, max_references=len(self.content))
+
 
 class ManifestCache:
     """Verified manifests by digest, the least recently used going first once `budget_bytes` is passed."""
