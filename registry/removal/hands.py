@@ -24,14 +24,6 @@ class Hands:
         self._driver = store.driver
         self._effects = store.effects
 
-    async def lies(self, key: str) -> bool:
-        """Whether anything lies under the key."""
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
-        return True
-
     async def move(self, move: Move) -> bool:
         """Move an object to the trash; False when it was not there."""
         try:
