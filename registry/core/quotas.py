@@ -213,9 +213,7 @@ class Quotas:
     async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
         try:
             stored = await self._store.manifests.read(name, digest)
-            return await self._store.effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            return await self._store.effects.aside(stored.parse)
         except (ManifestUnknown, ManifestInvalid, StorageDamaged, NotFound):
             return None
 

@@ -20,7 +20,7 @@ from registry.removal.runs import LIMIT, Move, Run, Runs
 from registry.removal.trash import BY_POLICY, Trash
 from registry.store import layout
 from registry.store.store import Store
-from storage.contract import ObjectInfo
+from storage.contract import ObjectInfo, exists
 from storage.errors import NotFound
 
 # Nothing leaves the trash younger than this, whatever the operator asks.
@@ -219,15 +219,8 @@ class Collector:
         if needed is None:
             return False
         for move in run.moves:
-            if layout.layer_of(move.key) in needed and not await self._lies(move.key):
+            if layout.layer_of(move.key) in needed and not await exists(self._driver, move.key):
                 await self._put_back_link(move)
-        return True
-
-    async def _lies(self, key: str) -> bool:
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
         return True
 
     async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
@@ -245,11 +238,9 @@ class Collector:
                 await self._driver.delete([f"{layout.trash_data(digest)}/{run}"], durable=False)
 
     async def _bring_back(self, digest: Digest) -> bool:
-        try:
-            await self._driver.stat(layout.blob_data(digest))
-        except NotFound:
-            return not self._dry_run and await self._trash.put_back_data(digest)
-        return False
+        if self._dry_run or await exists(self._driver, layout.blob_data(digest)):
+            return False
+        return await self._trash.put_back_data(digest)
 
     async def _needed(self, wanted: set[int]) -> set[int]:
         """Which of the digests some writer or link needs now: intents first, then links."""

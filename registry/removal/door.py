@@ -24,6 +24,7 @@ from registry.removal.runs import LIMIT, Move, Runs
 from registry.removal.trash import BY_USER, Trash
 from registry.store import layout
 from registry.store.store import Store
+from storage.contract import exists
 from storage.errors import AlreadyExists, NotFound, StorageError
 
 # A removal that has been open for so long is not under way any more: its process died.
@@ -155,7 +156,7 @@ class Door:
         for digest in manifests:
             # It lies in one place or the other, and hardly ever in both.
             places = self._hands.manifest_moves(name, digest, [], run)
-            moves += [place for place in places if await self._hands.lies(place.key)]
+            moves += [place for place in places if await exists(self._store.driver, place.key)]
         moves += layer_moves.values()
         await self._runs.record(run, name, moves, by, done=False, whole=True)
         tags: dict[Digest | None, list[Tag]] = {}

@@ -24,14 +24,6 @@ class Hands:
         self._driver = store.driver
         self._effects = store.effects
 
-    async def lies(self, key: str) -> bool:
-        """Whether anything lies under the key."""
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
-        return True
-
     async def move(self, move: Move) -> bool:
         """Move an object to the trash; False when it was not there."""
         try:
@@ -82,10 +74,7 @@ class Hands:
         """A manifest of the repository; None when it is not there or cannot be read."""
         try:
             stored = await self._store.manifests.read(name, digest)
-            # What is here already may be larger than any push may be.
-            return await self._effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            return await self._effects.aside(stored.parse)
         except (RegistryError, NotFound):
             # Damaged, or odder than we read: no entry of ours stands for it.
             return None

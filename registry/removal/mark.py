@@ -203,10 +203,7 @@ class Mark:
             if key is None:
                 raise
             stored = await self._store.manifests.read_from(key, digest)
-        # What is here already may be larger than any push may be.
-        return await self._store.effects.aside(
-            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-        )
+        return await self._store.effects.aside(stored.parse)
 
 
 async def linked_of(store: Store, wanted: set[int], step: Step) -> set[int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from registry.errors import ManifestUnknown, NameInvalid, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import Claims
 from registry.removal.intents import Intents
@@ -159,7 +158,7 @@ class Purging:
                 continue
             try:
                 stored = await self._store.manifests.read(name, digest)
-                manifest = await self._store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+                manifest = await self._store.effects.aside(stored.parse)
             except ManifestUnknown:
                 continue
             except (RegistryError, NotFound):

@@ -19,6 +19,7 @@ from registry.removal.needs import Needs
 from registry.removal.runs import Move, Runs
 from registry.removal.trash import BY_POLICY, Trash
 from registry.store.store import Store
+from storage.contract import exists
 
 
 class Releasing:
@@ -67,7 +68,7 @@ class Releasing:
         for digest in judged:
             manifest = await self._hands.manifest(name, digest)
             places = self._hands.manifest_moves(name, digest, [], run)
-            moves = [move for move in places if await self._hands.lies(move.key)]
+            moves = [move for move in places if await exists(self._store.driver, move.key)]
             if manifest is not None and moves:
                 needs = tuple(dict.fromkeys(one.digest for one in manifest.references))
                 subject = None if manifest.subject is None else manifest.subject.digest

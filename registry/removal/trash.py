@@ -13,7 +13,7 @@ from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound
 
 BY_USER = "u-"
@@ -90,10 +90,7 @@ class Trash:
             return None
         for prefix in prefixes:
             key = await self._taken_key(prefix)
-            if key is None:
-                continue
-            with suppress(NotFound):
-                await self._driver.stat(layout.trash_open(key.rpartition("/")[2]))
+            if key and await exists(self._driver, layout.trash_open(key.rpartition("/")[2])):
                 return key
         return None
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from registry.errors import NameInvalid
 from registry.model.names import RepositoryName
 from registry.store import layout
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 _LIMIT = 4096  # bytes of an entry
@@ -48,11 +48,7 @@ class Catalog:
 
     async def is_complete(self) -> bool:
         """Whether every repository of the store is known to be listed."""
-        try:
-            await self._driver.stat(layout.CATALOG_COMPLETE)
-        except NotFound:
-            return False
-        return True
+        return await exists(self._driver, layout.CATALOG_COMPLETE)
 
     async def set_complete(self) -> None:
         """Note that every repository of the store is listed."""

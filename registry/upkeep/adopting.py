@@ -7,7 +7,6 @@ and while servers are at work.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from registry.core.listings import Listings
@@ -22,6 +21,7 @@ from registry.upkeep.check import Problem
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
+from storage.contract import exists
 from storage.errors import NotFound
 
 _LISTED = 10_000  # findings of a kind; of more the number is told
@@ -119,8 +119,7 @@ class Adopting:
         if await self._store.driver.children(layout.DISTRIBUTION, limit=1):
             return
         # Begun by ourselves, and nothing was ever pushed.
-        with suppress(NotFound):
-            await self._store.driver.stat(layout.FORMAT)
+        if await exists(self._store.driver, layout.FORMAT):
             return
         raise Unsupported(
             f"there is nothing to adopt: nothing lies under {layout.DISTRIBUTION}/ here. The directory, or"

@@ -22,6 +22,7 @@ from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.spread import merged, spread
 from registry.work.operations import Progress
+from storage.contract import exists
 from storage.errors import Forbidden, NotFound, StorageError, TooLarge
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ class Copying:
         probe = layout.intent(self._target.effects.unique())
         await self._target.driver.put(probe, b"{}", durable=False)
         try:
-            return await self._has(self._source, probe)
+            return await exists(self._source.driver, probe)
         finally:
             await self._target.driver.delete([probe], durable=False)
 
@@ -281,9 +282,9 @@ class Copying:
             except RegistryError as error:
                 self.copied.problems.append(NotCopied(key, error.message))
                 return
-            if not await self._has(self._target, data):
+            if not await exists(self._target.driver, data):
                 await self._bring(data)
-                if not await self._has(self._target, data):
+                if not await exists(self._target.driver, data):
                     return
         await self._target.driver.put(key, value)
         self.copied.objects += 1
@@ -361,13 +362,6 @@ class Copying:
                 raise
             self._unreadable(key, error)
             return None
-
-    async def _has(self, store: Store, key: str) -> bool:
-        try:
-            await store.driver.stat(key)
-        except NotFound:
-            return False
-        return True
 
     def _step(self, text: str) -> Progress:
         return Progress(self.copied.objects, None, "items", text)

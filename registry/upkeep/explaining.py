@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.model.units import format_duration, format_size
 from registry.removal.intents import Intents
@@ -205,7 +204,7 @@ async def _needing(
         await asked.step()
         try:
             stored = await store.manifests.read(name, one)
-            manifest = await store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+            manifest = await store.effects.aside(stored.parse)
         except ManifestUnknown:
             continue
         except (NotFound, RegistryError):

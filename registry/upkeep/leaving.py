@@ -16,6 +16,7 @@ from registry.removal.mark import handfuls, linked_of, short
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.operations import Progress
+from storage.contract import exists
 from storage.errors import NotFound
 
 _LISTED = 10_000
@@ -92,11 +93,9 @@ async def look_back(store: Store, left: Left) -> AsyncIterator[Progress]:
         yield Progress(left.repositories, None, "items", name)
     wanted: set[int] = set()
     async for key in store.driver.walk(layout.TRASH_DATA):
-        if (taken := layout.trashed_data(key)) is not None:
-            try:
-                await store.content.stat(taken[0])
-            except NotFound:
-                wanted.add(short(taken[0]))
+        taken = layout.trashed_data(key)
+        if taken is not None and not await exists(store.driver, layout.blob_data(taken[0])):
+            wanted.add(short(taken[0]))
     left.only_in_trash = len(await linked_of(store, wanted, _on)) if wanted else 0
     left.removals_under_way = len(await store.driver.children(layout.TRASH_OPEN))
 

@@ -169,7 +169,4 @@ class Facts:
 
     async def _read(self, name: RepositoryName, digest: Digest) -> Manifest:
         stored = await self._store.manifests.read(name, digest)
-        # What is here already may be larger than any push may be.
-        return await self._store.effects.aside(
-            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-        )
+        return await self._store.effects.aside(stored.parse)
