@@ -104,7 +104,7 @@ class Authorization:
 
     async def _ask(self, scope: str, challenge: Challenge) -> str:
         realm = self._realm(challenge)
-        asked = {"scope": scope}
+        asked = {"scope": scope} if scope else {}
         if "service" in challenge.parameters:
             asked["service"] = challenge.parameters["service"]
         if self._endpoint.basic is not None and self._endpoint.username is not None:
