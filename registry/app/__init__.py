@@ -30,6 +30,7 @@ from registry.app.storage import Storage, redirects_of, require_fit
 from registry.config import Config, ConfigError, host_guard, watch_rules, without_rules
 from registry.logs import event
 from registry.metrics import Metrics
+from registry.mirror.syncing import Syncing
 from registry.server import Address, ASGIApp, StartFailed
 from registry.store import layout
 from registry.store.marks import FormatTooNew
@@ -136,6 +137,13 @@ class RegistryApplication:
             self._schedule.every(
                 "gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due, at_once=False
             )
+        for mirror in () if self._mirrors is None else self._mirrors.each:
+            if mirror.settings.sync:
+                interval = mirror.settings.sync_interval.total_seconds()
+                syncing = Syncing(self._registry, mirror, who=process())
+                self._schedule.every(
+                    f"mirror.{mirror.name}", min(interval / 10, _GC_SECONDS), syncing.if_due, at_once=False
+                )
         if self._scrubbing.scheduled:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
         if self._config.usage.enabled:

@@ -86,10 +86,11 @@ class UpstreamState:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStates:
-    """All of them; under way are blobs that this process fetches or follows."""
+    """All of them; under way are blobs that this process fetches or follows; `synced` are the last ones."""
 
     upstreams: list[UpstreamState]
     under_way: int
+    synced: list[Synced]
 
     def told(self) -> str:
         """A line for each."""
@@ -99,6 +100,8 @@ class UpstreamStates:
             left = "" if one.remaining is None else f" ({one.remaining} of {one.limit} pulls left)"
             lines.append(f"{one.namespace}: {one.upstream} {state}{left}")
         lines.append(f"blobs under way: {self.under_way}")
+        for synced in self.synced:
+            lines += [f"mirrored at {synced.began:%Y-%m-%d %H:%M:%S}", *synced.told().splitlines()]
         return "\n".join(lines)
 
 
@@ -111,7 +114,7 @@ class AllSynced:
     def told(self) -> str:
         """For people."""
         return (
-            "\n".join(one.told() for one in self.namespaces) or "no namespace has anything to mirror (sync)"
+            "\n".join(one.told() for one in self.namespaces) or "nothing is to be mirrored (mirrors[].sync)"
         )
 
 
@@ -155,12 +158,13 @@ def operations(
 
     async def mirror_status(asked: OneNamespace, _: Context) -> Outcome:
         async with opened() as mirrors:
-            states = []
+            states, synced = [], []
             for mirror in _meant(mirrors, asked.namespace):
+                synced += await Syncing(registry(), mirror, who=who).reports.last(1)
                 states += [await _state(mirror, one) for one in range(len(mirror.upstreams.each))]
             under_way = sum(mirror.under_way for mirror in mirrors.each)
         failed = any(not one.answers for one in states)
-        yield Result(UpstreamStates(states, under_way), Status.FAILED if failed else Status.DONE)
+        yield Result(UpstreamStates(states, under_way, synced), Status.FAILED if failed else Status.DONE)
 
     async def mirror_sync(asked: OneNamespace, context: Context) -> Outcome:
         all_synced = AllSynced([])

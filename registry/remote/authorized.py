@@ -60,7 +60,7 @@ class AuthorizedClient:
         headers: Mapping[str, str] = _NO_HEADERS,
         statuses: Collection[int] = (200,),
     ) -> AsyncIterator[Response]:
-        """An answer with one of the statuses, to who may pull from the repository (None: who is known at all).
+        """An answer with one of the statuses, to who may pull from the repository, or (None) is known at all.
 
         Raises UpstreamError.
         """

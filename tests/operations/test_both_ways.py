@@ -81,6 +81,15 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "retention.status": (Example("retention status", varies=("reports",)),),
     "retention.explain": (Example("retention explain a/b:v1"), Example("retention explain a/b:none", 1)),
+    # Neither has a namespace that comes from elsewhere; tests/e2e/test_mirror_operations.py has.
+    "mirror.list": (Example("mirror list"),),
+    "mirror.status": (Example("mirror status"), Example("mirror status hub", 1)),
+    "mirror.sync": (Example("mirror sync"), Example("mirror sync --dry-run"), Example("mirror sync hub", 1)),
+    "mirror.prefetch": (
+        Example("mirror prefetch a/b:v1", 1),
+        Example("mirror prefetch nonsense//", 1),
+        Example("mirror prefetch a/b:v1 --platform nonsense", 2),
+    ),
     "scrub.run": (
         Example("scrub run --dry-run", varies=("began", "ended", "by")),
         Example("scrub run --yes", varies=("began", "ended", "by")),
