@@ -15,19 +15,19 @@ class Exposed(Exception):
     """The registry would be open to the network without rules; the text says how to decide."""
 
 
-def require_rules(listen: str, *, is_loopback: bool, has_rules: bool) -> None:
+def require_rules(listen: str, setting: str, *, is_loopback: bool, has_rules: bool) -> None:
     """Refuse to listen beyond loopback without access rules. Raises Exposed."""
     if has_rules or is_loopback:
         return
     raise Exposed(
-        f"refusing to listen on {listen}: other machines could reach the registry, and there are no access"
-        " rules, so anybody could pull, push and delete.\n"
+        f"refusing to listen on {listen} ({setting}): other machines could reach the registry, and there are"
+        " no access rules, so everybody could do there whatever they like.\n"
         "Write down what is allowed, in a file such as access.yaml. This lets everybody pull and push,"
         " and nobody delete:\n\n"
         f"  {OPEN_RULES}\n\n"
         "and name it in the configuration (or as MOORAGE_ACCESS_RULES_FILE):\n\n"
         "  access: {rules_file: /etc/moorage/access.yaml}\n\n"
-        "To serve this machine alone, listen on 127.0.0.1:5000."
+        f"To serve this machine alone, listen on 127.0.0.1:{listen.rpartition(':')[2]}."
     )
 
 

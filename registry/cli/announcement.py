@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from registry import __version__
 from registry.access.policy import Policy
 from registry.access.principals import ANONYMOUS
-from registry.config import Config
+from registry.config import BOUND, Config
 from registry.model.names import RepositoryName
-from registry.server.address import Address
+from registry.settings import Address
 
 _IMAGE = "busybox"
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (as operators write it)
@@ -27,6 +27,12 @@ def announcement(config: Config, policy: Policy, urls: Mapping[str, str]) -> str
     image = f"{place.netloc}/{_IMAGE}"
     lines = [
         f"Moorage {__version__} listens on {urls['registry']} ({where}metrics and health: {urls['ops']})",
+        *(
+            f"Names below {name.removeprefix(BOUND)}/ are pulled without that prefix from {place}"
+            " (docker's registry-mirrors)"
+            for name, place in urls.items()
+            if name.startswith(BOUND)
+        ),
         f"The data lie in {config.storage.text}",
     ]
     if config.read_only:

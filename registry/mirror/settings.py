@@ -16,7 +16,7 @@ from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
-from registry.settings import Duration, Settings, Url
+from registry.settings import Duration, Listen, Settings, Url
 
 DOCKER_HUB = "docker.io"
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
@@ -96,6 +96,8 @@ class MirrorSettings(Settings):
     upstreams: tuple[UpstreamSettings, ...] = ()
     # Hosts whose names mean this namespace, in `?ns=`.
     answers_for: tuple[Host, ...] = ()
+    # A listener at which names leave this one out: for docker's `registry-mirrors`.
+    listen: Listen | None = None
     # Which of the upstreams' repositories; None is all, if no password is sent.
     repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)] | None = None
     # Whether a name of one segment means library/ and that: None where it answers for Docker Hub.

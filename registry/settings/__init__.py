@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from registry.settings.address import Address, Listen
 from registry.settings.document import MAXIMUM_BYTES, Document, Node, NotADocument, read_document
 from registry.settings.problems import Location, Problem, Source, in_order, nearest, problems_of
 from registry.settings.urls import Url
@@ -10,8 +11,10 @@ from registry.settings.values import REVEALED, Duration, Network, Secret, Settin
 __all__ = [
     "MAXIMUM_BYTES",
     "REVEALED",
+    "Address",
     "Document",
     "Duration",
+    "Listen",
     "Location",
     "Network",
     "Node",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _FORM = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]/@\s]*)):(?P<port>[0-9]{1,5})")
 
@@ -53,3 +56,12 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _written(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+Listen = Annotated[str, AfterValidator(_written)]
+"""An address to listen at, as it was written."""
