@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -177,6 +178,8 @@ class RegistryApplication:
                 lambda: self._retaining,
                 lambda: self._counting,
                 self._config.trash.keep_for,
+                self._config.mirrors,
+                self._mirrors_open,
                 deletes=self._config.delete.enabled,
             )
             inner = RegistryListener(
@@ -233,6 +236,15 @@ class RegistryApplication:
         self._mirrors = await self._closing.enter_async_context(
             open_mirrors(self._config, self._registry, self._metrics.upstream_failed, who=process())
         )
+
+    @asynccontextmanager
+    async def _mirrors_open(self) -> AsyncIterator[Mirrors]:
+        if self._mirrors is None:
+            from registry.mirror.mirrors import Mirrors
+
+            yield Mirrors(self._registry, [])
+        else:
+            yield self._mirrors
 
     async def _know_people(self) -> None:
         """From now on it matters who somebody is. Raises Unfit, storage errors."""

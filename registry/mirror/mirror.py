@@ -122,6 +122,22 @@ class Mirror:
         warn(warning(error))
         return held
 
+    async def refreshed(self, name: RepositoryName, tag: Tag) -> StoredManifest:
+        """What a tag names at the upstreams now, unless it is somebody's of here. Raises UpstreamError."""
+        held = await self._held(name, tag)
+        if held is not None and await self._is_ours(name, tag, held.digest):
+            return held
+        return await asyncio.shield(self._once((name, tag), lambda: self._look(name, tag, held)))
+
+    async def has_moved(self, name: RepositoryName, tag: Tag) -> bool:
+        """Whether a tag names something else there, and that would count here. Raises UpstreamError."""
+        held = await self._held(name, tag)
+        if held is not None and await self._is_ours(name, tag, held.digest):
+            return False
+        there = self.name_there(name)
+        head = await self.upstreams.ask(lambda one: one.head_manifest(there, tag))
+        return held is None or head.digest != held.digest
+
     async def by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """A manifest, held or fetched. Raises ManifestUnknown, Unavailable and others."""
         held = await self._held(name, digest)
@@ -260,11 +276,8 @@ class Mirror:
         """The tags that the upstreams have, none if they do not say. Raises what is `strict`."""
         if (known := self._tags.get(name)) is not None:
             return known
-        there = self.name_there(name)
         try:
-            found = await asyncio.shield(
-                self._once((name, "tags"), lambda: self.upstreams.ask(lambda one: one.tags(there)))
-            )
+            return await self.tags_there(name)
         except UpstreamError as error:
             if error.cause == "absent":
                 return []
@@ -272,6 +285,13 @@ class Mirror:
                 raise answer(error, ManifestUnknown()) from error
             warn(warning(error))
             return []
+
+    async def tags_there(self, name: RepositoryName) -> list[Tag]:
+        """The tags that the upstreams have now. Raises UpstreamError."""
+        there = self.name_there(name)
+        found = await asyncio.shield(
+            self._once((name, "tags"), lambda: self.upstreams.ask(lambda one: one.tags(there)))
+        )
         self._tags.put(name, found)
         return found
 
@@ -295,6 +315,11 @@ class Mirror:
         return sound(found)
 
     # Work.
+
+    @property
+    def under_way(self) -> int:
+        """How many blobs are being fetched, or followed."""
+        return len(self._transfers)
 
     async def aclose(self) -> None:
         """End what is under way."""

@@ -36,10 +36,14 @@ class Mirrors:
 
     def repository(self, name: RepositoryName, by: str, rights: TagRights, warn: Warn) -> Repository:
         """The repository of that name, in a namespace or not; see `Registry.repository`."""
-        for mirror in self.each:
-            if mirror.has(name) and mirror.is_mirrored(name):
-                return MirroredRepository(self._registry, name, by, rights, mirror, warn)
-        return self._registry.repository(name, by, rights)
+        mirror = self.of(name)
+        if mirror is None:
+            return self._registry.repository(name, by, rights)
+        return MirroredRepository(self._registry, name, by, rights, mirror, warn)
+
+    def of(self, name: RepositoryName) -> Mirror | None:
+        """The namespace whose upstreams may be asked for a repository."""
+        return next((one for one in self.each if one.has(name) and one.is_mirrored(name)), None)
 
     async def sweep(self, now: float) -> int:
         """Remove what nobody has gone on with for a day, `now` being the store's time; how much it was."""

@@ -6,14 +6,16 @@ import re
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
 
 from registry.errors import NameInvalid
+from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
+from registry.model.selection import Selection, TagSelector
 from registry.settings import Duration, Settings, Url
 
 DOCKER_HUB = "docker.io"
@@ -33,10 +35,14 @@ def _host(text: str) -> str:
     return text
 
 
+def _made(kind: type[Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
+
+
 Host = Annotated[str, AfterValidator(_host)]
 Repositories = Annotated[
     InstanceOf[RepositoryPattern],
-    BeforeValidator(lambda value: RepositoryPattern(value) if isinstance(value, str) else value),
+    _made(RepositoryPattern),
     PlainSerializer(str, return_type=str),
 ]
 Failure = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent"]
@@ -62,6 +68,26 @@ class UpstreamSettings(Settings):
         return self
 
 
+Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), PlainSerializer(str, return_type=str)]
+Platforms = Annotated[InstanceOf[Platform], _made(Platform), PlainSerializer(str, return_type=str)]
+
+
+class SyncSettings(Settings):
+    """Images that are fetched whole without being asked for, by the upstreams' own names."""
+
+    repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)]
+    tags: Annotated[tuple[Tags, ...], Field(min_length=1)] = (TagSelector("*"),)
+    # Of those tags only so many, the newest versions.
+    newest: Annotated[int, Field(ge=1)] | None = None
+    platforms: tuple[Platforms, ...] = ()
+    referrers: bool = True
+
+    @property
+    def selection(self) -> Selection:
+        """What it is about."""
+        return Selection(self.repositories, self.tags)
+
+
 class MirrorSettings(Settings):
     """A namespace: what is asked for below its name, and not held, is fetched and kept."""
 
@@ -82,6 +108,8 @@ class MirrorSettings(Settings):
     absent_for: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=30)
     # Failures that are passed on, rather than answered with what is held.
     strict: tuple[Failure, ...] = ()
+    sync: tuple[SyncSettings, ...] = ()
+    sync_interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
     # Whose tag it is that both have: the one that was pushed here, or the upstreams'.
     precedence: Literal["local", "upstream"] = "local"
 

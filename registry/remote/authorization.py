@@ -104,7 +104,7 @@ class Authorization:
 
     async def _ask(self, scope: str, challenge: Challenge) -> str:
         realm = self._realm(challenge)
-        asked = {"scope": scope}
+        asked = {"scope": scope} if scope else {}
         if "service" in challenge.parameters:
             # Its bytes may be no text; then they are sent as they came.
             asked["service"] = challenge.parameters["service"]

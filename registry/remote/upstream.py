@@ -127,6 +127,11 @@ class Upstream:
         """Up to when, by the clock, nothing is asked."""
         return self._client.limited_until
 
+    async def check(self) -> None:
+        """See whether it is a registry that lets us in (dist-spec: Determining Support)."""
+        async with self._client.ask("GET", f"{self._base}/", None):
+            return
+
     async def head_manifest(self, name: RepositoryName, reference: Tag | Digest) -> RemoteHead:
         """What is told of a manifest, by a HEAD."""
         async with self._ask("HEAD", name, f"manifests/{reference}", _ACCEPT) as response:

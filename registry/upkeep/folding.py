@@ -12,8 +12,8 @@ from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.reports import ReportsOf
 from registry.work.leases import Lease
+from registry.work.reports import ReportsOf
 
 LOOK_SECONDS = 3600.0
 LEASE_SECONDS = 60.0

@@ -8,7 +8,7 @@ from typing import Literal
 
 from registry.model.units import format_size
 from registry.store.store import Store
-from registry.upkeep.reports import ReportsOf
+from registry.work.reports import ReportsOf
 
 _DAMAGED = 1000
 _REPOSITORIES = 100

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from registry.store.store import Store
-from registry.upkeep.reports import Kept, ReportsOf
+from registry.upkeep.reports import Kept
+from registry.work.reports import ReportsOf
 
 _DECISIONS = 10_000
 _KEPT_DECISIONS = 1000
