@@ -106,10 +106,11 @@ class Authorization:
         realm = self._realm(challenge)
         asked = {"scope": scope} if scope else {}
         if "service" in challenge.parameters:
+            # Its bytes may be no text; then they are sent as they came.
             asked["service"] = challenge.parameters["service"]
         if self._endpoint.basic is not None and self._endpoint.username is not None:
             asked["account"] = self._endpoint.username
-        query = "&".join(part for part in (realm.query, urlencode(asked)) if part)
+        query = "&".join(part for part in (realm.query, urlencode(asked, errors="surrogateescape")) if part)
         began = self._clock()
         try:
             async with self._client.request(
@@ -173,4 +174,4 @@ def _read(content: bytes, host: str) -> tuple[str, float]:
         raise UpstreamError(host, "what it gives as a token is none", "lying")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         seconds = _USUAL_SECONDS
-    return token, min(float(seconds), _MOST_SECONDS)
+    return token, float(min(seconds, _MOST_SECONDS))

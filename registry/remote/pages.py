@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from registry.remote.urls import origin, web_address
 
 # Of all pages of one list together.
 _LIST_BYTES = 16 << 20
+_LIST_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,17 @@ async def pages(
 ) -> AsyncGenerator[Page, None]:
     """The pages of a list, at most so many. Raises UpstreamError."""
     left = _LIST_BYTES
+    clock = asyncio.get_running_loop().time
+    began = clock()
     seen: set[str] = set()
     following: str | None = url
     while following is not None:
         if following in seen or len(seen) == most:
             reason = f"its list has more than {len(seen)} pages, or goes in a circle"
             raise UpstreamError(client.endpoint.host, reason, "lying")
+        if clock() - began > _LIST_SECONDS:
+            reason = f"its list was not whole within {_LIST_SECONDS:g} s, after {len(seen)} pages"
+            raise UpstreamError(client.endpoint.host, reason, "slow")
         seen.add(following)
         async with client.ask("GET", following, name) as response:
             try:
