@@ -212,8 +212,7 @@ class Quotas:
 
     async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
         try:
-            stored = await self._store.manifests.read(name, digest)
-            return await self._store.effects.aside(stored.parse)
+            return await self._store.manifests.parsed(name, digest)
         except (ManifestUnknown, ManifestInvalid, StorageDamaged, NotFound):
             return None
 

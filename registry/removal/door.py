@@ -132,7 +132,7 @@ class Door:
         moves = {tag: self._hands.tag_move(name, tag, run) for tag in created}
         await self._runs.record(run, name, moves.values(), by, done=False)
         for tag, judged in created.items():
-            if await self._hands.target(name, tag) != digest or await self.claims.of(name, tag, judged):
+            if await self._store.links.target(name, tag) != digest or await self.claims.of(name, tag, judged):
                 continue
             await self._hands.move_tag(name, tag, moves[tag])
             await self.claims.put_back(name, tag, judged)
@@ -271,7 +271,7 @@ class Door:
         """Move a tag to the trash if it still names `target` (None: what cannot be read)."""
         await self._store.history.add(name, tag, None, target, by)
         judged = await self.claims.judge(name, tag)
-        if await self._hands.target(name, tag) == target:
+        if await self._store.links.target(name, tag) == target:
             await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
             await self.claims.put_back(name, tag, judged, removed=target)
 
@@ -297,7 +297,7 @@ class Door:
             for move in moved:
                 await self._hands.put_back(move)
             # Somebody who may have deleted the tag, and with it a manifest whose link was away.
-            if any([await self._hands.target(name, tag) == digest for tag in kept]):
+            if any([await self._store.links.target(name, tag) == digest for tag in kept]):
                 return []
 
     async def _put_back_listed(self, name: RepositoryName, taken: Iterable[Digest], run: str) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from registry.errors import DigestInvalid, ManifestUnknown, NameInvalid, RegistryError, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.model.names import RepositoryName
+from registry.model.names import RepositoryName, Tag
 from registry.removal.trash import Trash
 from registry.store import layout
 from registry.store.store import Store
@@ -233,6 +233,18 @@ async def _content(store: Store, key: str) -> int | None:
         return -1
     except StorageError:
         return None
+
+
+async def targets_of(
+    store: Store, name: RepositoryName, tags: Iterable[Tag], step: Step
+) -> dict[Tag, Digest | None]:
+    """What tags of a repository name; None where that is nothing, or cannot be read."""
+    found: dict[Tag, Digest | None] = {}
+    for some in handfuls(tags):
+        await step()
+        digests = await store.effects.together(store.links.target(name, tag) for tag in some)
+        found.update(zip(some, digests, strict=True))
+    return found
 
 
 def _name(path: str) -> RepositoryName | None:

@@ -14,7 +14,7 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import Claims
 from registry.removal.intents import Intents
-from registry.removal.mark import Step, found, handfuls
+from registry.removal.mark import Step, found, handfuls, targets_of
 from registry.store import layout
 from registry.store.store import Store
 from storage.errors import NotFound
@@ -138,7 +138,7 @@ class Purging:
             await self._remove_tags(name, gone, purge)
 
     async def _remove_tags(self, name: RepositoryName, gone: frozenset[Digest], purge: Purge) -> None:
-        for tag, target in await self._named(name):
+        for tag, target in (await self._named(name)).items():
             if target not in gone or f"{name}:{tag}" in purge.tags:
                 continue
             purge.tags.append(f"{name}:{tag}")
@@ -146,7 +146,7 @@ class Purging:
                 continue
             await self._store.history.add(name, tag, None, target, self._by)
             judged = await self._claims.judge(name, tag)
-            if await self._target(name, tag) == target:
+            if await self._store.links.target(name, tag) == target:
                 await self._destroy(await self._store.tag_keys(name, tag))
                 await self._claims.put_back(name, tag, judged, removed=target)
 
@@ -157,8 +157,7 @@ class Purging:
             if digest in gone:
                 continue
             try:
-                stored = await self._store.manifests.read(name, digest)
-                manifest = await self._store.effects.aside(stored.parse)
+                manifest = await self._store.manifests.parsed(name, digest)
             except ManifestUnknown:
                 continue
             except (RegistryError, NotFound):
@@ -166,9 +165,9 @@ class Purging:
                 continue
             if not gone.isdisjoint(descriptor.digest for descriptor in manifest.references):
                 needing.append(digest)
-        named = await self._named(name) if needing else []
+        named = await self._named(name) if needing else {}
         for digest in needing:
-            tags = [str(tag) for tag, target in named if target == digest]
+            tags = [str(tag) for tag, target in named.items() if target == digest]
             purge.needing.append(Needing(str(name), str(digest), tags))
 
     async def _empty(self, prefix: str) -> int:
@@ -218,20 +217,8 @@ class Purging:
                 seen.add(target)
                 yield target
 
-    async def _named(self, name: RepositoryName) -> list[tuple[Tag, Digest | None]]:
-        tags = await self._store.links.tags(name)
-        named: list[tuple[Tag, Digest | None]] = []
-        for some in handfuls(tags):
-            await self._step()
-            targets = await self._store.effects.together(self._target(name, tag) for tag in some)
-            named += zip(some, targets, strict=True)
-        return named
-
-    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        try:
-            return await self._store.links.tag(name, tag)
-        except RegistryError:
-            return None
+    async def _named(self, name: RepositoryName) -> dict[Tag, Digest | None]:
+        return await targets_of(self._store, name, await self._store.links.tags(name), self._step)
 
 
 def _repository(key: str) -> RepositoryName | None:

@@ -55,6 +55,13 @@ class Links:
         except NotFound:
             raise ManifestUnknown(detail={"name": name, "tag": tag}) from None
 
+    async def target(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        """What the tag names; None where there is nothing, or where it cannot be read."""
+        try:
+            return await self.tag(name, tag)
+        except (ManifestUnknown, StorageDamaged):
+            return None
+
     async def put_tag(
         self, name: RepositoryName, tag: Tag, digest: Digest, *, if_absent: bool = False
     ) -> None:

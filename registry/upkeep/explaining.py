@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import RepositoryName
 from registry.model.units import format_duration, format_size
 from registry.removal.intents import Intents
-from registry.removal.mark import Found, Mark, Step, found, handfuls
+from registry.removal.mark import Found, Mark, Step, found, handfuls, targets_of
 from registry.removal.runs import Runs
 from registry.removal.trash import Trash
 from registry.store import layout
@@ -110,7 +110,7 @@ async def _holders(asked: _Asked, repository: Found, targets: set[Digest]) -> li
         name is not None and await _age(store, layout.whole_manifest(name, digest), asked.now) is not None
     )
     if manifests or is_whole:
-        tags = [] if name is None else await _tags(store, name, digest)
+        tags = [] if name is None else await _tags(asked, name)
         stays = "stays: a manifest goes only when somebody deletes it, or a retention rule does"
         holders.append(Holder(repository.path, "manifest", [], tags, stays))
     blobs = await _linking(
@@ -182,15 +182,9 @@ def _linked(key: str) -> Digest:
     return Digest.parse(f"{algorithm}:{encoded}")
 
 
-async def _tags(store: Store, name: RepositoryName, digest: Digest) -> list[str]:
-    return [str(tag) for tag in await store.links.tags(name) if await _named(store, name, tag) == digest]
-
-
-async def _named(store: Store, name: RepositoryName, tag: Tag) -> Digest | None:
-    try:
-        return await store.links.tag(name, tag)
-    except RegistryError:
-        return None
+async def _tags(asked: _Asked, name: RepositoryName) -> list[str]:
+    named = await targets_of(asked.store, name, await asked.store.links.tags(name), asked.step)
+    return [str(tag) for tag, target in named.items() if target == asked.digest]
 
 
 async def _needing(
@@ -203,8 +197,7 @@ async def _needing(
     async for one in store.links.manifests(name):
         await asked.step()
         try:
-            stored = await store.manifests.read(name, one)
-            manifest = await store.effects.aside(stored.parse)
+            manifest = await store.manifests.parsed(name, one)
         except ManifestUnknown:
             continue
         except (NotFound, RegistryError):

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from registry.errors import ManifestUnknown, StorageDamaged
+from registry.errors import StorageDamaged
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.removal.mark import handfuls, linked_of, short
+from registry.removal.mark import linked_of, short, targets_of
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.operations import Progress
@@ -103,10 +103,9 @@ async def look_back(store: Store, left: Left) -> AsyncIterator[Progress]:
 async def _tags(store: Store, name: RepositoryName) -> dict[Digest, list[str]]:
     """The tags of a repository by what they name."""
     named: dict[Digest, list[str]] = {}
-    for some in handfuls(await store.links.tags(name)):
-        for tag in some:
-            with suppress(ManifestUnknown, StorageDamaged):
-                named.setdefault(await store.links.tag(name, tag), []).append(tag)
+    for tag, target in (await targets_of(store, name, await store.links.tags(name), _on)).items():
+        if target is not None:
+            named.setdefault(target, []).append(tag)
     return named
 
 
