@@ -57,7 +57,7 @@ class Retaining:
         settings: UpkeepSettings,
         *,
         who: str,
-        pulls: Callable[[], Awaitable[Pulls]] | None = None,
+        pulls: Callable[[float], Awaitable[Pulls]] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -278,24 +278,19 @@ class Retaining:
             store,
             self._rules.rules,
             in_use,
-            await self._pulls(),
+            await self._pulls(now),
             now=now,
             grace=self._settings.gc.grace_period,
             step=step,
         )
 
-    async def _recorded(self) -> Pulls:
-        """What was pulled, as far as servers have recorded it."""
-        store = self._registry().store
-        now = store.effects.now()
-        since = (now - self._settings.usage.keep_pulls_for).date()
+    async def _recorded(self, now: float) -> Pulls:
+        """What was pulled, as far as servers have recorded it by `now` (s)."""
         if not any(rule.goes_by_pulls for rule in self._rules.rules):
             return LastPulls(Coverage((), None))
-        records = PullRecords(store.driver)
-        if not await records.any():
-            # Nobody has begun to count.
-            return LastPulls(Coverage((now.date(),), None))
-        return await last_pulls(records, since, now)
+        at = datetime.fromtimestamp(now, UTC)
+        since = (at - self._settings.usage.keep_pulls_for).date()
+        return await last_pulls(PullRecords(self._registry().store.driver), since, at)
 
     def _store(self) -> Store:
         """The store at the pace of collections, nothing remembered."""
