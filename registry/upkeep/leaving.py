@@ -15,6 +15,7 @@ from registry.model.names import RepositoryName
 from registry.removal.mark import linked_of, short, targets_of
 from registry.store import layout
 from registry.store.store import Store
+from registry.upkeep.pace import let_others
 from registry.work.operations import Progress
 from storage.contract import exists
 from storage.errors import NotFound
@@ -96,14 +97,14 @@ async def look_back(store: Store, left: Left) -> AsyncIterator[Progress]:
         taken = layout.trashed_data(key)
         if taken is not None and not await exists(store.driver, layout.blob_data(taken[0])):
             wanted.add(short(taken[0]))
-    left.only_in_trash = len(await linked_of(store, wanted, _on)) if wanted else 0
+    left.only_in_trash = len(await linked_of(store, wanted, let_others)) if wanted else 0
     left.removals_under_way = len(await store.driver.children(layout.TRASH_OPEN))
 
 
 async def _tags(store: Store, name: RepositoryName) -> dict[Digest, list[str]]:
     """The tags of a repository by what they name."""
     named: dict[Digest, list[str]] = {}
-    for tag, target in (await targets_of(store, name, await store.links.tags(name), _on)).items():
+    for tag, target in (await targets_of(store, name, await store.links.tags(name), let_others)).items():
         if target is not None:
             named.setdefault(target, []).append(tag)
     return named
@@ -114,7 +115,3 @@ async def _type(store: Store, name: RepositoryName, digest: Digest) -> str:
         return (await store.manifests.read_whole_from(layout.whole_manifest(name, digest), digest)).media_type
     except StorageDamaged:
         return "damaged"
-
-
-async def _on() -> None:
-    """Nothing else is waited for between two steps."""

@@ -19,9 +19,9 @@ from registry.model.patterns import RepositoryPattern
 from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
-from registry.upkeep.collecting import let_others
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.deciding import (
     Shares,
@@ -36,9 +36,7 @@ from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.effects import bounded_effects
 from storage.errors import StorageError
-from storage.paced import PacedDriver
 
 BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
@@ -293,11 +291,8 @@ class Retaining:
         return await last_pulls(PullRecords(self._registry().store.driver), since, at)
 
     def _store(self) -> Store:
-        """The store at the pace of collections, nothing remembered."""
-        store = self._registry().store
-        paced = PacedDriver(store.driver, self._settings.gc.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+        """The store at the pace of collections."""
+        return paced(self._registry().store, self._settings.gc.requests_per_second)
 
     async def _is_due(self) -> bool:
         """Whether the last run over everything that came to an end is old enough."""
