@@ -160,7 +160,8 @@ class Scrubbing:
         newest = await self.reports().newest()
         if newest is None or newest[1].ended is None:
             return True
-        return self._registry().store.effects.now() - newest[1].began >= self._settings.interval
+        now = await stamped_now(self._registry().store)
+        return now - newest[1].began.timestamp() >= self._settings.interval.total_seconds()
 
 
 async def _no_save(_: Scrub) -> None:

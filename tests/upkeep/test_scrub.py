@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -370,6 +372,14 @@ async def test_the_schedule_scrubs_when_it_is_due_and_not_sooner(
     world.clock.advance(hours=1)
     await process(world).if_due()
     assert len(await ScrubReports(world.store).last(10)) == 2
+
+
+async def test_whether_it_is_due_goes_by_the_clock_of_the_store(world: World) -> None:
+    await process(world, "one").if_due()
+    ahead = world.clock.now + timedelta(days=400)
+    world.store.effects = dataclasses.replace(world.store.effects, now=lambda: ahead)
+    await process(world, "ahead").if_due()
+    assert len(await ScrubReports(world.store).last(10)) == 1
 
 
 async def test_the_schedule_goes_on_where_another_has_stopped(world: World) -> None:
