@@ -15,7 +15,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import Claims
 from registry.removal.intents import Intents
 from registry.removal.mark import Step, found, handfuls, targets_of
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -100,7 +100,7 @@ class Purging:
         for name, keys in places.items():
             await self._remove_from(name, keys, gone, purge)
         async for key in self._driver.walk(layout.TRASH_LINKS):
-            if layout.content_of(key) in gone:
+            if parsing.content_of(key) in gone:
                 await self._destroy([key])
                 purge.trashed += 1
         for digest in sorted(gone, key=str):
@@ -112,28 +112,24 @@ class Purging:
     async def _places(self, gone: frozenset[Digest]) -> AsyncIterator[str]:
         """Links to it, and manifests that lie whole."""
         async for repository in found(self._store, self._step):
-            prefix = f"{layout.REPOSITORIES}/{repository.path}"
-            for kind, digests in (
-                ("_layers", repository.layers),
-                ("_manifests/revisions", repository.revisions),
-            ):
+            for digests, link in repository.links:
                 for digest in gone.intersection(digests):
-                    yield f"{prefix}/{kind}/{digest.algorithm}/{digest.encoded}/link"
+                    yield link(repository.path, digest)
         async for key in self._driver.walk(layout.WHOLE_MANIFESTS):
-            if layout.content_of(key) in gone:
+            if parsing.content_of(key) in gone:
                 yield key
 
     async def _remove_from(
         self, name: RepositoryName, keys: Sequence[str], gone: frozenset[Digest], purge: Purge
     ) -> None:
         """Tags and descriptions first: while the link stands, whoever does this again finds them."""
-        if any(layout.manifest_of(key) for key in keys):
+        if any(parsing.manifest_of(key) for key in keys):
             await self._remove_tags(name, gone, purge)
             described = [key async for key in self._driver.walk(layout.referrers(name))]
-            await self._destroy([key for key in described if layout.content_of(key) in gone])
+            await self._destroy([key for key in described if parsing.content_of(key) in gone])
         await self._destroy(keys)
         purge.links += len(keys)
-        if any(layout.manifest_of(key) for key in keys):
+        if any(parsing.manifest_of(key) for key in keys):
             # A push that had not heard of it may have let one name it meanwhile.
             await self._remove_tags(name, gone, purge)
 
@@ -190,7 +186,7 @@ class Purging:
             except NotFound:
                 continue
         async for key in self._driver.walk(layout.WHOLE_MANIFESTS):
-            if layout.content_of(key) == digest:
+            if parsing.content_of(key) == digest:
                 try:
                     content = (await self._store.manifests.read_whole_from(key, digest)).content
                     yield [Digest.of(content, algorithm) for algorithm in _ALGORITHMS]
@@ -223,10 +219,7 @@ class Purging:
 
 def _repository(key: str) -> RepositoryName | None:
     """Whose link or manifest it is; None for who cannot be one."""
-    path = layout.in_repository(key)[0]
-    if layout.is_whole_manifest(key):
-        path = key.removeprefix(f"{layout.WHOLE_MANIFESTS}/").partition("/_/")[0]
     try:
-        return RepositoryName(path)
+        return RepositoryName(parsing.in_repository(key)[0])
     except NameInvalid:
         return None

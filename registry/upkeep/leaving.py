@@ -13,7 +13,7 @@ from registry.errors import StorageDamaged
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.removal.mark import linked_of, short, targets_of
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.pace import let_others
 from registry.work.operations import Progress
@@ -94,7 +94,7 @@ async def look_back(store: Store, left: Left) -> AsyncIterator[Progress]:
         yield Progress(left.repositories, None, "items", name)
     wanted: set[int] = set()
     async for key in store.driver.walk(layout.TRASH_DATA):
-        taken = layout.trashed_data(key)
+        taken = parsing.trashed_data(key)
         if taken is not None and not await exists(store.driver, layout.blob_data(taken[0])):
             wanted.add(short(taken[0]))
     left.only_in_trash = len(await linked_of(store, wanted, let_others)) if wanted else 0

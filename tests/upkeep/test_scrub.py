@@ -19,7 +19,7 @@ from registry.errors import BlobUnknown, ManifestUnknown, ReadOnly, StorageDamag
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_ARTIFACT
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.scrub_operations import Scrubs, ShowScrubs, operations
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
@@ -91,7 +91,7 @@ async def test_all_that_is_sound_stays_as_it_is(world: World) -> None:
     assert report.ended and report.damaged == [] and not report.after
     # Two images of a config and a layer that they share, and the whole manifest.
     assert report.objects == 5
-    sizes = {key: len(data) for key, data in before.items() if layout.digest_of(key)}
+    sizes = {key: len(data) for key, data in before.items() if parsing.digest_of(key)}
     assert layout.whole_manifest(NAME, whole) in sizes and len(sizes) == 5
     assert report.bytes_read == sum(sizes.values())
     assert await content(world) == before
