@@ -21,6 +21,7 @@ from registry.api.witness import origin
 from registry.errors import NotFoundHere, RegistryError, RequestInvalid, Unauthorized, Unsupported
 from registry.server.application import ClientGone
 
+# As much as a lease of `memory.py` gives without asking; how many there are, `registry.max_connections` bounds.
 _MOST_BYTES = 64 << 10
 _MOST_FIELDS = 200
 # What is in an answer is for its client alone.
