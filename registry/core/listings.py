@@ -141,8 +141,7 @@ class Listings:
     async def _referring(self, name: RepositoryName) -> AsyncIterator[Referring]:
         async for digest in self._store.links.manifests(name):
             try:
-                stored = await self._store.manifests.read(name, digest)
-                manifest = await self._store.effects.aside(stored.parse)
+                manifest = await self._store.manifests.parsed(name, digest)
             except (RegistryError, NotFound):
                 # Served or reported elsewhere; what cannot be read refers to nothing.
                 continue

@@ -18,7 +18,7 @@ from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, h
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Run, Runs
 from registry.removal.trash import BY_POLICY, Trash
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.contract import ObjectInfo, exists
 from storage.errors import NotFound
@@ -134,7 +134,7 @@ class Collector:
             count += 1
             if count % (AT_ONCE * 16) == 0:
                 await self._step()
-            digest = layout.blob_of(key)
+            digest = parsing.blob_of(key)
             if digest is None:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
             elif short(digest) not in self.mark.linked and short(digest) not in claimed:
@@ -219,13 +219,13 @@ class Collector:
         if needed is None:
             return False
         for move in run.moves:
-            if layout.layer_of(move.key) in needed and not await exists(self._driver, move.key):
+            if parsing.layer_of(move.key) in needed and not await exists(self._driver, move.key):
                 await self._put_back_link(move)
         return True
 
     async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
         async for key in self._driver.walk(layout.TRASH_DATA):
-            entry = layout.trashed_data(key)
+            entry = parsing.trashed_data(key)
             if entry is not None:
                 yield entry
 

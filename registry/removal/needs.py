@@ -25,8 +25,7 @@ class Needs:
     async def _references(self, name: RepositoryName, digest: Digest) -> frozenset[Digest] | None:
         """What a manifest refers to; None when it cannot be read. Raises ManifestUnknown."""
         try:
-            stored = await self._store.manifests.read(name, digest)
-            manifest = await self._store.effects.aside(stored.parse)
+            manifest = await self._store.manifests.parsed(name, digest)
         except ManifestUnknown:
             raise
         except (RegistryError, NotFound):

@@ -42,7 +42,7 @@ class Releasing:
         judged = await self._claims.judge(name, tag)
         if state_of(judged.entries) != history or judged.moving:
             return False
-        if await self._hands.target(name, tag) != digest:
+        if await self._store.links.target(name, tag) != digest:
             return False
         run = self._runs.new(BY_POLICY)
         move = self._hands.tag_move(name, tag, run)
@@ -55,7 +55,7 @@ class Releasing:
         await self._claims.put_back(name, tag, judged)
         await self._runs.record(run, name, [move], self._by, done=True)
         await self._runs.unmark(run)
-        return await self._hands.target(name, tag) is None
+        return await self._store.links.target(name, tag) is None
 
     async def release_manifests(self, name: RepositoryName, judged: Mapping[Digest, float]) -> set[Digest]:
         """Take manifests away that nothing led to when that was looked at; those that are gone now.

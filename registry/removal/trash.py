@@ -7,12 +7,11 @@ when its repository needs it; what a user deleted stays deleted until it is uplo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.contract import Driver, exists
 from storage.errors import NotFound
 
@@ -62,9 +61,8 @@ class Trash:
     async def layers(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The blobs of a repository whose links lie in the trash, whoever took them."""
         async for key in self._driver.walk(layout.trash_layers(name)):
-            *_, algorithm, encoded, _run = key.split("/")
-            with suppress(DigestInvalid):
-                yield Digest.parse(f"{algorithm}:{encoded}")
+            if (digest := parsing.content_of(key)) is not None:
+                yield digest
 
     async def put_back_layer(self, name: RepositoryName, digest: Digest) -> bool:
         """Give the repository a blob again that a policy took; whether it was so."""

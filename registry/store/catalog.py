@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from registry.errors import NameInvalid
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
@@ -24,7 +24,7 @@ class Catalog:
     async def names(self, *, after: str = "") -> AsyncIterator[RepositoryName]:
         """The listed repositories greater than `after`, in byte order."""
         async for key in self._driver.walk(layout.CATALOG, after=layout.catalog_after(after)):
-            name = layout.catalog_name(key)
+            name = parsing.catalog_name(key)
             if name is not None and name > after:
                 yield name
 
@@ -63,7 +63,7 @@ class Catalog:
     async def tree(self) -> AsyncIterator[RepositoryName]:
         """The repositories that the tree itself shows, listed or not; one listing a directory."""
         seen: set[RepositoryName] = set()
-        for root, marker in ((layout.REPOSITORIES, "_manifests"), (layout.WHOLE_MANIFESTS, "_")):
+        for root, marker in layout.TREES:
             async for name in self._below(root, marker):
                 if name not in seen:
                     seen.add(name)

@@ -96,6 +96,11 @@ class Manifests:
             return cached
         return self._cache.put(await self.read_from(layout.blob_data(target), digest))
 
+    async def parsed(self, name: RepositoryName, digest: Digest) -> Manifest:
+        """The manifest of a repository, and what it refers to. Raises as `read` does, and ManifestInvalid."""
+        stored = await self.read(name, digest)
+        return await self._effects.aside(stored.parse)
+
     async def read_from(self, key: str, digest: Digest) -> StoredManifest:
         """A manifest whose bytes lie under another key for now. Raises storage NotFound, StorageDamaged."""
         async with self._effects.turn():

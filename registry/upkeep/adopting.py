@@ -19,6 +19,7 @@ from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.check import Problem
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
+from registry.upkeep.pace import let_others
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
 from storage.contract import exists
@@ -108,7 +109,7 @@ class Adopting:
         await self._require_something()
         async for progress in self._count():
             yield progress
-        async for repository in found(self._store, _on):
+        async for repository in found(self._store, let_others):
             if repository.name is not None:
                 async for progress in self._adopt(repository):
                     yield progress
@@ -129,7 +130,7 @@ class Adopting:
     async def _count(self) -> AsyncIterator[Progress]:
         """How much there is to look at, and what does not belong there."""
         seen: set[int] = set()
-        async for repository in found(self._store, _on):
+        async for repository in found(self._store, let_others):
             if repository.name is None:
                 told = "this is no name of a repository; nothing of it is served or ever collected"
                 self.adopted.note(Problem(repository.path, repository.path, told, False))
@@ -191,7 +192,3 @@ class Adopting:
         self._registry.require_writable()
         await catalog.set_complete()
         await self._store.marks.put_format()
-
-
-async def _on() -> None:
-    """Nothing else is waited for between two steps."""

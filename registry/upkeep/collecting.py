@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -20,12 +19,10 @@ from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.effects import bounded_effects
 from registry.work.leases import Lease
-from storage.paced import PacedDriver
-from storage.withholding import WithholdingDriver
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)
@@ -57,13 +54,8 @@ class Collecting:
         return Rules(self._settings.gc.grace_period, trash.keep_for, trash.max_size)
 
     def store(self) -> Store:
-        """The store as collections see it: at their pace, several requests at once, nothing remembered."""
-        store = self._registry().store
-        # Beneath the cache, which is for what is pulled; what has gone is looked for there no more.
-        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
-        paced = PacedDriver(heeding, self._settings.gc.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+        """The store as collections see it."""
+        return paced(self._registry().store, self._settings.gc.requests_per_second)
 
     def require_writable(self) -> None:
         """Raises ReadOnly while this process may not write to the store."""
@@ -187,11 +179,6 @@ class Collecting:
 
 async def _no_save(_: Collection) -> None:
     """A rehearsal leaves nothing behind."""
-
-
-async def let_others() -> None:
-    """Between two handfuls of work of somebody who holds no lease."""
-    await asyncio.sleep(0)
 
 
 def _figures(report: Collection) -> dict[str, Any]:

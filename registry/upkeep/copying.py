@@ -17,7 +17,7 @@ from registry.core.pull_records import PROCESSES
 from registry.errors import RegistryError, Unsupported
 from registry.model.digests import Digest, DigestCheck
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.spread import merged, spread
@@ -195,7 +195,7 @@ class Copying:
 
     async def _bring(self, key: str) -> None:
         """Copy an object that never changes, its bytes checked on the way if the key says what they are."""
-        digest = layout.digest_of(key)
+        digest = parsing.digest_of(key)
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(self._source.driver.open(key))
@@ -209,7 +209,7 @@ class Copying:
                 if digest is None:
                     await self._target.driver.write(key, chunks)
                 else:
-                    check = _AfterType(digest) if layout.is_whole_manifest(key) else DigestCheck(digest)
+                    check = _AfterType(digest) if parsing.is_whole_manifest(key) else DigestCheck(digest)
                     await self._target.driver.write(key, chunks, check=check)
             except RegistryError as error:
                 self.copied.problems.append(NotCopied(key, error.message))
@@ -270,7 +270,7 @@ class Copying:
 
     async def _link(self, key: str) -> None:
         """Copy a link, or a manifest that lies whole, that the target lacks: after what it names."""
-        if layout.is_whole_manifest(key):
+        if parsing.is_whole_manifest(key):
             await self._bring(key)
             return
         value = await self._read(self._source, key)

@@ -17,14 +17,12 @@ from registry.store.quotas import QuotaIndex
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import paced
 from registry.upkeep.recounting import Recount
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
-from registry.work.effects import bounded_effects
 from registry.work.leases import Lease
-from storage.paced import PacedDriver
-from storage.withholding import WithholdingDriver
 
 SCHEDULE = "schedule"
 _EPOCHS = 100
@@ -94,7 +92,7 @@ class Counting:
                 yield report
 
     async def _count(self, by: str, step: Step) -> AsyncGenerator[Count, None]:
-        store = self._store()
+        store = paced(self._registry().store, self._settings.requests_per_second)
         reports = UsageReports(store)
         # By the store's own clock: reports are found by their names, whoever wrote them.
         began = await stamped_now(store)
@@ -119,14 +117,6 @@ class Counting:
         await reports.save(key, report)
         await reports.trim()
         yield report
-
-    def _store(self) -> Store:
-        """The store as counts see it: at their pace, several requests at once, nothing remembered."""
-        store = self._registry().store
-        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
-        paced = PacedDriver(heeding, self._settings.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
 
     async def _forget(self, store: Store) -> None:
         """Let go of quotas that are none any more: nobody adds to them, and they may come back."""

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 class Leased:
     """The lease of one kind of work: others know this process as `who`, which is `doing` it then.
 
-    `status` is the command that tells how far it is.
+    `status` is the command that tells how far it is, where there is one.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Leased:
         registry: Callable[[], Registry],
         name: str,
         doing: str,
-        status: str,
+        status: str | None = None,
         *,
         who: str,
         seconds: float = LEASE_SECONDS,
@@ -61,7 +61,8 @@ class Leased:
         lease = self.lease()
         if not await lease.take():
             holder = await lease.holder() or "another process"
-            raise self._busy(f"{holder} is {self._doing} already; `{self._status}` tells how far it is")
+            status = f"; `{self._status}` tells how far it is" if self._status else ""
+            raise self._busy(f"{holder} is {self._doing} already{status}")
         try:
             async with self._alive(lease) as step:
                 yield step

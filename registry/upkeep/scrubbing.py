@@ -16,6 +16,7 @@ from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others
 from registry.upkeep.scrub import Save, scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
@@ -84,7 +85,7 @@ class Scrubbing:
     async def rehearse(self, by: str) -> AsyncIterator[Scrub]:
         """Verify everything and tell what is damaged; writes nothing."""
         report = Scrub(self._registry().store.effects.now(), by, dry_run=True)
-        async for so_far in self._scrub(report, _no_save, _let_others):
+        async for so_far in self._scrub(report, _no_save, let_others):
             yield so_far
 
     async def _held(self, step: Step, by: str) -> AsyncGenerator[Scrub, None]:
@@ -159,12 +160,9 @@ class Scrubbing:
         newest = await self.reports().newest()
         if newest is None or newest[1].ended is None:
             return True
-        return self._registry().store.effects.now() - newest[1].began >= self._settings.interval
+        now = await stamped_now(self._registry().store)
+        return now - newest[1].began.timestamp() >= self._settings.interval.total_seconds()
 
 
 async def _no_save(_: Scrub) -> None:
     """A dry run leaves nothing behind."""
-
-
-async def _let_others() -> None:
-    await asyncio.sleep(0)

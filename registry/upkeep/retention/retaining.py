@@ -19,9 +19,9 @@ from registry.model.patterns import RepositoryPattern
 from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
-from registry.upkeep.collecting import let_others
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.deciding import (
     Shares,
@@ -36,9 +36,7 @@ from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.effects import bounded_effects
 from storage.errors import StorageError
-from storage.paced import PacedDriver
 
 BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
@@ -57,7 +55,7 @@ class Retaining:
         settings: UpkeepSettings,
         *,
         who: str,
-        pulls: Callable[[], Awaitable[Pulls]] | None = None,
+        pulls: Callable[[float], Awaitable[Pulls]] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -278,31 +276,23 @@ class Retaining:
             store,
             self._rules.rules,
             in_use,
-            await self._pulls(),
+            await self._pulls(now),
             now=now,
             grace=self._settings.gc.grace_period,
             step=step,
         )
 
-    async def _recorded(self) -> Pulls:
-        """What was pulled, as far as servers have recorded it."""
-        store = self._registry().store
-        now = store.effects.now()
-        since = (now - self._settings.usage.keep_pulls_for).date()
+    async def _recorded(self, now: float) -> Pulls:
+        """What was pulled, as far as servers have recorded it by `now` (s)."""
         if not any(rule.goes_by_pulls for rule in self._rules.rules):
             return LastPulls(Coverage((), None))
-        records = PullRecords(store.driver)
-        if not await records.any():
-            # Nobody has begun to count.
-            return LastPulls(Coverage((now.date(),), None))
-        return await last_pulls(records, since, now)
+        at = datetime.fromtimestamp(now, UTC)
+        since = (at - self._settings.usage.keep_pulls_for).date()
+        return await last_pulls(PullRecords(self._registry().store.driver), since, at)
 
     def _store(self) -> Store:
-        """The store at the pace of collections, nothing remembered."""
-        store = self._registry().store
-        paced = PacedDriver(store.driver, self._settings.gc.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+        """The store at the pace of collections."""
+        return paced(self._registry().store, self._settings.gc.requests_per_second)
 
     async def _is_due(self) -> bool:
         """Whether the last run over everything that came to an end is old enough."""

@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from registry.removal.claims import state_of
 from registry.removal.intents import Intents
 from registry.removal.releasing import Releasing
 from registry.store import layout
+from registry.store.links import Links
 from registry.upkeep.retention.deciding import Shares
 from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.operations import ExplainTag, Percent, Retain, operations
@@ -48,7 +51,7 @@ def process(
     upkeep = UpkeepSettings.model_validate({"gc": {"requests_per_second": 0}, "retention": retention})
     known = pulls or Nothing()
 
-    async def of() -> Pulls:
+    async def of(_: float) -> Pulls:
         return known
 
     now = itertools.count(step=0.2 * SECONDS)
@@ -519,6 +522,39 @@ async def test_where_nobody_has_counted_yet_all_may_have_been_pulled(world: Worl
     rules = [{"repositories": ["**"], "pulled_within": "2d", "untagged_for": "2d"}]
     settings = UpkeepSettings.model_validate({"retention": {**upkeep, "rules": rules}})
     assert (await run(Retaining(lambda: world.registry, settings, who="one"))).tags_gone == 0
+
+
+async def test_which_days_are_not_known_goes_by_the_clock_of_the_store(world: World) -> None:
+    await builds(world, 1)
+    ahead = world.clock.now + timedelta(days=400)
+    world.store.effects = replace(world.store.effects, now=lambda: ahead)
+    rules = [{"repositories": ["**"], "untagged_for": "2d"}]
+    settings = UpkeepSettings.model_validate({"retention": {"enforce": True, "rules": rules}})
+    report = await run(Retaining(lambda: world.registry, settings, who="one"))
+    assert report.waits.startswith(f"until {world.clock.now.date()} not every")
+
+
+async def test_what_each_tag_names_is_read_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await builds(world)
+    attached = f"sha256-{Digest.of(b'elsewhere').encoded}.sig"
+    for tag in ("kept", attached):
+        await world.push(image(tag), Tag(tag))
+    world.clock.advance(days=2)
+    (file := tmp_path / "in-use").write_text("team/app:b0\nteam/app:kept\n")
+    rules = {"tags": ["b*"], "newest_pushed": 1}, {"untagged_for": "7d"}
+    read: Counter[str] = Counter()
+    inner = Links.read
+
+    async def noted(self: Links, key: str) -> Digest:
+        read[key] += 1
+        return await inner(self, key)
+
+    monkeypatch.setattr(Links, "read", noted)
+    report = await rehearsed(process(world, *rules, in_use=[{"file": str(file)}]))
+    assert (report.tags, report.tags_gone) == (7, 3)
+    assert [read[layout.tag_link(NAME, Tag(tag))] for tag in await tags(world)] == [1] * 7
 
 
 async def test_an_index_whose_image_runs_stays_also_where_another_came_before_it(
