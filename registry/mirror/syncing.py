@@ -18,12 +18,11 @@ from registry.model.names import RepositoryName, Tag
 from registry.model.units import format_size
 from registry.model.versions import Version
 from registry.remote.errors import UpstreamError
-from registry.work.leases import Lease
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.reports import ReportsOf
 from storage.errors import StorageError
 
 _LOG = logging.getLogger(__name__)
-_LEASE_SECONDS = 60.0
 _MOST_TOLD = 100
 
 
@@ -68,13 +67,27 @@ class Syncing:
     """How one process mirrors a namespace; others know it as `who`."""
 
     def __init__(
-        self, registry: Registry, mirror: Mirror, *, who: str, clock: Callable[[], float] = time.monotonic
+        self,
+        registry: Registry,
+        mirror: Mirror,
+        *,
+        who: str,
+        seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._mirror = mirror
         self._images = Images(mirror, registry)
-        self._who = who
-        self._clock = clock
+        own = str(mirror.name)
+        self._leased = Leased(
+            lambda: registry,
+            f"sync-{own.replace('/', '_')}",
+            f"mirroring {own}",
+            f"moorage mirror status {own}",
+            who=who,
+            seconds=seconds,
+            clock=clock,
+        )
         self.reports = ReportsOf(registry.store, f"mirror-{mirror.name.replace('/', '_')}", Synced)
 
     async def if_due(self) -> None:
@@ -106,38 +119,27 @@ class Syncing:
         Raises TooManyRequests while another process does it.
         """
         store = self._registry.store
-        lease = Lease(
-            store.driver,
-            store.effects,
-            f"sync-{self._mirror.name.replace('/', '_')}",
-            who=self._who,
-            seconds=_LEASE_SECONDS,
-            clock=self._clock,
-        )
-        if not dry_run:
-            self._registry.require_writable()
-            if not await lease.take():
-                holder = await lease.holder() or "another process"
-                raise TooManyRequests(f"{holder} mirrors {self._mirror.name} already")
         synced = Synced(str(self._mirror.name), store.effects.now(), dry_run)
-        try:
-            for settings in self._mirror.settings.sync:
-                async for repository, tags in self._selected(settings, synced):
-                    for tag in tags:
-                        async for size in self._image(repository, tag, settings, synced):
-                            await self._beat(lease, dry_run=dry_run)
-                            yield size
-            synced.ended = store.effects.now()
-            if not dry_run:
+        if dry_run:
+            async for size in self._all(synced):
+                yield size
+        else:
+            self._registry.require_writable()
+            async with self._leased.held() as step:
+                async for size in self._all(synced):
+                    await step()
+                    yield size
+                synced.ended = store.effects.now()
                 await self.reports.save(self.reports.new(synced.began), synced)
                 await self.reports.trim()
-        finally:
-            await lease.release()
         yield synced
 
-    async def _beat(self, lease: Lease, *, dry_run: bool) -> None:
-        if not dry_run:
-            await lease.beat()
+    async def _all(self, synced: Synced) -> AsyncIterator[int]:
+        for settings in self._mirror.settings.sync:
+            async for repository, tags in self._selected(settings, synced):
+                for tag in tags:
+                    async for size in self._image(repository, tag, settings, synced):
+                        yield size
 
     async def _image(
         self, name: RepositoryName, tag: Tag, settings: SyncSettings, synced: Synced

@@ -18,10 +18,10 @@ from registry.removal.purging import Purging
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then

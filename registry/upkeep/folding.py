@@ -15,8 +15,8 @@ from registry.errors import TooManyRequests
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.pace import let_others
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.reports import ReportsOf
 
 LOOK_SECONDS = 3600.0

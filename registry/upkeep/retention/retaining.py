@@ -20,7 +20,6 @@ from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
 from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.deciding import (
@@ -36,6 +35,7 @@ from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
+from registry.work.leased import LEASE_SECONDS, Leased
 from storage.errors import StorageError
 
 BY = "retention"

@@ -7,16 +7,27 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
-from registry.core.registry import Registry
 from registry.errors import TooManyRequests
 from registry.logs import event
-from registry.removal.mark import Step
+from registry.store.store import Store
 from registry.work.leases import Lease, LeaseLost
 
 LEASE_SECONDS = 60.0
 _BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
+
+
+class Writable(Protocol):
+    """What is worked on: a registry's store, as long as it may be written to."""
+
+    @property
+    def store(self) -> Store:
+        """Where the lease lies."""
+
+    def require_writable(self) -> None:
+        """Raises ReadOnly while nothing may be written."""
 
 
 class Leased:
@@ -27,7 +38,7 @@ class Leased:
 
     def __init__(
         self,
-        registry: Callable[[], Registry],
+        registry: Callable[[], Writable],
         name: str,
         doing: str,
         status: str | None = None,
@@ -52,7 +63,7 @@ class Leased:
         )
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[Step]:
+    async def held(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Hold the lease, and say all the time that we do; gives what to call between handfuls of work.
 
         Raises TooManyRequests while another process holds it, and when it took over since this one was silent
