@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from registry.mirror.mirror import Mirror
     from registry.mirror.mirrors import Mirrors
 
-# As much as a lease of `memory.py` gives without asking; how many there are, `registry.max_connections` bounds.
+# As much as a lease (`memory.py`) gives without asking; `registry.max_connections` bounds how many there are.
 _MOST_BYTES = 64 << 10
 _MOST_FIELDS = 200
 # What is in an answer is for its client alone.
