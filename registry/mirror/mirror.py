@@ -55,16 +55,17 @@ class Mirror:
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
         self._registry = registry
-        self._by = f"mirror:{self.name}"
+        self.by = f"mirror:{self.name}"
         self._fetching = Fetching(
             registry,
             self.name,
             upstreams,
             self.name_there,
             who=who,
-            by=self._by,
+            by=self.by,
             clock=clock,
             sleep=sleep,
+            bytes_per_second=settings.bytes_per_second,
         )
         self._transfers: dict[Digest, Transfer] = {}
         self._tasks: dict[object, asyncio.Task[Any]] = {}
@@ -103,7 +104,7 @@ class Mirror:
         held = await self._held(name, tag)
         key = (name, tag)
         if held is not None and (
-            self._fresh.get(key) == held.digest or await self._is_ours(name, tag, held.digest)
+            self._fresh.get(key) == held.digest or await self.is_ours(name, tag, held.digest)
         ):
             return held
         if (error := self._absent.get(key)) is None:
@@ -125,14 +126,14 @@ class Mirror:
     async def refreshed(self, name: RepositoryName, tag: Tag) -> StoredManifest:
         """What a tag names at the upstreams now, unless it is somebody's of here. Raises UpstreamError."""
         held = await self._held(name, tag)
-        if held is not None and await self._is_ours(name, tag, held.digest):
+        if held is not None and await self.is_ours(name, tag, held.digest):
             return held
         return await asyncio.shield(self._once((name, tag), lambda: self._look(name, tag, held)))
 
     async def has_moved(self, name: RepositoryName, tag: Tag) -> bool:
         """Whether a tag names something else there, and that would count here. Raises UpstreamError."""
         held = await self._held(name, tag)
-        if held is not None and await self._is_ours(name, tag, held.digest):
+        if held is not None and await self.is_ours(name, tag, held.digest):
             return False
         there = self.name_there(name)
         head = await self.upstreams.ask(lambda one: one.head_manifest(there, tag))
@@ -197,7 +198,7 @@ class Mirror:
         except ManifestUnknown:
             return None
 
-    async def _is_ours(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
+    async def is_ours(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
         """Whether somebody has let the tag name that here, and it counts for more than the upstreams' tag."""
         if self.settings.precedence == "upstream":
             return False
@@ -205,7 +206,7 @@ class Mirror:
         for entry in reversed(await history.keys(name, tag)):
             move = await history.read(entry)
             if move is not None and move.digest == digest:
-                if move.by == self._by:
+                if move.by == self.by:
                     return False
                 break
         # What has no history was brought here by others than us, and is not overwritten either.
@@ -354,4 +355,4 @@ class Mirror:
         return task
 
     def _door(self, name: RepositoryName) -> Repository:
-        return self._registry.repository(name, self._by)
+        return self._registry.repository(name, self.by)

@@ -16,8 +16,9 @@ from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
-from registry.settings import Duration, Listen, Settings, Url
+from registry.settings import Duration, Listen, Settings, Size, Url
 
+_SLOWEST = 64 << 10  # bytes a second
 DOCKER_HUB = "docker.io"
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 
@@ -37,6 +38,12 @@ def _host(text: str) -> str:
 
 def _made(kind: type[Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
+
+
+def _pace(rate: int) -> int:
+    if 0 < rate < _SLOWEST:
+        raise ValueError("must be 0B, for no limit, or at least 64KiB")
+    return rate
 
 
 Host = Annotated[str, AfterValidator(_host)]
@@ -81,6 +88,8 @@ class SyncSettings(Settings):
     newest: Annotated[int, Field(ge=1)] | None = None
     platforms: tuple[Platforms, ...] = ()
     referrers: bool = True
+    # Whether those of the tags that are gone there go here, too.
+    delete: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -110,6 +119,8 @@ class MirrorSettings(Settings):
     absent_for: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=30)
     # Failures that are passed on, rather than answered with what is held.
     strict: tuple[Failure, ...] = ()
+    # For all that is fetched together; 0B is no limit.
+    bytes_per_second: Annotated[Size, AfterValidator(_pace)] = 0
     sync: tuple[SyncSettings, ...] = ()
     sync_interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
     # Whose tag it is that both have: the one that was pushed here, or the upstreams'.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,9 +15,12 @@ from registry.mirror.images import Came, Images, Parts, why
 from registry.mirror.mirror import Mirror
 from registry.mirror.settings import SyncSettings
 from registry.model.names import RepositoryName, Tag
+from registry.model.selection import Selection
 from registry.model.units import format_size
 from registry.model.versions import Version
 from registry.remote.errors import UpstreamError
+from registry.removal.claims import state_of
+from registry.removal.releasing import Releasing
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.reports import ReportsOf
 from storage.errors import StorageError
@@ -45,6 +48,7 @@ class Synced:
     ended: datetime | None = None
     images: int = 0
     moved: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     manifests: int = 0
     blobs: int = 0
     size_bytes: int = 0
@@ -57,6 +61,9 @@ class Synced:
             f"{self.namespace}: looked at {self.images} tags, of which {len(self.moved)} {would} fetched",
             *(f"  {one}" for one in self.moved[:_MOST_TOLD]),
         ]
+        if self.removed:
+            lines.append(f"gone there, and {would} removed: {len(self.removed)}")
+            lines += [f"  {one}" for one in self.removed[:_MOST_TOLD]]
         if not self.dry_run:
             lines.append(f"came: {self.blobs} blobs, {format_size(self.size_bytes)}")
         lines += [f"failed: {one}" for one in self.failures[:_MOST_TOLD]]
@@ -78,6 +85,7 @@ class Syncing:
         self._registry = registry
         self._mirror = mirror
         self._images = Images(mirror, registry)
+        self._releasing = Releasing(registry.store, registry.intents, mirror.by)
         own = str(mirror.name)
         self._leased = Leased(
             lambda: registry,
@@ -109,6 +117,7 @@ class Syncing:
             namespace=synced.namespace,
             images=synced.images,
             moved=len(synced.moved),
+            removed=len(synced.removed),
             bytes=synced.size_bytes,
             failures=synced.failures[:10],
         )
@@ -178,7 +187,28 @@ class Syncing:
             except UpstreamError as error:
                 synced.failures.append(f"{name}: {error}")
                 continue
+            if settings.delete:
+                await self._follow(name, there, selection, synced)
             yield name, newest([tag for tag in there if selection.has(tag)], settings.newest)
+
+    async def _follow(
+        self, name: RepositoryName, there: Collection[Tag], selection: Selection, synced: Synced
+    ) -> None:
+        """Let go of tags that came from there and are gone there; what was pushed meanwhile stays."""
+        store = self._registry.store
+        if not there:
+            # So it answers, too, who may not see them any more.
+            synced.failures.append(f"{name}: the upstream has no tags at all, so none were removed")
+            return
+        for tag in await store.links.tags(name):
+            if tag in there or not selection.has(tag):
+                continue
+            judged = state_of(await store.history.keys(name, tag))
+            digest = await store.links.target(name, tag)
+            if digest is None or await self._mirror.is_ours(name, tag, digest):
+                continue
+            if synced.dry_run or await self._releasing.release_tag(name, tag, digest, judged):
+                synced.removed.append(f"{name}:{tag}")
 
     async def _repositories(self, settings: SyncSettings) -> list[RepositoryName]:
         """Those that are named; of those that are meant by a pattern, which no upstream lists, those held."""

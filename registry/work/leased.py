@@ -15,7 +15,6 @@ from registry.store.store import Store
 from registry.work.leases import Lease, LeaseLost
 
 LEASE_SECONDS = 60.0
-_BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -75,7 +74,13 @@ class Leased:
             status = f"; `{self._status}` tells how far it is" if self._status else ""
             raise self._busy(f"{holder} is {self._doing} already{status}")
         try:
-            async with self._alive(lease) as step:
+            async with lease.kept() as kept:
+
+                async def step() -> None:
+                    await kept()
+                    self._registry().require_writable()
+                    await asyncio.sleep(0)
+
                 yield step
         except LeaseLost:
             event(_LOG, logging.WARNING, "lease.lost", work=self._name)
@@ -87,26 +92,3 @@ class Leased:
 
     def _busy(self, message: str) -> TooManyRequests:
         return TooManyRequests(message, headers={"Retry-After": "60"})
-
-    @asynccontextmanager
-    async def _alive(self, lease: Lease) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
-                await lease.beat()
-
-        # Beside the work: one piece of it may take longer than the silence that is allowed.
-        beating = asyncio.create_task(beat())
-
-        async def step() -> None:
-            if beating.done():
-                await beating
-            await lease.beat()
-            self._registry().require_writable()
-            await asyncio.sleep(0)
-
-        try:
-            yield step
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.store import layout
@@ -14,6 +14,7 @@ from storage.contract import Driver
 from storage.errors import AlreadyExists, NotFound
 
 _LIMIT = 4096  # bytes of a beat
+_BEAT_SECONDS = 1.0  # at least, between two beats beside work
 
 
 class LeaseLost(Exception):
@@ -101,6 +102,31 @@ class Lease:
         if await self._is_overtaken(self._epoch):
             raise LeaseLost(f"another process has taken over the lease {self._name}")
         await self._put(self._epoch)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Say all the time that we are alive; gives what to await between pieces of work.
+
+        That raises LeaseLost. One piece of work may take longer than the silence that is allowed.
+        """
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
+                await self.beat()
+
+        beating = asyncio.create_task(beat())
+
+        async def step() -> None:
+            if beating.done():
+                await beating
+            await self.beat()
+
+        try:
+            yield step
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
 
     async def release(self) -> None:
         """Let others have it at once."""

@@ -342,3 +342,12 @@ async def test_what_nobody_has_gone_on_with_for_a_day_is_swept(around: Make) -> 
     assert len(await leftovers(hub)) == 2
     assert await mirrors.sweep(now + 86401) == 2
     assert await leftovers(hub) == []
+
+
+async def test_no_more_comes_in_a_second_than_was_set(around: Make) -> None:
+    hub = around(bytes_per_second="1MiB")
+    content = os.urandom(4 * MIB)
+    digest = hub.shelf.add_blob(content)
+    began = hub.time.now
+    assert await hub.read(digest) == content
+    assert 4.0 <= hub.time.now - began < 5.0

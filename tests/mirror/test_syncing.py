@@ -169,3 +169,47 @@ def test_the_newest_are_by_version() -> None:
     tags = [Tag(one) for one in ("1.9.0", "1.10.0", "v1.2.0", "latest", "1.10.0-rc.1")]
     assert newest(tags, 2) == ["1.10.0", "1.10.0-rc.1"]
     assert newest(tags, None) == sorted(tags)
+
+
+class TestWhatIsGoneThere:
+    FOLLOWING: dict[str, Any] = {"sync": [{"repositories": ["library/app"], "tags": ["v*"], "delete": True}]}
+
+    async def test_stays_by_default(self, around: Make) -> None:
+        hub = around(**ALL)
+        hub.shelf.add(image("one"), "v1")
+        hub.shelf.add(image("two"), "v2")
+        await sync(hub)
+        del hub.shelf.manifests["v1"]
+        assert (await sync(hub)).removed == []
+        assert await hub.world.store.links.tags(HERE) == ["v1", "v2"]
+
+    async def test_goes_where_that_is_set_and_can_be_brought_back(self, around: Make) -> None:
+        hub = around(**self.FOLLOWING)
+        hub.shelf.add(image("one"), "v1")
+        hub.shelf.add(image("two"), "v2")
+        await sync(hub)
+        del hub.shelf.manifests["v1"]
+        assert (await sync(hub, dry_run=True)).removed == ["hub/library/app:v1"]
+        assert await hub.world.store.links.tags(HERE) == ["v1", "v2"]
+        assert (await sync(hub)).removed == ["hub/library/app:v1"]
+        assert await hub.world.store.links.tags(HERE) == ["v2"]
+        assert any("/trash/links/hub/library/app/_/tags/v1/c-" in key for key in await hub.world.keys())
+
+    async def test_what_was_pushed_here_or_is_not_selected_stays(self, around: Make) -> None:
+        hub = around(**self.FOLLOWING)
+        hub.shelf.add(image("one"), "v1")
+        hub.shelf.add(image("other"), "other")
+        await sync(hub)
+        await hub.repository().manifest(Tag("other"))
+        await hub.world.push(image("ours"), Tag("v-ours"), HERE)
+        del hub.shelf.manifests["other"]
+        assert (await sync(hub)).removed == []
+
+    async def test_an_upstream_that_lists_nothing_empties_nothing(self, around: Make) -> None:
+        hub = around(**self.FOLLOWING)
+        hub.shelf.add(image("one"), "v1")
+        await sync(hub)
+        hub.shelf.manifests.clear()
+        synced = await sync(hub)
+        assert synced.removed == []
+        assert "no tags at all" in synced.failures[0]

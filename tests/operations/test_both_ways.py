@@ -84,7 +84,11 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     # Neither has a namespace that comes from elsewhere; tests/e2e/test_mirror_operations.py has.
     "mirror.list": (Example("mirror list"),),
     "mirror.status": (Example("mirror status"), Example("mirror status hub", 1)),
-    "mirror.sync": (Example("mirror sync"), Example("mirror sync --dry-run"), Example("mirror sync hub", 1)),
+    "mirror.sync": (
+        Example("mirror sync --yes"),
+        Example("mirror sync --dry-run"),
+        Example("mirror sync hub --yes", 1),
+    ),
     "mirror.prefetch": (
         Example("mirror prefetch a/b:v1", 1),
         Example("mirror prefetch nonsense//", 1),

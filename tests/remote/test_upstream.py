@@ -355,7 +355,14 @@ class TestTags:
 
     async def test_tags_without_end_are_not_read(self) -> None:
         listed = document({"tags": [f"t{number}" for number in range(100_001)]})
-        assert await lie("tags", listed) == f"it lists more than 100000 tags of {NAME}"
+        assert await lie("tags", listed) == "it lists too many tags"
+
+        def made(head: str) -> bytes:
+            if "last" in head:
+                return document({"tags": [7] * 50_000})
+            return document({"tags": [7] * 50_001}, Link=f'<{TAGS_PATH}?last=t>; rel="next"')
+
+        assert await lie("tags", Reply(made)) == "it lists too many tags"
 
     async def test_a_body_without_end_is_not_read(self) -> None:
         async def script(writer: asyncio.StreamWriter) -> None:
@@ -364,7 +371,7 @@ class TestTags:
                 writer.write(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
                 await writer.drain()
 
-        assert await lie("tags", script) == f"it answered with more than {16 << 20} bytes"
+        assert await lie("tags", script) == f"it answered with more than {4 << 20} bytes"
 
 
 def referrer(number: int) -> dict[str, Any]:
@@ -439,6 +446,13 @@ class TestReferrers:
             return index(Link=f'<{REFERRERS_PATH}?page={count}>; rel="next"')
 
         assert "more than 100 pages" in await lie("referrers", Reply(made))
+
+    async def test_referrers_without_end_are_not_read(self) -> None:
+        def made(head: str) -> bytes:
+            link = f'<{REFERRERS_PATH}?page={head.count("page=")}>; rel="next"'
+            return index(*([referrer(1)] * 5_001), Link=link)
+
+        assert await lie("referrers", Reply(made)) == "it lists too many manifests"
 
 
 class TestTroubles:
