@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
-from functools import lru_cache
+
+from registry.settings.hosts import is_loopback
 
 OPEN_RULES = "- {who: anonymous, repositories: ['**'], may: [pull, push, list]}"
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
@@ -54,14 +54,4 @@ def _is_ours(host: str, known: Collection[str]) -> bool:
     if match is None:
         return False
     name = (match[1] or match[2]).rstrip(".").lower()
-    return name == "localhost" or name in known or _is_loopback(name)
-
-
-@lru_cache(maxsize=64)
-def _is_loopback(name: str) -> bool:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return name in known or is_loopback(name)

@@ -103,7 +103,9 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "usage.show": (
         Example("usage show", varies=("began", "age_seconds", "by")),
         Example("usage show a --limit 1", varies=("began", "age_seconds", "by")),
+        Example("usage show a/", varies=("began", "age_seconds", "by")),
         Example("usage show nothing/of/it", 1),
+        Example("usage show a//", 2),
         Example("usage show None", 2),
     ),
     "trash.empty": (
