@@ -14,6 +14,7 @@ from registry.errors import (
     ManifestInvalid,
     ManifestUnknown,
     RegistryError,
+    StorageDamaged,
     TooManyRequests,
 )
 from registry.mirror.descriptors import Descriptor, listed, sound
@@ -25,6 +26,7 @@ from registry.mirror.transfer import Transfer
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
+from registry.model.tag_rights import EVERY_TAG, TagRight, TagRights
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import RemoteManifest
 from registry.store.manifests import StoredManifest
@@ -104,7 +106,9 @@ class Mirror:
         held = await self._held(name, tag)
         key = (name, tag)
         if held is not None and (
-            self._fresh.get(key) == held.digest or await self.is_ours(name, tag, held.digest)
+            self._fresh.get(key) == held.digest
+            or not self._registry.may_write()
+            or await self.is_ours(name, tag, held.digest)
         ):
             return held
         if (error := self._absent.get(key)) is None:
@@ -118,6 +122,12 @@ class Mirror:
                 error = UpstreamError(hosts, "it has not answered yet", "slow")
             except UpstreamError as failure:
                 error = failure
+            except (RegistryError, StorageError) as failure:
+                # What it names now cannot be kept: there is no room for it, say.
+                if held is None:
+                    raise
+                warn(warning(failure))
+                return held
         if held is None or error.cause in self.settings.strict:
             raise answer(error, ManifestUnknown(detail={"name": name, "tag": tag}))
         warn(warning(error))
@@ -162,13 +172,19 @@ class Mirror:
                 if head.digest == held.digest:
                     self._fresh.put((name, tag), held.digest)
                     return held
-            return await self._fetch(name, tag)
+            try:
+                return await self._fetch(name, tag, EVERY_TAG if held else CREATE)
+            except Exists:
+                # Somebody has pushed it here meanwhile.
+                return await self._door(name).manifest(tag)
         except UpstreamError as error:
             if error.cause == "absent":
                 self._absent.put((name, tag), error)
             raise
 
-    async def _fetch(self, name: RepositoryName, reference: Tag | Digest) -> StoredManifest:
+    async def _fetch(
+        self, name: RepositoryName, reference: Tag | Digest, rights: TagRights = EVERY_TAG
+    ) -> StoredManifest:
         there = self.name_there(name)
         try:
             found = await self.upstreams.ask(lambda one: one.manifest(there, reference))
@@ -176,13 +192,13 @@ class Mirror:
             if error.cause == "absent":
                 self._absent.put((name, reference), error)
             raise
-        return await self._keep(name, reference, found)
+        return await self._keep(name, reference, found, rights)
 
     async def _keep(
-        self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest
+        self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest, rights: TagRights
     ) -> StoredManifest:
         try:
-            pushed = await self._door(name).keep_manifest(reference, found.content, found.media_type)
+            pushed = await self._door(name, rights).keep_manifest(reference, found.content, found.media_type)
         except (ManifestInvalid, DigestInvalid) as error:
             hosts = ", ".join(upstream.host for upstream in self.upstreams.each)
             failure = UpstreamError(hosts, f"its manifest {reference} is none: {error}", "lying")
@@ -197,6 +213,14 @@ class Mirror:
             return await self._door(name).manifest(reference)
         except ManifestUnknown:
             return None
+        except StorageDamaged:
+            # What is the same there heals what is damaged here.
+            digest = reference
+            if isinstance(digest, Tag):
+                digest = await self._registry.store.links.tag(name, digest)
+            with suppress(UpstreamError):
+                return await self._fetch(name, digest)
+            raise
 
     async def is_ours(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
         """Whether somebody has let the tag name that here, and it counts for more than the upstreams' tag."""
@@ -354,5 +378,18 @@ class Mirror:
         task.add_done_callback(ended)
         return task
 
-    def _door(self, name: RepositoryName) -> Repository:
-        return self._registry.repository(name, self.by)
+    def _door(self, name: RepositoryName, rights: TagRights = EVERY_TAG) -> Repository:
+        return self._registry.repository(name, self.by, rights)
+
+
+class Exists(RegistryError):
+    """A tag is there that was not, and stays."""
+
+
+class _CreateOnly:
+    def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
+        """Exists, for what would move a tag."""
+        return Exists(f"{tag} is there") if right == "overwrite" else None
+
+
+CREATE = _CreateOnly()
