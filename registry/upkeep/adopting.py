@@ -22,6 +22,7 @@ from registry.upkeep.examining import Examination, Examined, SpoiltTag
 from registry.upkeep.pace import let_others
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
+from registry.work.reports import append, listed
 from storage.contract import exists
 from storage.errors import NotFound
 
@@ -51,12 +52,10 @@ class Adopted:
     def note(self, one: Problem | SpoiltTag) -> None:
         """Put it into its list."""
         self.damaged |= one.damaged
-        if len(self.spoilt_tags if isinstance(one, SpoiltTag) else self.problems) >= _LISTED:
-            self.left_out += 1
-        elif isinstance(one, SpoiltTag):
-            self.spoilt_tags.append(one)
+        if isinstance(one, SpoiltTag):
+            self.left_out += append(self.spoilt_tags, one, _LISTED)
         else:
-            self.problems.append(one)
+            self.left_out += append(self.problems, one, _LISTED)
 
     def told(self) -> str:
         """For people: what there is, then what cannot be pulled, then why."""
@@ -78,8 +77,7 @@ class Adopted:
             ("no damage, but odd", others, False),
         ):
             some = [f"  {what}: {one.problem}" for what, one in all_of_a_kind if one.damaged == damaged]
-            lines += [f"{title}: {len(some)}", *some[:_SHOWN]] if some else []
-            lines += [f"  and {len(some) - _SHOWN} more (--json has them)"] if len(some) > _SHOWN else []
+            lines += [f"{title}: {len(some)}", *listed(some, _SHOWN)] if some else []
         lines += [f"more, which are not listed: {self.left_out}"] if self.left_out else []
         return "\n".join([*lines, *([] if self.spoilt_tags or self.problems else ["no problems"])])
 

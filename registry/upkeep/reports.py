@@ -8,9 +8,10 @@ from typing import Literal
 
 from registry.model.units import format_size
 from registry.store.store import Store
-from registry.work.reports import ReportsOf
+from registry.work.reports import ReportsOf, append, listed
 
-_TROUBLES = 1000
+TROUBLES = 1000
+SHOWN_TROUBLES = 20
 Phase = Literal["links", "data", "trash", "done"]
 
 
@@ -55,10 +56,7 @@ class Collection:
 
     def trouble(self, one: Kept) -> None:
         """Note what is kept for its state; a long list ends in a number."""
-        if len(self.troubles) < _TROUBLES:
-            self.troubles.append(one)
-        else:
-            self.troubles_left_out += 1
+        self.troubles_left_out += append(self.troubles, one, TROUBLES)
 
     def told(self) -> str:
         """A few lines for people."""
@@ -79,9 +77,8 @@ class Collection:
             lines.append(f"{emptied} the trash of {self.removals_destroyed} removals ({size})")
         if self.troubles:
             lines.append(f"kept whole for what could not be read there: {self.repositories_kept_whole}")
-            lines += [f"  {one.repository} {one.content}: {one.problem}" for one in self.troubles[:20]]
-            left = len(self.troubles) + self.troubles_left_out - 20
-            lines += [f"  and {left} more (--json has them)"] if left > 0 else []
+            kept = [f"  {one.repository} {one.content}: {one.problem}" for one in self.troubles]
+            lines += listed(kept, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)
 
 

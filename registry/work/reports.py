@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -22,7 +23,22 @@ class Report(Protocol):
     ended: datetime | None
 
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Report)
+
+
+def append(items: list[T], one: T, most: int) -> int:
+    """Add to a list that has at most so many items; how many were left out of it for that: one or none."""
+    if len(items) >= most:
+        return 1
+    items.append(one)
+    return 0
+
+
+def listed(lines: Sequence[str], most: int, left_out: int = 0) -> list[str]:
+    """The first of the lines, and how many there are besides, with those that were left out before."""
+    more = len(lines) + left_out - most
+    return [*lines[:most], f"  and {more} more (--json has them)"] if more > 0 else [*lines]
 
 
 class ReportsOf(Generic[R]):
