@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
-from registry.core.bodies import Body
+from registry.core.bodies import Body, Passed
 from registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, QuotaExceeded, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -221,23 +221,13 @@ class Quotas:
             return None
 
 
-class _Bounded:
+class _Bounded(Passed):
     """A body that did not say how long it is, and which ends when it is too long for a quota."""
 
     def __init__(self, body: Body, before_bytes: int, standing: Standing) -> None:
-        self._body = body
+        super().__init__(body)
         self._before = before_bytes
         self._standing = standing
-
-    @property
-    def length(self) -> int | None:
-        """The body's own."""
-        return self._body.length
-
-    @property
-    def cut_off(self) -> bool:
-        """The body's own."""
-        return self._body.cut_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         seen = self._before
