@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests, Unsupported
+from registry.errors import Unsupported
 from registry.logs import event
 from registry.removal.collector import BY, FLOOR, Collector, Taken
 from registry.removal.mark import Step
@@ -67,17 +67,8 @@ class Collecting:
 
     async def if_due(self) -> None:
         """Collect if nobody has for long enough, or go on where somebody has died."""
-        if not self._settings.gc.enabled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have done all.
-                if not await self._is_due():
-                    return
-                async with aclosing(self._held(step, "schedule")) as run:
-                    async for report in run:
-                        if report.ended:
-                            event(_LOG, logging.INFO, "gc.ended", **_figures(report))
+        if self._settings.gc.enabled:
+            await self._leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Collection]:
         """Collect now. Raises TooManyRequests while another process does."""
@@ -129,6 +120,12 @@ class Collecting:
         now = report.began.timestamp()
         async for step in self._collect(store, report, now, _no_save, let_others):
             yield step
+
+    async def _scheduled(self, step: Step) -> None:
+        async with aclosing(self._held(step, "schedule")) as run:
+            async for report in run:
+                if report.ended:
+                    event(_LOG, logging.INFO, "gc.ended", **_figures(report))
 
     async def _held(self, step: Step, by: str) -> AsyncGenerator[Collection, None]:
         store = self.store()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from registry.core.quotas import Quotas
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests
 from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.quotas import QuotaIndex
@@ -65,24 +64,8 @@ class Counting:
 
     async def if_due(self) -> None:
         """Count if nobody has for long enough."""
-        if not self._settings.enabled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have counted.
-                if not await self._is_due():
-                    return
-                async with aclosing(self._count(SCHEDULE, step)) as run:
-                    async for report in run:
-                        if report.ended:
-                            event(
-                                _LOG,
-                                logging.INFO,
-                                "usage.counted",
-                                repositories=report.repositories,
-                                blobs=report.blobs,
-                                bytes=report.size_bytes,
-                            )
+        if self._settings.enabled:
+            await self._leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Count]:
         """Count now. Raises TooManyRequests while another process does."""
@@ -90,6 +73,19 @@ class Counting:
         async with self._leased.held() as step, aclosing(self._count(by, step)) as run:
             async for report in run:
                 yield report
+
+    async def _scheduled(self, step: Step) -> None:
+        async with aclosing(self._count(SCHEDULE, step)) as run:
+            async for report in run:
+                if report.ended:
+                    event(
+                        _LOG,
+                        logging.INFO,
+                        "usage.counted",
+                        repositories=report.repositories,
+                        blobs=report.blobs,
+                        bytes=report.size_bytes,
+                    )
 
     async def _count(self, by: str, step: Step) -> AsyncGenerator[Count, None]:
         store = paced(self._registry().store, self._settings.requests_per_second)

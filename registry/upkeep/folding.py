@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from registry.core.last_pulls import SILENCE, missed
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
@@ -62,13 +60,7 @@ class Folding:
 
     async def if_due(self) -> None:
         """Make a pass if nobody has for an hour."""
-        if not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have made one.
-                if await self._is_due():
-                    await self.run(step)
+        await self._leased.when_due(self._is_due, self.run)
 
     async def run(self, step: Step = let_others) -> Folded:
         """One pass: over the last days, and the first one of a day over all, with a `step` between them."""

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests
 from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.store import Store
@@ -67,13 +66,8 @@ class Scrubbing:
 
     async def if_due(self) -> None:
         """Scrub if nobody has for long enough, or go on where somebody has stopped."""
-        if not self.scheduled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have done all.
-                if await self._is_due():
-                    await self._told(self._held(step, "schedule"))
+        if self.scheduled:
+            await self._leased.when_due(self._is_due, lambda step: self._told(self._held(step, "schedule")))
 
     async def run(self, by: str) -> AsyncIterator[Scrub]:
         """Scrub now. Raises TooManyRequests while another process does."""

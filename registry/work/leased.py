@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from registry.errors import TooManyRequests
@@ -24,6 +24,9 @@ class Writable(Protocol):
     @property
     def store(self) -> Store:
         """Where the lease lies."""
+
+    def may_write(self) -> bool:
+        """Whether anything may be written."""
 
     def require_writable(self) -> None:
         """Raises ReadOnly while nothing may be written."""
@@ -89,6 +92,20 @@ class Leased:
             ) from None
         finally:
             await lease.release()
+
+    async def when_due(
+        self,
+        is_due: Callable[[], Awaitable[bool]],
+        work: Callable[[Callable[[], Awaitable[None]]], Awaitable[object]],
+    ) -> None:
+        """Do work that is due, with the step of `held`, unless somebody else does it or nobody may."""
+        if not self._registry().may_write() or not await is_due():
+            return
+        with suppress(TooManyRequests):
+            async with self.held() as step:
+                # Whoever has just let go of it may have done all.
+                if await is_due():
+                    await work(step)
 
     def _busy(self, message: str) -> TooManyRequests:
         return TooManyRequests(message, headers={"Retry-After": "60"})

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from registry.core.last_pulls import Coverage, LastPulls, last_pulls
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
-from registry.errors import ReadOnly, RegistryError, TooManyRequests, Unsupported
+from registry.errors import ReadOnly, RegistryError, Unsupported
 from registry.logs import event
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
@@ -84,14 +84,8 @@ class Retaining:
 
     async def if_due(self) -> None:
         """Run if nobody has for long enough; if the rules are not enforced, only tell what they would do."""
-        if not self._rules.rules or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            run = self._held("schedule", EVERYWHERE, self._rules.max_delete_percent)
-            async with aclosing(run):
-                async for report in run:
-                    if report.ended:
-                        _tell(report)
+        if self._rules.rules:
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(
         self, by: str, repositories: RepositoryPattern, percent: int | None
@@ -105,7 +99,7 @@ class Retaining:
                 " set it"
             )
         most = self._rules.max_delete_percent if percent is None else percent
-        async with aclosing(self._held(by, repositories, most)) as run:
+        async with self.leased.held() as step, aclosing(self._held(step, by, repositories, most)) as run:
             async for report in run:
                 yield report
 
@@ -146,38 +140,44 @@ class Retaining:
             self._rules.enforce,
         )
 
+    async def _scheduled(self, step: Step) -> None:
+        most = self._rules.max_delete_percent
+        async with aclosing(self._held(step, "schedule", EVERYWHERE, most)) as run:
+            async for report in run:
+                if report.ended:
+                    _tell(report)
+
     async def _held(
-        self, by: str, repositories: RepositoryPattern, most: int
+        self, step: Step, by: str, repositories: RepositoryPattern, most: int
     ) -> AsyncGenerator[Retention, None]:
-        async with self.leased.held() as step:
-            store = self._store()
-            now = await stamped_now(store)
-            reports = self.reports()
-            report = Retention(
-                datetime.fromtimestamp(now, UTC),
-                by,
-                dry_run=not self._rules.enforce,
-                repositories_asked=str(repositories),
-            )
-            key = reports.new(report.began)
-            await reports.keep(key, report)
-            await reports.trim()
-            shares = Shares(most)
-            try:
-                planning = await self._planning(store, now, step)
-                async for so_far in self._weigh(report, planning, repositories, shares):
+        store = self._store()
+        now = await stamped_now(store)
+        reports = self.reports()
+        report = Retention(
+            datetime.fromtimestamp(now, UTC),
+            by,
+            dry_run=not self._rules.enforce,
+            repositories_asked=str(repositories),
+        )
+        key = reports.new(report.began)
+        await reports.keep(key, report)
+        await reports.trim()
+        shares = Shares(most)
+        try:
+            planning = await self._planning(store, now, step)
+            async for so_far in self._weigh(report, planning, repositories, shares):
+                yield so_far
+            if self._rules.enforce:
+                # What runs, and what was pulled, may be another by now.
+                planning = await self._planning(store, await stamped_now(store), step)
+                async for so_far in self._remove(report, planning, store, repositories, shares, step):
                     yield so_far
-                if self._rules.enforce:
-                    # What runs, and what was pulled, may be another by now.
-                    planning = await self._planning(store, await stamped_now(store), step)
-                    async for so_far in self._remove(report, planning, store, repositories, shares, step):
-                        yield so_far
-            except Unsupported as error:
-                report.stopped.append(error.message)
-                report.failed = True
-            report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
-            await reports.keep(key, report)
-            yield report
+        except Unsupported as error:
+            report.stopped.append(error.message)
+            report.failed = True
+        report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
+        await reports.keep(key, report)
+        yield report
 
     async def _weigh(
         self,

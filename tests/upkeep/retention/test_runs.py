@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from registry.errors import ManifestUnknown, ReadOnly, TooManyRequests, Unsupported
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
+from registry.removal.mark import Step
 from registry.upkeep.retention.deciding import Shares
 from registry.upkeep.retention.operations import ExplainTag, Percent, Retain, operations
 from registry.upkeep.retention.retaining import EVERYWHERE
@@ -85,6 +88,23 @@ async def test_the_schedule_runs_when_the_last_run_is_old_enough(world: World) -
     world.clock.advance(days=1)
     await retaining.if_due()
     assert len(await retaining.reports().last(10)) == 2
+
+
+async def test_what_another_has_done_meanwhile_is_not_done_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = process(world, {"newest_pushed": 2}), process(world, {"newest_pushed": 2}, who="two")
+    held = two.leased.held
+
+    @asynccontextmanager
+    async def late() -> AsyncIterator[Step]:
+        await one.if_due()
+        async with held() as step:
+            yield step
+
+    monkeypatch.setattr(two.leased, "held", late)
+    await two.if_due()
+    assert len(await two.reports().last(10)) == 1
 
 
 async def test_nothing_goes_from_a_store_that_is_read_only(world: World) -> None:
