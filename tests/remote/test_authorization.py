@@ -29,6 +29,7 @@ from tests.remote.registries import (
     NAME,
     TAG,
     TAG_PATH,
+    TAGS_PATH,
     Asked,
     Clock,
     asking,
@@ -443,6 +444,29 @@ class TestBoundary:
                 assert raised.value.host == f"127.0.0.1:{store.port}"
             assert [head.split(" ")[1] for head in store.requests] == ["/"]
             assert BASIC not in store.requests[0]
+
+    async def test_pages_of_another_host_are_read_without_showing_anything(self) -> None:
+        """Where a registry sends to another one, as registry.k8s.io does."""
+
+        def listed(head: str) -> bytes:
+            if "last=a" in head:
+                return document({"tags": ["b"]})
+            return document({"tags": ["a"]}, Link=f'<{TAGS_PATH}?last=a>; rel="next"')
+
+        tokens = Tokens(expires_in=300)
+        async with serving({TAGS_PATH: Reply(listed)}) as other, asking(routes(tokens), **WHO) as asked:
+            await ask(asked)
+            asked.host.routes[TAGS_PATH] = here(
+                guarded(tokens.let_in, bearer(), redirect(other.url(TAGS_PATH)))
+            )
+            assert await asked.upstream.tags(NAME) == ["a", "b"]
+            assert len(other.requests) == 2
+            assert not any("uthorization" in head for head in other.requests)
+            # Nor when it asks for it.
+            other.routes[TAGS_PATH] = here(guarded(lambda _: False, bearer(), b""))
+            with pytest.raises(UpstreamError) as raised:
+                await asked.upstream.tags(NAME)
+            assert (raised.value.cause, raised.value.host) == ("refusing", f"127.0.0.1:{other.port}")
 
 
 class TestBasic:

@@ -15,7 +15,7 @@ from registry.errors import DigestInvalid
 from registry.model import media_types
 from registry.model.digests import Digest
 from registry.remote.upstream import Cause, Endpoint, RateLimit, UpstreamError
-from tests.remote.hosts import Reply, Route, answer, redirect, serving
+from tests.remote.hosts import Reply, Route, Script, answer, redirect, serving
 from tests.remote.registries import (
     BLOB,
     BLOB_DIGEST,
@@ -204,9 +204,9 @@ class TestBlobs:
     @pytest.mark.parametrize(
         "sent",
         [
-            ranged("bytes 999-10239/10240", BLOB[999:]),
-            ranged("bytes 1001-10239/10240", BLOB[1001:]),
-            ranged("bytes 1000-10238/10240", BLOB[1000:-1]),
+            ranged("bytes 999-10239/10240", BLOB[1000:]),
+            ranged("bytes 1001-10239/10240", BLOB[1000:]),
+            ranged("bytes 1000-10238/10240", BLOB[1000:]),
             ranged("bytes 1000-10239/*", BLOB[1000:]),
             ranged("bytes 1000-10239/10240", BLOB[1000:-1]),
             ranged("bytes 1000-10239/10240", BLOB),
@@ -584,25 +584,26 @@ class TestLimits:
             assert raised.value.retry_after_seconds == pytest.approx(600, abs=30)
 
     async def test_a_shorter_wait_does_not_end_a_longer_one(self) -> None:
-        async with asking({}) as asked:
-            arrived = 0
-            both = asyncio.Event()
+        arrived = {5: asyncio.Event(), 100: asyncio.Event()}
+        go_on = {5: asyncio.Event(), 100: asyncio.Event()}
 
-            def limited(seconds: int) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
-                async def script(writer: asyncio.StreamWriter) -> None:
-                    nonlocal arrived
-                    arrived += 1
-                    if arrived == 2:
-                        both.set()
-                    await both.wait()
-                    writer.write(failure("429 Too Many", Retry_After=str(seconds)))
-                    await writer.drain()
+        def limited(seconds: int) -> Script:
+            async def script(writer: asyncio.StreamWriter) -> None:
+                arrived[seconds].set()
+                await go_on[seconds].wait()
+                writer.write(failure("429 Too Many", Retry_After=str(seconds)))
+                await writer.drain()
 
-                return script
+            return script
 
-            asked.host.routes |= {TAG_PATH: limited(100), TAGS_PATH: limited(5)}
-            asking_both = asked.upstream.manifest(NAME, TAG), asked.upstream.tags(NAME)
-            await asyncio.gather(*asking_both, return_exceptions=True)
+        async with asking({TAG_PATH: limited(100), TAGS_PATH: limited(5)}) as asked:
+            longer = asyncio.create_task(asked.upstream.manifest(NAME, TAG))
+            shorter = asyncio.create_task(asked.upstream.tags(NAME))
+            for event in arrived.values():
+                await event.wait()
+            for seconds, task in ((100, longer), (5, shorter)):
+                go_on[seconds].set()
+                await asyncio.gather(task, return_exceptions=True)
             assert asked.upstream.limited_until == asked.clock.seconds + 100
 
 
