@@ -26,7 +26,7 @@ from registry.api.operations import OperationsAPI
 from registry.api.v2 import V2
 from registry.app.audit import open_audit
 from registry.app.cache import Cache
-from registry.app.offering import offered, operations, process, scrubbing_of
+from registry.app.offering import offered, operations, process, reached_by_clients, scrubbing_of
 from registry.app.opening import check_format, open_registry
 from registry.app.storage import Storage, redirects_of, require_fit
 from registry.config import BOUND, Config, ConfigError, host_guard, watch_rules, without_rules
@@ -225,7 +225,7 @@ class RegistryApplication:
             lambda: self._retaining,
             lambda: self._counting,
             self._config.trash.keep_for,
-            self._config.mirrors,
+            reached_by_clients(self._config),
             self._mirrors_open,
             deletes=self._config.delete.enabled,
         )

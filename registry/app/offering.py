@@ -26,8 +26,9 @@ from registry.core.pull_operations import operations as pull_operations
 from registry.core.registry import Registry
 from registry.core.tag_operations import operations as tag_operations
 from registry.core.trash_operations import operations as trash_operations
+from registry.mirror.client_operations import Reached
+from registry.mirror.client_operations import operations as client_operations
 from registry.mirror.operations import operations as mirror_operations
-from registry.mirror.settings import MirrorSettings
 from registry.store.marks import FormatTooNew
 from registry.upkeep.adopt_operations import operations as adopt_operations
 from registry.upkeep.collecting import Collecting
@@ -128,7 +129,7 @@ def operations(config: Config) -> Operations:
             lambda: retaining,
             lambda: counting,
             config.trash.keep_for,
-            config.mirrors,
+            reached_by_clients(config),
             mirrors,
             place=place,
         ),
@@ -163,7 +164,7 @@ def offered(
     retaining: Callable[[], Retaining],
     counting: Callable[[], Counting],
     keep_for: timedelta,
-    mirrored: Sequence[MirrorSettings],
+    reached: Reached,
     mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
     *,
     deletes: bool = True,
@@ -186,9 +187,16 @@ def offered(
         *apikey_operations(office),
         *rule_operations(office),
         *audit_operations(registry, audit),
-        *mirror_operations(registry, mirrored, mirrors, process()),
+        *mirror_operations(registry, reached.mirrors, mirrors, process()),
+        *client_operations(reached),
     )
     return [audited(operation, audit) for operation in rooms]
+
+
+def reached_by_clients(config: Config) -> Reached:
+    """Where clients reach the registry."""
+    listener = config.registry
+    return Reached(config.url, listener.listen, listener.tls is not None, config.mirrors)
 
 
 def scrubbing_of(registry: Callable[[], Registry], config: Config) -> Scrubbing:

@@ -158,18 +158,22 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
 
 
 class TestTokens:
-    def test_docker_makes_the_scope_itself(self, people: People) -> None:
-        """Docker's classic store looks at `/v2/` alone, and asks for a token for the name that it knows."""
+    def test_docker_is_not_asked_to_log_in(self, people: People) -> None:
+        """Its classic store looks at `/v2/` alone for that, and has no login but the one for Docker Hub."""
         server, _ = people
+        assert server.registry.ask("GET", "/v2/").refuses(401, "UNAUTHORIZED")
         hub = bound(server, "hub")
-        refused = hub.ask("GET", "/v2/")
-        assert refused.refuses(401, "UNAUTHORIZED")
+        assert hub.ask("GET", "/v2/").status == 200
+        assert hub.ask("GET", "/v2/library/busybox/manifests/1").refuses(404, "MANIFEST_UNKNOWN")
+
+    def test_podman_makes_the_scope_itself_of_the_name_that_it_knows(self, people: People) -> None:
+        server, logins = people
+        hub = bound(server, "hub")
+        refused = hub.ask("GET", "/v2/team/app/manifests/1")
         assert "/auth/token/hub" in refused["WWW-Authenticate"]
-        token = asked(refused, "repository:library/busybox:pull")
-        assert token.json()["scope"] == "repository:hub/library/busybox:pull"
-        assert hub.ask("GET", "/v2/library/busybox/manifests/1", bearer(token)).refuses(
-            404, "MANIFEST_UNKNOWN"
-        )
+        token = asked(refused, "repository:team/app:pull", logins["alice"])
+        assert token.json()["scope"] == "repository:hub/team/app:pull"
+        assert hub.ask("GET", "/v2/team/app/manifests/1", bearer(token)).refuses(404, "MANIFEST_UNKNOWN")
 
     def test_who_pulls_what_nobody_may_logs_in(self, people: People) -> None:
         server, logins = people
@@ -186,7 +190,7 @@ class TestTokens:
 
     def test_names_of_one_segment_are_library_s_here_too(self, people: People) -> None:
         server, _ = people
-        refused = bound(server, "hub").ask("GET", "/v2/")
+        refused = bound(server, "hub").ask("GET", "/v2/team/app/tags/list")
         token = asked(refused, "repository:busybox:pull,push registry:catalog:*")
         assert token.json()["scope"] == "repository:hub/library/busybox:pull"
 

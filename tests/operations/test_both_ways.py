@@ -81,6 +81,14 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "retention.status": (Example("retention status", varies=("reports",)),),
     "retention.explain": (Example("retention explain a/b:v1"), Example("retention explain a/b:none", 1)),
+    "client.config": (
+        # Neither answers for other registries; tests/e2e/test_client_config.py has a server that does.
+        Example("client config podman --url http://registry.example:5000"),
+        Example("client config docker --url https://registry.example --mirror-url https://hub.example"),
+        Example("client config buildkit --url https://example.com/registry", 3),
+        Example("client config podman --url registry.example", 2),
+        Example("client config rkt", 2),
+    ),
     # Neither has a namespace that comes from elsewhere; tests/e2e/test_mirror_operations.py has.
     "mirror.list": (Example("mirror list"),),
     "mirror.status": (Example("mirror status"), Example("mirror status hub", 1)),
