@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from registry.core.registry import Registry, Repository
@@ -386,6 +387,7 @@ class Exists(RegistryError):
     """A tag is there that was not, and stays."""
 
 
+@dataclass(frozen=True, slots=True)
 class _CreateOnly:
     def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
         """Exists, for what would move a tag."""
