@@ -186,10 +186,11 @@ class Client:
                 allow_redirects=False,
                 proxy=proxy,
             )
+        # What the library says of it holds addresses with their queries and passwords, and would be logged.
         except aiohttp.ClientError as error:
-            raise _trouble(parts, error) from error
-        except ValueError as error:
-            raise RemoteError(host, "its address or its answer is malformed", "failing") from error
+            raise _trouble(parts, error) from None
+        except ValueError:
+            raise RemoteError(host, "its address or its answer is malformed", "failing") from None
         # What says that it failed may do so as it likes.
         if got.status < 400 and got.headers.get("Content-Encoding", "identity").lower() != "identity":
             got.close()

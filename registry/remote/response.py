@@ -46,11 +46,11 @@ class Response:
             try:
                 async with asyncio.timeout(self._stall_seconds):
                     piece = await self._got.content.readany()
-            except TimeoutError as error:
+            except TimeoutError:
                 reason = f"it sent nothing for {self._stall_seconds:g} s"
-                raise RemoteError(self.host, reason, "slow") from error
-            except aiohttp.ClientError as error:
-                raise RemoteError(self.host, "the connection broke", "unreachable") from error
+                raise RemoteError(self.host, reason, "slow") from None
+            except aiohttp.ClientError:
+                raise RemoteError(self.host, "the connection broke", "unreachable") from None
             if not piece:
                 return
             left -= clock() - began
