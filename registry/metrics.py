@@ -47,9 +47,9 @@ _FILE_BYTES = 8 << 20
 class Metrics:
     """One per process, made by the composition root and handed to what counts.
 
-    Labels are bounded: `listener`, `operation` and `outcome` come from our own code, `route` is the name of
-    a route and never a path, an unknown method counts as `OTHER`, and past `most_series` combinations any
-    further one counts under the route `other`.
+    Labels are bounded: `operation` and `outcome` come from our own code, `listener` from the settings,
+    `route` is the name of a route and never a path, an unknown method counts as `OTHER`, and past
+    `most_series` combinations any further one counts under the route `other`.
     """
 
     def __init__(self, version: str, *, most_series: int = 4096) -> None:

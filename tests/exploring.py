@@ -1,190 +1,31 @@
 """Every interleaving of real coroutines over a driver in memory, states that were seen before left out.
 
-A coroutine that awaits nothing but driver calls is, at any time, what the answers to its calls have made of
-it. So a state of the whole is: what lies in the driver, and for each actor the answers that it has got. Each
-state is entered once, whichever way led there, and at each every actor may take its next step, or die.
+A state of the whole is what lies in the driver, and for each actor the answers that it has got
+(tests/actors.py), or what it has answered itself, or that it has died. Each state is entered once, whichever
+way led there, and at each every actor may take its next step, or die.
+
+What a step does is decided by what its actor has heard and by what it finds where it touches: a step of which
+that is known is not taken again. One that is not is taken by the coroutines themselves, on the way there from
+a fresh start; and it is looked whether all is then as it was reckoned.
 
 A step is taken at once, and alone, where what it touches is touched by no other actor in a way that matters:
 its order among the others' steps makes no difference then, and only a death may come before it. Who touches
-what is learnt on the way; the exploration begins anew when more of it is known than was believed.
+what is learnt on the way; where more was believed than is so, what was left out is caught up with.
 """
 
 from __future__ import annotations
 
-import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 
-from registry.store.effects import Effects
-from storage.contract import Driver
-from storage.memory import MemoryDriver
+from tests.actors import Changes, Died, Object, Objects, Situation, Touch, Watched
 
-T = TypeVar("T")
-P = ParamSpec("P")
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Died(BaseException):
-    """An actor's process has been killed: nothing that it still does has any effect."""
-
-
-@types.coroutine
-def _pause() -> Generator[None, None, None]:
-    yield
-
-
-class Shelf(MemoryDriver):
-    """A driver in memory that knows at any time what it holds, as one number."""
-
-    content = 0
-
-    def _store(self, key: str, data: bytes, if_absent: bool) -> None:
-        before = self._objects.get(key)
-        super()._store(key, data, if_absent)
-        if self._objects[key] is not before:
-            self.content ^= hash((key, before)) ^ hash((key, self._objects[key]))
-
-    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
-        for key in {*keys} & self._objects.keys():
-            self.content ^= hash((key, self._objects[key])) ^ hash((key, None))
-        await super().delete(keys, durable=durable)
-
-
-@dataclass(frozen=True)
-class Touch:
-    """What a step reads or writes: keys, or (a list) all below a prefix."""
-
-    keys: tuple[str, ...] = ()
-    prefix: str | None = None
-    writes: bool = False
-
-    def meets(self, other: Touch) -> bool:
-        """Whether the order of the two makes a difference."""
-        if not (self.writes or other.writes):
-            return False
-        return self._covers(other) or other._covers(self)
-
-    def _covers(self, other: Touch) -> bool:
-        if self.prefix is not None:
-            return any(key.startswith(f"{self.prefix}/") for key in other.keys)
-        return not set(self.keys).isdisjoint(other.keys)
-
-
-class Watched(Driver):
-    """One actor's way to the driver: each call is a step, and what it answers is noted."""
-
-    def __init__(self, inner: MemoryDriver, name: str) -> None:
-        self._inner = inner
-        self.name = name
-        self.heard = hash(name)
-        self.next: Touch | None = None
-        self.dead = False
-
-    @property
-    def epoch(self) -> str | None:
-        return self._inner.epoch
-
-    async def _step(self, touch: Touch) -> None:
-        if self.dead:
-            raise Died
-        self.next = touch
-        await _pause()
-        if self.dead:
-            raise Died
-
-    def _hear(self, answer: object) -> None:
-        self.heard = hash((self.heard, repr(answer)))
-
-    async def _call(self, call: Coroutine[Any, Any, T], *keys: str, writes: bool = False) -> T:
-        return await self._make(call, Touch(keys, writes=writes))
-
-    async def _make(self, call: Coroutine[Any, Any, T], touch: Touch) -> T:
-        try:
-            await self._step(touch)
-            answer = await call
-        except BaseException as error:
-            call.close()
-            self._hear(type(error))
-            raise
-        self._hear(answer)
-        return answer
-
-    async def get(self, key: str, *, limit: int) -> bytes:
-        return await self._call(self._inner.get(key, limit=limit), key)
-
-    async def put(self, key: str, data: bytes, *, if_absent: bool = False, durable: bool = True) -> None:
-        await self._call(self._inner.put(key, data, if_absent=if_absent, durable=durable), key, writes=True)
-
-    @asynccontextmanager
-    async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[Any]:
-        await self._step(Touch((key,)))
-        async with self._inner.open(key, start, end) as opened:
-            self._hear(opened.info)
-            yield opened
-
-    async def write(self, key: str, chunks: Any, **how: Any) -> int:
-        return await self._call(self._inner.write(key, chunks, **how), key, writes=True)
-
-    async def compose(self, key: str, sources: Any, *, size: int) -> None:
-        await self._call(self._inner.compose(key, sources, size=size), key, *sources, writes=True)
-
-    async def copy(self, key: str, source: str) -> None:
-        await self._call(self._inner.copy(key, source), key, source, writes=True)
-
-    async def stat(self, key: str) -> Any:
-        return await self._call(self._inner.stat(key), key)
-
-    async def children(self, prefix: str, *, after: str = "", limit: int | None = None) -> list[str]:
-        listing = self._inner.children(prefix, after=after, limit=limit)
-        return await self._make(listing, Touch(prefix=prefix))
-
-    async def walk(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
-        await self._step(Touch(prefix=prefix))
-        async for key in self._inner.walk(prefix, after=after):
-            self._hear(key)
-            yield key
-            await self._step(Touch(prefix=prefix))
-        self._hear(None)
-
-    async def delete(self, keys: Any, *, durable: bool = True) -> None:
-        await self._call(self._inner.delete(keys, durable=durable), *keys, writes=True)
-
-
-def named_effects(name: str, now: datetime) -> Effects:
-    """Effects of one actor: time stands still, and its identifiers are its own."""
-    count = 0
-
-    def unique() -> str:
-        nonlocal count
-        count += 1
-        return f"{name}-{count}"
-
-    async def together(coroutines: Iterable[Coroutine[Any, Any, T]], /) -> list[T]:
-        return [await coroutine for coroutine in coroutines]
-
-    async def aside(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return function(*args, **kwargs)
-
-    return Effects(now=lambda: now, unique=unique, together=together, aside=aside, turn=nullcontext)
-
-
-@dataclass
-class Situation:
-    """A fresh start: what lies there, who acts, and what must hold.
-
-    `always` is looked at after each step, `finally_` when all have ended or died (`died` names those); both
-    raise when it does not hold.
-    """
-
-    driver: Shelf
-    actors: Mapping[str, Callable[[Watched], Coroutine[Any, Any, Any]]]
-    always: Callable[[], None]
-    finally_: Callable[[frozenset[str]], None]
-    mortal: frozenset[str] = frozenset()
-    results: dict[str, object] = field(default_factory=dict)
+Way = tuple["Way", str] | None
+"""How a state was come by: the way before it, and the last choice."""
+State = tuple[int, tuple[object, ...]]
+"""What lies there, as a number, and what has become of each actor: a number of what it has heard, or text."""
+_DEAD = "†"
 
 
 @dataclass
@@ -195,56 +36,31 @@ class Explored:
     ends: int = 0
 
 
-class _Touches:
-    """What is known so far of what each actor touches."""
-
-    def __init__(self) -> None:
-        self.of: dict[str, set[Touch]] = {}
-        self.believed: set[tuple[str, Touch]] = set()
-
-    def add(self, name: str, touch: Touch) -> None:
-        self.of.setdefault(name, set()).add(touch)
-
-    def is_alone(self, name: str, touch: Touch) -> bool:
-        """Whether no other actor is known to touch anything by which the order would matter."""
-        if (name, touch) in self.believed:
-            return True
-        if self._meets(name, touch):
-            return False
-        self.believed.add((name, touch))
-        return True
-
-    def held(self) -> bool:
-        """Whether what was believed is still so; what is not, is believed no more."""
-        wrong = {(name, touch) for name, touch in self.believed if self._meets(name, touch)}
-        self.believed -= wrong
-        return not wrong
-
-    def _meets(self, name: str, touch: Touch) -> bool:
-        return any(
-            touch.meets(other) for actor, touches in self.of.items() if actor != name for other in touches
-        )
-
-
 class _Play:
     """One situation on its way."""
 
     def __init__(self, situation: Situation) -> None:
         self.situation = situation
+        self.way: Way = None
         self.watched = {name: Watched(situation.driver, name) for name in situation.actors}
         self.alive = {name: act(self.watched[name]) for name, act in situation.actors.items()}
-        self.died: frozenset[str] = frozenset()
+        self._died: set[str] = set()
         for name in situation.actors:
-            self.do(name)  # up to its first call, which it has not made then
+            self._do(name)  # up to its first call, which it has not made then
 
-    def do(self, choice: str) -> None:
+    def go(self, way: tuple[Way, str]) -> None:
+        """Go one choice on."""
+        self._do(way[1])
+        self.way = way
+
+    def _do(self, choice: str) -> None:
         """`name`: that one takes a step. `name†`: it dies."""
-        name = choice.removesuffix("†")
+        name = _who(choice)
         actor = self.alive[name]
         try:
-            if choice.endswith("†"):
+            if name != choice:
                 self.watched[name].dead = True
-                self.died |= {name}
+                self._died.add(name)
                 actor.throw(Died())
             else:
                 actor.send(None)
@@ -254,24 +70,14 @@ class _Play:
         except Died:
             del self.alive[name]
 
-    def choices(self, touches: _Touches) -> list[str]:
-        mortal = [f"{name}†" for name in self.alive if name in self.situation.mortal and not self.died]
-        for name in self.alive:
-            touch = self.watched[name].next
-            assert touch is not None
-            touches.add(name, touch)
-        for name in self.alive:
-            touch = self.watched[name].next
-            assert touch is not None
-            if touches.is_alone(name, touch):
-                return [name, *(death for death in mortal if death == f"{name}†")]
-        return [*self.alive, *mortal]
+    def come_to(self) -> tuple[object, ...]:
+        """What has become of each actor."""
+        return tuple(self._come_to(name) for name in self.watched)
 
-    def state(self) -> object:
-        ways = tuple(
-            (watched.heard, name in self.alive, name in self.died) for name, watched in self.watched.items()
-        )
-        return self.situation.driver.content, ways
+    def _come_to(self, name: str) -> object:
+        if name in self.alive:
+            return self.watched[name].heard
+        return _DEAD if name in self._died else f"answered {self.situation.results[name]!r}"
 
     def close(self) -> None:
         for name, actor in self.alive.items():
@@ -280,67 +86,248 @@ class _Play:
                 actor.throw(Died())
 
 
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """What may be done at a state: the way there and one choice more, by how many preemptions."""
+
+    state: State
+    way: tuple[Way, str]
+    used: int
+
+    @property
+    def choice(self) -> str:
+        return self.way[1]
+
+
+class _Touches:
+    """What is known so far of what each actor touches, and what was left out for believing that to be all."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[Touch]] = {}
+        self._alone: dict[tuple[str, Touch], list[_Branch]] = {}
+        self._meeting: set[tuple[str, Touch]] = set()
+
+    def add(self, name: str, touch: Touch) -> list[_Branch]:
+        """Learn of a touch; what, as is now known, was left out wrongly."""
+        touches = self._of.setdefault(name, set())
+        if touch in touches:
+            return []
+        touches.add(touch)
+        wrong = [alone for alone in self._alone if alone[0] != name and alone[1].meets(touch)]
+        self._meeting |= {*wrong}
+        return [branch for alone in wrong for branch in self._alone.pop(alone)]
+
+    def is_alone(self, name: str, touch: Touch) -> bool:
+        """Whether no other actor is known to touch anything by which the order would matter."""
+        if (name, touch) in self._alone:
+            return True
+        if (name, touch) in self._meeting:
+            return False
+        if any(touch.meets(other) for actor, known in self._of.items() if actor != name for other in known):
+            self._meeting.add((name, touch))
+            return False
+        self._alone[name, touch] = []
+        return True
+
+    def leave_out(self, name: str, touch: Touch, branches: Iterable[_Branch]) -> None:
+        """Keep what is not tried since somebody's touch is alone."""
+        self._alone[name, touch] += branches
+
+
+class _Steps:
+    """What is known of the steps of a situation's actors: where each leads."""
+
+    def __init__(self, make: Callable[[], Situation]) -> None:
+        self._make = make
+        self._play = _Play(make())
+        self.names = tuple(self._play.watched)
+        self.mortal = self._play.situation.mortal
+        objects = self._play.situation.driver.holding()
+        self._contents: dict[int, Objects] = {0: objects}
+        self._next: dict[tuple[str, object], Touch] = {}
+        self._leads: dict[tuple[str, object, object], tuple[object, Changes]] = {}
+        self._results: dict[object, object] = {}
+        self._note()
+        self.first: State = (0, self._play.come_to())
+
+    def alive(self, state: State) -> list[str]:
+        """Who can go on."""
+        return [name for name, come_to in zip(self.names, state[1], strict=True) if isinstance(come_to, int)]
+
+    def next(self, state: State, name: str) -> Touch:
+        """What the next step of somebody touches."""
+        return self._next[name, state[1][self.names.index(name)]]
+
+    def situation(self, state: State) -> Situation:
+        """The situation as it is in a state, without its actors."""
+        situation = self._make()
+        situation.driver.hold(self._contents[state[0]])
+        situation.results |= {
+            name: self._results[come_to]
+            for name, come_to in zip(self.names, state[1], strict=True)
+            if come_to in self._results
+        }
+        return situation
+
+    def after(self, branch: _Branch) -> State:
+        """Where a choice leads, be it by taking the step."""
+        content, come_to = branch.state
+        at = self.names.index(_who(branch.choice))
+        if branch.choice.endswith(_DEAD):
+            then: object = _DEAD
+            changes: Changes = ()
+        else:
+            objects = self._contents[content]
+            touch = self._next[branch.choice, come_to[at]]
+            key = branch.choice, come_to[at], touch.found(objects)
+            if key not in self._leads:
+                self._leads[key] = self._take(branch, at, touch)
+            then, changes = self._leads[key]
+        return self._changed(content, changes), (*come_to[:at], then, *come_to[at + 1 :])
+
+    def _take(self, branch: _Branch, at: int, touch: Touch) -> tuple[object, Changes]:
+        play = self._reach(branch.way[0])
+        reckoned = self._contents[branch.state[0]], branch.state[1]
+        assert (play.situation.driver.holding(), play.come_to()) == reckoned
+        play.go(branch.way)
+        self._note()
+        return play.come_to()[at], touch.left(play.situation.driver.holding())
+
+    def _reach(self, way: Way) -> _Play:
+        """The situation at the end of a way: from where the last one stands, if that lies on it."""
+        ahead: list[tuple[Way, str]] = []
+        while way is not None and way is not self._play.way:
+            ahead.append(way)
+            way = way[0]
+        if way is not self._play.way:
+            self.close()
+            self._play = _Play(self._make())
+        for one in reversed(ahead):
+            self._play.go(one)
+        return self._play
+
+    def _note(self) -> None:
+        """Keep what actors do next, or have answered."""
+        for name, come_to in zip(self.names, self._play.come_to(), strict=True):
+            if name in self._play.alive:
+                next_ = self._play.watched[name].next
+                assert next_ is not None
+                self._next[name, come_to] = next_
+            elif come_to != _DEAD:
+                self._results[come_to] = self._play.situation.results[name]
+
+    def _changed(self, content: int, changes: Changes) -> int:
+        objects = self._contents[content]
+        new = [(key, value) for key, value in changes if objects.get(key) != value]
+        for key, value in new:
+            content ^= _token(key, objects.get(key)) ^ _token(key, value)
+        if new and content not in self._contents:
+            then = {**objects, **dict(new)}
+            self._contents[content] = {key: value for key, value in then.items() if value is not None}
+        return content
+
+    def close(self) -> None:
+        self._play.close()
+
+
+class _Exploration:
+    """All that is known while the states of a situation are entered."""
+
+    def __init__(self, make: Callable[[], Situation], preemptions: int | None) -> None:
+        self.steps = _Steps(make)
+        self.explored = Explored()
+        self._preemptions = preemptions
+        self._touches = _Touches()
+        # With how many preemptions a state was entered: with fewer, more can be done from there.
+        self._seen: dict[object, int] = {}
+        self._judged: set[object] = set()
+        self._pending: list[_Branch] = []
+
+    def run(self) -> None:
+        """Enter them all."""
+        self._enter(self.steps.first, None, 0)
+        while self._pending:
+            branch = self._pending.pop()
+            try:
+                self._enter(self.steps.after(branch), branch.way, branch.used)
+            except BaseException as error:
+                error.add_note("by way of: " + " ".join(_choices(branch.way)))
+                raise
+
+    def _enter(self, state: State, way: Way, used: int) -> None:
+        last = way[1] if way else ""
+        # Whose turn it was makes a difference only where making way is counted.
+        key = state if self._preemptions is None else (state, last)
+        if self._seen.get(key, used + 1) <= used:
+            return
+        self.explored.states += key not in self._seen
+        self._seen[key] = used
+        alive = self.steps.alive(state)
+        self._judge(state, alive)
+        for name in alive:
+            self._pending += self._touches.add(name, self.steps.next(state, name))
+        choices = [*alive]
+        if _DEAD not in state[1]:
+            choices += [f"{name}{_DEAD}" for name in alive if name in self.steps.mortal]
+        # Whoever went last goes on first, which is what is taken off the end.
+        choices.sort(key=lambda choice: choice == last)
+        branches = [
+            _Branch(state, (way, choice), used + self._preempts(alive, last, choice)) for choice in choices
+        ]
+        for name in alive:
+            touch = self.steps.next(state, name)
+            if self._touches.is_alone(name, touch):
+                others = [branch for branch in branches if _who(branch.choice) != name]
+                self._touches.leave_out(name, touch, filter(self._may, others))
+                branches = [_Branch(state, (way, choice), used) for choice in choices if _who(choice) == name]
+                branches.sort(key=lambda branch: branch.choice == name)
+                break
+        self._pending += filter(self._may, branches)
+
+    def _preempts(self, alive: list[str], last: str, choice: str) -> bool:
+        return self._preemptions is not None and last in alive and _who(choice) != last
+
+    def _may(self, branch: _Branch) -> bool:
+        return self._preemptions is None or branch.used <= self._preemptions
+
+    def _judge(self, state: State, alive: list[str]) -> None:
+        """What must hold of what lies there and of what was answered is looked at once."""
+        content, come_to = state
+        told = content, tuple(one for one in come_to if not isinstance(one, int))
+        if told not in self._judged:
+            self._judged.add(told)
+            self.steps.situation(state).always()
+        if not alive:
+            self.explored.ends += 1
+            ways = zip(self.steps.names, come_to, strict=True)
+            self.steps.situation(state).finally_(frozenset(name for name, one in ways if one == _DEAD))
+
+
+def _token(key: str, value: Object | None) -> int:
+    return 0 if value is None else hash((key, value))
+
+
+def _who(choice: str) -> str:
+    return choice.removesuffix(_DEAD)
+
+
+def _choices(way: Way) -> list[str]:
+    choices = []
+    while way is not None:
+        way, choice = way
+        choices.append(choice)
+    return choices[::-1]
+
+
 def explore(make: Callable[[], Situation], *, preemptions: int | None = None) -> Explored:
     """Enter every state that the actors of a situation can bring about.
 
     With `preemptions` an actor that could go on makes way for another at most so often. What raises is told
     with its way there.
     """
-    touches = _Touches()
-    while True:
-        explored = _explore(make, touches, preemptions)
-        if touches.held():
-            return explored
-
-
-def _explore(make: Callable[[], Situation], touches: _Touches, preemptions: int | None) -> Explored:
-    explored = Explored()
-    # With how many preemptions a state was entered: with fewer, more can be done from there.
-    seen: dict[object, int] = {}
-    pending: list[tuple[list[str], int]] = [([], 0)]
-    while pending:
-        way, used = pending.pop()
-        play = _Play(make())
-        try:
-            for choice in way:
-                play.do(choice)
-            while seen.get(state := _key(play, way, preemptions), used + 1) > used:
-                explored.states += state not in seen
-                seen[state] = used
-                play.situation.always()
-                if not play.alive:
-                    explored.ends += 1
-                    play.situation.finally_(play.died)
-                    break
-                first, *others = _in_turn(play.choices(touches), way)
-                for other in others:
-                    cost = used + _preempts(play, way, other)
-                    if preemptions is None or cost <= preemptions:
-                        pending.append(([*way, other], cost if preemptions is not None else 0))
-                way = [*way, first]
-                play.do(first)
-        except BaseException as error:
-            error.add_note("by way of: " + " ".join(way))
-            raise
-        finally:
-            play.close()
-    return explored
-
-
-def _key(play: _Play, way: list[str], preemptions: int | None) -> object:
-    # Whose turn it was makes a difference only where making way is counted.
-    return play.state() if preemptions is None else (play.state(), way[-1] if way else "")
-
-
-def _in_turn(choices: list[str], way: list[str]) -> list[str]:
-    """Whoever went last goes on first."""
-    return sorted(choices, key=lambda choice: choice != way[-1]) if way else choices
-
-
-def _preempts(play: _Play, way: list[str], choice: str) -> bool:
-    return bool(way) and way[-1] in play.alive and choice.removesuffix("†") != way[-1]
-
-
-def at(day: float) -> datetime:
-    """The time, so many days after the beginning."""
-    return BEGIN + timedelta(days=day)
+    exploration = _Exploration(make, preemptions)
+    try:
+        exploration.run()
+    finally:
+        exploration.steps.close()
+    return exploration.explored

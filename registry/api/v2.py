@@ -98,7 +98,8 @@ class V2:
         request.scope["principal"] = str(caller.principal)
         if right is not None:
             caller.require(right, name, _tag_to_delete(target, right))
-        elif caller.must_log_in:
+        elif caller.must_log_in and "namespace" not in request.scope:
+            # Where a listener is bound to one: docker would log in to it as it does to Docker Hub, and leave.
             raise Unauthorized
         call = Call(request, self._services, name, target.reference, caller, target.name, ns)
         response = await handler(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +29,7 @@ async def open_mirrors(
     config: Config, registry: Registry, count: Callable[[str, str], None], *, who: str
 ) -> AsyncIterator[Mirrors]:
     """The namespaces; `count` hears which upstream has failed, and why. Raises StartFailed."""
-    egress = Egress(config.egress.allow)
+    egress = Egress.of(config.egress, os.environ)
     async with AsyncExitStack() as opened:
 
         async def upstream(settings: UpstreamSettings) -> Upstream:

@@ -25,7 +25,7 @@ def answer(error: UpstreamError, absent: RegistryError) -> RegistryError:
             return Unavailable(told, headers=retry)
 
 
-def warning(error: UpstreamError) -> str:
+def warning(error: Exception) -> str:
     """The value of a `Warning` header (dist-spec: Warnings) that goes with what is held."""
     text = f"given from what is held here: {error}"
     plain = "".join(one if one.isascii() and one.isprintable() and one not in '"\\' else "?" for one in text)

@@ -21,6 +21,9 @@ from storage.errors import NotFound
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+Step = Callable[[], Awaitable[None]]
+
+TRANSFER = "transfer-"  # what the names of its leases begin with
 # Who fetches and says nothing for so long is taken for dead.
 _LEASE_SECONDS = 10.0
 _LOOK_SECONDS = 0.25  # between two looks at what another process fetches
@@ -51,6 +54,7 @@ class Fetching:
         by: str,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        bytes_per_second: int,
     ) -> None:
         self._registry = registry
         self._store = registry.store
@@ -61,6 +65,7 @@ class Fetching:
         self._by = by
         self._clock = clock
         self._sleep = sleep
+        self._pace = Pace(bytes_per_second, clock, sleep)
         self.under_way = 0
 
     async def bring(self, transfer: Transfer, name: RepositoryName) -> None:
@@ -73,7 +78,7 @@ class Fetching:
         lease = Lease(
             self._store.driver,
             self._store.effects,
-            f"transfer-{transfer.digest.algorithm}-{transfer.digest.encoded}",
+            f"{TRANSFER}{transfer.digest.algorithm}-{transfer.digest.encoded}",
             who=self._who,
             seconds=_LEASE_SECONDS,
             clock=self._clock,
@@ -89,7 +94,8 @@ class Fetching:
             try:
                 # Whoever had it before may have done it all.
                 if not await self._is_here(transfer.digest):
-                    await self._fetch(transfer, name, lease)
+                    async with lease.kept() as step:
+                        await self._fetch(transfer, name, step)
             except LeaseLost:
                 continue
             finally:
@@ -109,7 +115,7 @@ class Fetching:
             return True
         return False
 
-    async def _fetch(self, transfer: Transfer, name: RepositoryName, lease: Lease) -> None:
+    async def _fetch(self, transfer: Transfer, name: RepositoryName, step: Step) -> None:
         """Get what is missing, prove the whole, and put it in its place."""
         self.under_way += 1
         try:
@@ -120,8 +126,8 @@ class Fetching:
                 async with self._store.transfers.open(segment, segment.start, segment.end) as opened:
                     async for piece in opened.chunks():
                         await self._store.effects.aside(hasher.update, piece)
-                await lease.beat()
-            await self._get(transfer, name, lease, hasher)
+                await step()
+            await self._get(transfer, name, step, hasher)
             found = Digest(transfer.digest.algorithm, hasher.hexdigest())
             if found != transfer.digest:
                 raise await self._lied(
@@ -134,7 +140,7 @@ class Fetching:
         finally:
             self.under_way -= 1
 
-    async def _get(self, transfer: Transfer, name: RepositoryName, lease: Lease, hasher: _Hash) -> None:
+    async def _get(self, transfer: Transfer, name: RepositoryName, step: Step, hasher: _Hash) -> None:
         """Get the rest of it, beginning again where a connection broke."""
         tries = 0
         while transfer.size_bytes is None or transfer.kept < transfer.size_bytes:
@@ -148,14 +154,14 @@ class Fetching:
                         reason = f"{transfer.digest} had {known} bytes, and now has {blob.size_bytes}"
                         raise await self._lied(transfer.digest, reason)
                     transfer.sized(blob.size_bytes)
-                    await self._store_all(transfer, blob, lease, hasher)
+                    await self._store_all(transfer, blob, step, hasher)
             except UpstreamError as error:
                 tries = 0 if transfer.kept > before else tries + 1
                 if error.cause not in _PASSING or transfer.size_bytes is None or tries == _TRIES:
                     raise
                 await self._sleep(_PAUSE_SECONDS * 2**tries)
 
-    async def _store_all(self, transfer: Transfer, blob: RemoteBlob, lease: Lease, hasher: _Hash) -> None:
+    async def _store_all(self, transfer: Transfer, blob: RemoteBlob, step: Step, hasher: _Hash) -> None:
         """Take what comes, a segment being stored while the next one is gathered."""
         storing: asyncio.Task[None] | None = None
         gathered: list[bytes] = []
@@ -177,7 +183,8 @@ class Fetching:
                 transfer.grow(piece)
                 gathered.append(piece)
                 size += len(piece)
-                await lease.beat()
+                await step()
+                await self._pace.take(len(piece))
                 if size >= self._segment_bytes(start):
                     await store()
                     size = 0
@@ -230,6 +237,28 @@ class Fetching:
 
     def _door(self, name: RepositoryName) -> Repository:
         return self._registry.repository(name, self._by)
+
+
+class Pace:
+    """So many bytes a second for all transfers together; 0 for no limit."""
+
+    def __init__(
+        self,
+        bytes_per_second: int,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._free_at = 0.0
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until so many bytes may have come."""
+        if self._rate:
+            now = self._clock()
+            self._free_at = max(now, self._free_at) + size_bytes / self._rate
+            await self._sleep(self._free_at - now)
 
 
 class Hashed:

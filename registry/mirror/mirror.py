@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from registry.core.registry import Registry, Repository
@@ -14,6 +15,7 @@ from registry.errors import (
     ManifestInvalid,
     ManifestUnknown,
     RegistryError,
+    StorageDamaged,
     TooManyRequests,
 )
 from registry.mirror.descriptors import Descriptor, listed, sound
@@ -25,6 +27,7 @@ from registry.mirror.transfer import Transfer
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
+from registry.model.tag_rights import EVERY_TAG, TagRight, TagRights
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import RemoteManifest
 from registry.store.manifests import StoredManifest
@@ -55,16 +58,17 @@ class Mirror:
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
         self._registry = registry
-        self._by = f"mirror:{self.name}"
+        self.by = f"mirror:{self.name}"
         self._fetching = Fetching(
             registry,
             self.name,
             upstreams,
             self.name_there,
             who=who,
-            by=self._by,
+            by=self.by,
             clock=clock,
             sleep=sleep,
+            bytes_per_second=settings.bytes_per_second,
         )
         self._transfers: dict[Digest, Transfer] = {}
         self._tasks: dict[object, asyncio.Task[Any]] = {}
@@ -103,7 +107,9 @@ class Mirror:
         held = await self._held(name, tag)
         key = (name, tag)
         if held is not None and (
-            self._fresh.get(key) == held.digest or await self._is_ours(name, tag, held.digest)
+            self._fresh.get(key) == held.digest
+            or not self._registry.may_write()
+            or await self.is_ours(name, tag, held.digest)
         ):
             return held
         if (error := self._absent.get(key)) is None:
@@ -117,10 +123,32 @@ class Mirror:
                 error = UpstreamError(hosts, "it has not answered yet", "slow")
             except UpstreamError as failure:
                 error = failure
+            except (RegistryError, StorageError) as failure:
+                # What it names now cannot be kept: there is no room for it, say.
+                if held is None:
+                    raise
+                warn(warning(failure))
+                return held
         if held is None or error.cause in self.settings.strict:
             raise answer(error, ManifestUnknown(detail={"name": name, "tag": tag}))
         warn(warning(error))
         return held
+
+    async def refreshed(self, name: RepositoryName, tag: Tag) -> StoredManifest:
+        """What a tag names at the upstreams now, unless it is somebody's of here. Raises UpstreamError."""
+        held = await self._held(name, tag)
+        if held is not None and await self.is_ours(name, tag, held.digest):
+            return held
+        return await asyncio.shield(self._once((name, tag), lambda: self._look(name, tag, held)))
+
+    async def has_moved(self, name: RepositoryName, tag: Tag) -> bool:
+        """Whether a tag names something else there, and that would count here. Raises UpstreamError."""
+        held = await self._held(name, tag)
+        if held is not None and await self.is_ours(name, tag, held.digest):
+            return False
+        there = self.name_there(name)
+        head = await self.upstreams.ask(lambda one: one.head_manifest(there, tag))
+        return held is None or head.digest != held.digest
 
     async def by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """A manifest, held or fetched. Raises ManifestUnknown, Unavailable and others."""
@@ -145,13 +173,19 @@ class Mirror:
                 if head.digest == held.digest:
                     self._fresh.put((name, tag), held.digest)
                     return held
-            return await self._fetch(name, tag)
+            try:
+                return await self._fetch(name, tag, EVERY_TAG if held else CREATE)
+            except Exists:
+                # Somebody has pushed it here meanwhile.
+                return await self._door(name).manifest(tag)
         except UpstreamError as error:
             if error.cause == "absent":
                 self._absent.put((name, tag), error)
             raise
 
-    async def _fetch(self, name: RepositoryName, reference: Tag | Digest) -> StoredManifest:
+    async def _fetch(
+        self, name: RepositoryName, reference: Tag | Digest, rights: TagRights = EVERY_TAG
+    ) -> StoredManifest:
         there = self.name_there(name)
         try:
             found = await self.upstreams.ask(lambda one: one.manifest(there, reference))
@@ -159,13 +193,13 @@ class Mirror:
             if error.cause == "absent":
                 self._absent.put((name, reference), error)
             raise
-        return await self._keep(name, reference, found)
+        return await self._keep(name, reference, found, rights)
 
     async def _keep(
-        self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest
+        self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest, rights: TagRights
     ) -> StoredManifest:
         try:
-            pushed = await self._door(name).keep_manifest(reference, found.content, found.media_type)
+            pushed = await self._door(name, rights).keep_manifest(reference, found.content, found.media_type)
         except (ManifestInvalid, DigestInvalid) as error:
             hosts = ", ".join(upstream.host for upstream in self.upstreams.each)
             failure = UpstreamError(hosts, f"its manifest {reference} is none: {error}", "lying")
@@ -180,8 +214,16 @@ class Mirror:
             return await self._door(name).manifest(reference)
         except ManifestUnknown:
             return None
+        except StorageDamaged:
+            # What is the same there heals what is damaged here.
+            digest = reference
+            if isinstance(digest, Tag):
+                digest = await self._registry.store.links.tag(name, digest)
+            with suppress(UpstreamError):
+                return await self._fetch(name, digest)
+            raise
 
-    async def _is_ours(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
+    async def is_ours(self, name: RepositoryName, tag: Tag, digest: Digest) -> bool:
         """Whether somebody has let the tag name that here, and it counts for more than the upstreams' tag."""
         if self.settings.precedence == "upstream":
             return False
@@ -189,7 +231,7 @@ class Mirror:
         for entry in reversed(await history.keys(name, tag)):
             move = await history.read(entry)
             if move is not None and move.digest == digest:
-                if move.by == self._by:
+                if move.by == self.by:
                     return False
                 break
         # What has no history was brought here by others than us, and is not overwritten either.
@@ -260,11 +302,8 @@ class Mirror:
         """The tags that the upstreams have, none if they do not say. Raises what is `strict`."""
         if (known := self._tags.get(name)) is not None:
             return known
-        there = self.name_there(name)
         try:
-            found = await asyncio.shield(
-                self._once((name, "tags"), lambda: self.upstreams.ask(lambda one: one.tags(there)))
-            )
+            return await self.tags_there(name)
         except UpstreamError as error:
             if error.cause == "absent":
                 return []
@@ -272,6 +311,13 @@ class Mirror:
                 raise answer(error, ManifestUnknown()) from error
             warn(warning(error))
             return []
+
+    async def tags_there(self, name: RepositoryName) -> list[Tag]:
+        """The tags that the upstreams have now. Raises UpstreamError."""
+        there = self.name_there(name)
+        found = await asyncio.shield(
+            self._once((name, "tags"), lambda: self.upstreams.ask(lambda one: one.tags(there)))
+        )
         self._tags.put(name, found)
         return found
 
@@ -295,6 +341,11 @@ class Mirror:
         return sound(found)
 
     # Work.
+
+    @property
+    def under_way(self) -> int:
+        """How many blobs are being fetched, or followed."""
+        return len(self._transfers)
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -328,5 +379,19 @@ class Mirror:
         task.add_done_callback(ended)
         return task
 
-    def _door(self, name: RepositoryName) -> Repository:
-        return self._registry.repository(name, self._by)
+    def _door(self, name: RepositoryName, rights: TagRights = EVERY_TAG) -> Repository:
+        return self._registry.repository(name, self.by, rights)
+
+
+class Exists(RegistryError):
+    """A tag is there that was not, and stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CreateOnly:
+    def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
+        """Exists, for what would move a tag."""
+        return Exists(f"{tag} is there") if right == "overwrite" else None
+
+
+CREATE = _CreateOnly()

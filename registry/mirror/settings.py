@@ -6,16 +6,19 @@ import re
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
 
 from registry.errors import NameInvalid
+from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
-from registry.settings import Duration, Settings, Url
+from registry.model.selection import Selection, TagSelector
+from registry.settings import Duration, Listen, Settings, Size, Url
 
+_SLOWEST = 64 << 10  # bytes a second
 DOCKER_HUB = "docker.io"
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 
@@ -33,10 +36,20 @@ def _host(text: str) -> str:
     return text
 
 
+def _made(kind: type[Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
+
+
+def _pace(rate: int) -> int:
+    if 0 < rate < _SLOWEST:
+        raise ValueError("must be 0B, for no limit, or at least 64KiB")
+    return rate
+
+
 Host = Annotated[str, AfterValidator(_host)]
 Repositories = Annotated[
     InstanceOf[RepositoryPattern],
-    BeforeValidator(lambda value: RepositoryPattern(value) if isinstance(value, str) else value),
+    _made(RepositoryPattern),
     PlainSerializer(str, return_type=str),
 ]
 Failure = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent"]
@@ -47,7 +60,7 @@ class UpstreamSettings(Settings):
 
     url: Url
     username: Annotated[str, Field(min_length=1)] | None = None
-    # Read again whenever the upstream refuses what it held before.
+    # Read when a server begins, so also when it is renewed (HUP).
     password_file: Path | None = None
     # Hosts besides its own whose token service is asked, and sent the password.
     realms: tuple[Host, ...] = ()
@@ -62,6 +75,28 @@ class UpstreamSettings(Settings):
         return self
 
 
+Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), PlainSerializer(str, return_type=str)]
+Platforms = Annotated[InstanceOf[Platform], _made(Platform), PlainSerializer(str, return_type=str)]
+
+
+class SyncSettings(Settings):
+    """Images that are fetched whole without being asked for, by the upstreams' own names."""
+
+    repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)]
+    tags: Annotated[tuple[Tags, ...], Field(min_length=1)] = (TagSelector("*"),)
+    # Of those tags only so many, the newest versions.
+    newest: Annotated[int, Field(ge=1)] | None = None
+    platforms: tuple[Platforms, ...] = ()
+    referrers: bool = True
+    # Whether those of the tags that are gone there go here, too.
+    delete: bool = False
+
+    @property
+    def selection(self) -> Selection:
+        """What it is about."""
+        return Selection(self.repositories, self.tags)
+
+
 class MirrorSettings(Settings):
     """A namespace: what is asked for below its name, and not held, is fetched and kept."""
 
@@ -70,6 +105,8 @@ class MirrorSettings(Settings):
     upstreams: tuple[UpstreamSettings, ...] = ()
     # Hosts whose names mean this namespace, in `?ns=`.
     answers_for: tuple[Host, ...] = ()
+    # A listener at which names leave this one out: for docker's `registry-mirrors`.
+    listen: Listen | None = None
     # Which of the upstreams' repositories; None is all, if no password is sent.
     repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)] | None = None
     # Whether a name of one segment means library/ and that: None where it answers for Docker Hub.
@@ -82,6 +119,10 @@ class MirrorSettings(Settings):
     absent_for: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=30)
     # Failures that are passed on, rather than answered with what is held.
     strict: tuple[Failure, ...] = ()
+    # For all that is fetched together; 0B is no limit.
+    bytes_per_second: Annotated[Size, AfterValidator(_pace)] = 0
+    sync: tuple[SyncSettings, ...] = ()
+    sync_interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
     # Whose tag it is that both have: the one that was pushed here, or the upstreams'.
     precedence: Literal["local", "upstream"] = "local"
 

@@ -141,7 +141,7 @@ class Transfer:
                         yield piece
                         start += len(piece)
                 return
-            await self._settled()
+            await self.settled()
             return
         for place, piece in self._tail:
             if place >= end:
@@ -151,7 +151,7 @@ class Transfer:
                 # While that was sent, what comes next may have gone to the store.
                 return
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
         """Wait until it is known whether it has come whole. Raises what it failed for."""
         while not self._whole:
             await self._change()

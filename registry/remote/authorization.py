@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode
 
@@ -56,25 +55,33 @@ class Authorization:
 
     async def header(self, scope: str) -> str | None:
         """What to send for a scope, None as long as nothing was asked for."""
-        challenge = self._challenge
-        if challenge is None:
-            return None
-        return self._endpoint.basic if challenge.scheme == "basic" else await self._token(scope, challenge)
+        return None if self._challenge is None else await self._met(scope, self._challenge, None)
 
     async def renewed(self, scope: str, told: str, refused: str | None) -> str:
         """What to send instead of what was refused, with the challenge `told`."""
-        self._challenge = challenge = self._chosen(told)
-        if challenge.scheme == "basic":
-            basic = self._endpoint.basic
-            if basic is None:
-                raise self._error("it wants a name and a password (upstreams[].username)", "refusing")
-            if basic == refused:
-                raise self._error("it does not take the name and the password", "refusing")
-            return basic
         kept = self._tokens.get(scope)
         if kept is not None and kept.header == refused:
             del self._tokens[scope]
-        return await self._token(scope, challenge)
+        return await self._met(scope, self._chosen(told), refused)
+
+    async def _met(self, scope: str, challenge: Challenge, refused: str | None) -> str:
+        try:
+            is_basic = challenge.scheme == "basic"
+            shown = self._basic(refused) if is_basic else await self._token(scope, challenge)
+        except UpstreamError:
+            # What came to nothing is not done again unasked: the registry may tell another way by then.
+            self._challenge = None
+            raise
+        self._challenge = challenge
+        return shown
+
+    def _basic(self, refused: str | None) -> str:
+        basic = self._endpoint.basic
+        if basic is None:
+            raise self._error("it wants a name and a password (upstreams[].username)", "refusing")
+        if basic == refused:
+            raise self._error("it does not take the name and the password", "refusing")
+        return basic
 
     def _chosen(self, told: str) -> Challenge:
         """The challenge to meet: tokens where there are any."""
@@ -92,24 +99,27 @@ class Authorization:
         if asking is None:
             asking = asyncio.create_task(self._ask(scope, challenge), name=f"a token for {scope}")
             self._asking[scope] = asking
-            asking.add_done_callback(partial(self._asked, scope))
+            asking.add_done_callback(lambda _: self._asking.pop(scope))
         # Whoever waits and leaves does not end it for the others.
         return await asyncio.shield(asking)
 
-    def _asked(self, scope: str, asking: asyncio.Task[str]) -> None:
-        del self._asking[scope]
-        if not asking.cancelled():
-            # Those who wait for it are told; if nobody does any more, nobody is.
-            asking.exception()
-
     async def _ask(self, scope: str, challenge: Challenge) -> str:
+        token = await self._asked(scope, challenge)
+        self._tokens.pop(scope, None)
+        while len(self._tokens) >= _MOST_TOKENS:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[scope] = token
+        return token.header
+
+    async def _asked(self, scope: str, challenge: Challenge) -> _Token:
         realm = self._realm(challenge)
-        asked = {"scope": scope}
+        asked = {"scope": scope} if scope else {}
         if "service" in challenge.parameters:
+            # Its bytes may be no text; then they are sent as they came.
             asked["service"] = challenge.parameters["service"]
         if self._endpoint.basic is not None and self._endpoint.username is not None:
             asked["account"] = self._endpoint.username
-        query = "&".join(part for part in (realm.query, urlencode(asked)) if part)
+        query = "&".join(part for part in (realm.query, urlencode(asked, errors="surrogateescape")) if part)
         began = self._clock()
         try:
             async with self._client.request(
@@ -125,8 +135,7 @@ class Authorization:
         except RemoteError as error:
             raise UpstreamError.of(error) from error
         token, seconds = _read(content, realm.netloc)
-        self._keep(scope, _Token(f"Bearer {token}", began + _PART * seconds))
-        return f"Bearer {token}"
+        return _Token(f"Bearer {token}", began + _PART * seconds)
 
     def _realm(self, challenge: Challenge) -> SplitResult:
         told = challenge.parameters.get("realm", "")
@@ -142,11 +151,6 @@ class Authorization:
             )
         return realm
 
-    def _keep(self, scope: str, token: _Token) -> None:
-        while len(self._tokens) >= _MOST_TOKENS:
-            del self._tokens[next(iter(self._tokens))]
-        self._tokens[scope] = token
-
     def _error(self, reason: str, cause: Cause) -> UpstreamError:
         return UpstreamError(self._endpoint.host, reason, cause)
 
@@ -154,11 +158,9 @@ class Authorization:
 def _refused(host: str, status: int, headers: Mapping[str, str]) -> UpstreamError:
     """A token service that has no token for us refuses, in whichever words."""
     told = refusal(host, status, headers)
-    return (
-        told
-        if told.cause in ("limited", "failing") and status != 400
-        else UpstreamError(host, f"it gives no token: it answered {status}", "refusing", status)
-    )
+    if told.cause == "limited" or status >= 500:
+        return told
+    return UpstreamError(host, f"it gives no token, it answered {status}", "refusing", status)
 
 
 def _read(content: bytes, host: str) -> tuple[str, float]:
@@ -173,4 +175,4 @@ def _read(content: bytes, host: str) -> tuple[str, float]:
         raise UpstreamError(host, "what it gives as a token is none", "lying")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         seconds = _USUAL_SECONDS
-    return token, min(float(seconds), _MOST_SECONDS)
+    return token, float(min(seconds, _MOST_SECONDS))

@@ -56,11 +56,14 @@ class AuthorizedClient:
         self,
         method: str,
         url: str,
-        name: RepositoryName,
+        name: RepositoryName | None,
         headers: Mapping[str, str] = _NO_HEADERS,
         statuses: Collection[int] = (200,),
     ) -> AsyncIterator[Response]:
-        """An answer with one of the statuses, to who may pull from the repository. Raises UpstreamError."""
+        """An answer with one of the statuses, to who may pull from the repository, or (None) is known at all.
+
+        Raises UpstreamError.
+        """
         async with AsyncExitStack() as stack:
             try:
                 response = await self._opened(stack, method, url, name, headers)
@@ -74,13 +77,18 @@ class AuthorizedClient:
             yield response
 
     async def _opened(
-        self, stack: AsyncExitStack, method: str, url: str, name: RepositoryName, headers: Mapping[str, str]
+        self,
+        stack: AsyncExitStack,
+        method: str,
+        url: str,
+        name: RepositoryName | None,
+        headers: Mapping[str, str],
     ) -> Response:
         left = self.limited_until - self._clock()
         if left > 0:
             reason = f"it is asked too often, and is not asked again for {left:.0f} s"
             raise UpstreamError(self.endpoint.host, reason, "limited", retry_after_seconds=left)
-        scope = f"repository:{name}:pull"
+        scope = "" if name is None else f"repository:{name}:pull"
         # A link or a redirect may lead to another host, which is shown nothing.
         shown = await self._authorization.header(scope) if self._is_own(url) else None
         response = await self._sent(stack, method, url, headers, shown)

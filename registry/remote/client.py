@@ -161,8 +161,7 @@ class Client:
             if got.status not in _REDIRECTS or "Location" not in got.headers:
                 return got, url
             got.release()
-            url = urljoin(url, got.headers["Location"])
-            there = _parts(url, by=here.netloc)
+            url, there = _redirected(url, got.headers["Location"], here.netloc)
             if here.scheme == "https" and there.scheme != "https":
                 raise RemoteError(here.netloc, f"it redirects to {there.netloc} without TLS", "lying")
             if origin(here) != origin(there):
@@ -187,10 +186,11 @@ class Client:
                 allow_redirects=False,
                 proxy=proxy,
             )
+        # What the library says of it holds addresses with their queries and passwords, and would be logged.
         except aiohttp.ClientError as error:
-            raise _trouble(parts, error) from error
-        except ValueError as error:
-            raise RemoteError(host, "its address or its answer is malformed", "failing") from error
+            raise _trouble(parts, error) from None
+        except ValueError:
+            raise RemoteError(host, "its address or its answer is malformed", "failing") from None
         # What says that it failed may do so as it likes.
         if got.status < 400 and got.headers.get("Content-Encoding", "identity").lower() != "identity":
             got.close()
@@ -202,14 +202,24 @@ def _too_late(url: str, seconds: float) -> RemoteError:
     return RemoteError(_parts(url).netloc, f"it did not answer within {seconds:g} s", "slow")
 
 
-def _parts(url: str, by: str | None = None) -> SplitResult:
-    """The parts of an address that may be asked; `by` is who redirects to it. Raises RemoteError."""
+def _parts(url: str) -> SplitResult:
+    """The parts of an address that may be asked. Raises RemoteError."""
     parts = web_address(url)
-    if parts is not None:
-        return parts
-    if by is None:
+    if parts is None:
         raise RemoteError("the address", "it is not http:// or https:// and a host", "unreachable")
-    raise RemoteError(by, "it redirects to what is no address of a web server", "lying")
+    return parts
+
+
+def _redirected(here: str, location: str, by: str) -> tuple[str, SplitResult]:
+    """Where a redirect of the host `by` leads. Raises RemoteError."""
+    try:
+        there = urljoin(here, location)
+        parts = web_address(there)
+    except ValueError:
+        parts = None
+    if parts is None:
+        raise RemoteError(by, "it redirects to what is no address of a web server", "lying")
+    return there, parts
 
 
 def _trouble(parts: SplitResult, error: aiohttp.ClientError) -> RemoteError:

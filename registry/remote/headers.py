@@ -59,6 +59,8 @@ def parse_challenges(header: str) -> list[Challenge]:
 
 def parse_next(header: str) -> str | None:
     """Where the next page is (RFC 8288: Link); None when there is none. Raises ValueError."""
+    if len(header) > _LONGEST:
+        raise ValueError("it is too long")
     at = 0
     following = None
     while header[at:].strip(" \t,"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from registry.remote.errors import RemoteError, UpstreamError
 from registry.remote.headers import parse_next
 from registry.remote.urls import origin, web_address
 
-# Of all pages of one list together.
-_LIST_BYTES = 16 << 20
+# More would hold up everybody else while it is read.
+_PAGE_BYTES = 4 << 20
+# For all pages of one list together.
+_LIST_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,8 @@ class Page:
     media_type: str
     content: bytes
 
-    def listed(self, key: str) -> list[Any]:
-        """The list under a key, empty where it is null or missing, as Go programs have it.
+    def listed(self, key: str, most: int) -> list[Any]:
+        """The list under a key, of at most so many; where it is null or missing, as in Go, an empty one.
 
         Raises UpstreamError.
         """
@@ -38,6 +41,8 @@ class Page:
             listed = None
         if not isinstance(listed, list):
             raise UpstreamError(self.host, f"what it answered is no document with a list of {key}", "lying")
+        if len(listed) > most:
+            raise UpstreamError(self.host, f"it lists too many {key}", "lying")
         return listed
 
 
@@ -45,20 +50,23 @@ async def pages(
     client: AuthorizedClient, url: str, name: RepositoryName, most: int
 ) -> AsyncGenerator[Page, None]:
     """The pages of a list, at most so many. Raises UpstreamError."""
-    left = _LIST_BYTES
+    clock = asyncio.get_running_loop().time
+    began = clock()
     seen: set[str] = set()
     following: str | None = url
     while following is not None:
         if following in seen or len(seen) == most:
             reason = f"its list has more than {len(seen)} pages, or goes in a circle"
             raise UpstreamError(client.endpoint.host, reason, "lying")
+        if clock() - began > _LIST_SECONDS:
+            reason = f"its list was not whole within {_LIST_SECONDS:g} s, after {len(seen)} pages"
+            raise UpstreamError(client.endpoint.host, reason, "slow")
         seen.add(following)
         async with client.ask("GET", following, name) as response:
             try:
-                content = await response.read(left)
+                content = await response.read(_PAGE_BYTES)
             except RemoteError as error:
                 raise UpstreamError.of(error) from error
-        left -= len(content)
         told = media_types.strip_parameters(response.headers.get("content-type", ""))
         yield Page(response.host, told, content)
         following = _next(response.url, response.headers.get("link", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _PAGE_OF_TAGS = 1000
 _MOST_PAGES_OF_TAGS = 200
 _MOST_TAGS = 100_000
+_MOST_REFERRERS = 10_000
 _MOST_PAGES_OF_REFERRERS = 100
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -127,6 +128,11 @@ class Upstream:
         """Up to when, by the clock, nothing is asked."""
         return self._client.limited_until
 
+    async def check(self) -> None:
+        """See whether it is a registry that lets us in (dist-spec: Determining Support)."""
+        async with self._client.ask("GET", f"{self._base}/", None):
+            return
+
     async def head_manifest(self, name: RepositoryName, reference: Tag | Digest) -> RemoteHead:
         """What is told of a manifest, by a HEAD."""
         async with self._ask("HEAD", name, f"manifests/{reference}", _ACCEPT) as response:
@@ -178,15 +184,14 @@ class Upstream:
     async def tags(self, name: RepositoryName) -> list[Tag]:
         """All tags of a repository, in the order of the other registry; what is no tag is left out."""
         found: dict[Tag, None] = {}
+        left = _MOST_TAGS
         url = f"{self._base}/{name}/tags/list?n={_PAGE_OF_TAGS}"
         async for page in pages(self._client, url, name, _MOST_PAGES_OF_TAGS):
-            for text in page.listed("tags"):
-                try:
+            listed = page.listed("tags", left)
+            left -= len(listed)
+            for text in listed:
+                with suppress(TagInvalid, TypeError):
                     found[Tag(text)] = None
-                except (TagInvalid, TypeError):
-                    continue
-            if len(found) > _MOST_TAGS:
-                raise UpstreamError(page.host, f"it lists more than {_MOST_TAGS} tags of {name}", "lying")
         return list(found)
 
     async def referrers(self, name: RepositoryName, digest: Digest) -> list[dict[str, Any]] | None:
@@ -201,7 +206,7 @@ class Upstream:
                         return None
                     reason = f"its list of referrers goes on as {quoted(page.media_type)}"
                     raise UpstreamError(page.host, reason, "lying")
-                listed = page.listed("manifests")
+                listed = page.listed("manifests", _MOST_REFERRERS - len(found or ()))
                 for index, one in enumerate(listed):
                     try:
                         Descriptor.read(one, f"$.manifests[{index}]")

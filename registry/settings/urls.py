@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 
-def _url(text: str) -> str:
+def parse_url(text: str) -> str:
+    """The text, which is such an address. Raises ValueError."""
     try:
         parts = urlsplit(text)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -21,5 +22,5 @@ def _url(text: str) -> str:
     return text
 
 
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(parse_url)]
 """`http://` or `https://`, a host, and a port or path: `https://auth.example.com/token`."""

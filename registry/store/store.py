@@ -15,8 +15,7 @@ from registry.store.marks import Marks
 from registry.store.referrers import Referrers
 from registry.store.sessions import Sessions
 from registry.store.transfers import Transfers
-from storage.contract import Driver
-from storage.errors import NotFound
+from storage.contract import Driver, exists
 
 
 class Store:
@@ -53,9 +52,7 @@ class Store:
 
     async def put_placeholder(self, name: RepositoryName) -> None:
         """Make sure that `_layers` exists, without which Distribution's collector aborts."""
-        try:
-            await self.driver.stat(layout.layers_placeholder(name))
-        except NotFound:
+        if not await exists(self.driver, layout.layers_placeholder(name)):
             await self.driver.put(layout.layers_placeholder(name), b"")
 
     async def tag_keys(self, name: RepositoryName, tag: Tag) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from copy import copy
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from registry.core.registry import Registry
 from registry.core.uploads import UploadLimits
@@ -17,8 +18,8 @@ from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect
 from registry.upkeep.reports import Collection as Report
 from storage.contract import Driver
+from tests.actors import BEGIN, Shelf, Situation, Watched, at, named_effects
 from tests.core.explored import CONFIG, CONFIG_DIGEST, Bytes, image
-from tests.exploring import BEGIN, Shelf, Situation, Watched, at, named_effects
 from tests.interleaving import run
 
 NAME = RepositoryName("a/b")
@@ -41,9 +42,15 @@ class Yard:
         self.driver = Shelf(clock=lambda: at(self.day))
         judge = self.opened(self.driver, "before")
         run(judge.repository(NAME, "judge").push_blob(CONFIG_DIGEST, Bytes(CONFIG)))
-        self.results: dict[str, object] = {}
         prepare(self)
         self.day = 3.0
+
+    def copied(self) -> Self:
+        """Another one in which all that has happened has happened."""
+        yard = copy(self)
+        yard.driver = Shelf(clock=lambda: at(yard.day))
+        yard.driver.hold(self.driver.holding())
+        return yard
 
     def collect(self, day: float) -> None:
         """Collect as of a day, with nobody beside it."""

@@ -61,7 +61,8 @@ def all_in_the_trash(yard: Yard) -> None:
 
 def tried(*acts: Act, prepare: Prepare, mortal: bool = True, preemptions: int | None = None) -> Explored:
     named = dict(zip("abc", acts, strict=False))
-    return explore(lambda: Yard(prepare).situation(named, named if mortal else ()), preemptions=preemptions)
+    yard = Yard(prepare)
+    return explore(lambda: yard.copied().situation(named, named if mortal else ()), preemptions=preemptions)
 
 
 @pytest.mark.parametrize(

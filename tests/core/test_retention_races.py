@@ -23,6 +23,7 @@ from registry.removal.needs import Needs
 from registry.removal.releasing import Releasing
 from registry.removal.runs import Runs
 from registry.removal.trash import Trash
+from tests.actors import Watched
 from tests.core.collections_explored import (
     IMAGE,
     IMAGE_DIGEST,
@@ -35,7 +36,7 @@ from tests.core.collections_explored import (
     copying,
     pushing,
 )
-from tests.exploring import Explored, Situation, Watched, explore
+from tests.exploring import Explored, explore
 from tests.interleaving import run
 
 pytestmark = pytest.mark.exhaustive
@@ -115,11 +116,8 @@ def tried(
     *acts: Act, prepare: Callable[[Yard], None], mortal: bool = True, preemptions: int | None = None
 ) -> Explored:
     named = dict(zip("abc", acts, strict=False))
-
-    def situation() -> Situation:
-        return Court(prepare).situation(named, named if mortal else ())
-
-    return explore(situation, preemptions=preemptions)
+    court = Court(prepare)
+    return explore(lambda: court.copied().situation(named, named if mortal else ()), preemptions=preemptions)
 
 
 @pytest.mark.parametrize(

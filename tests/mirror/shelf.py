@@ -101,6 +101,9 @@ class Shelf:
             if place >= at:
                 await event.wait()
 
+    async def check(self) -> None:
+        await self._ask("check", THERE)
+
     async def head_manifest(self, name: RepositoryName, reference: Tag | Digest) -> RemoteHead:
         content = await self._manifest("head_manifest", name, reference)
         return RemoteHead(Digest.of(content), len(content), OCI_IMAGE)

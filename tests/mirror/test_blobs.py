@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from registry.errors import BlobUnknown, RegistryError, Unavailable
+from registry.mirror.mirrors import Mirrors
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.remote.errors import UpstreamError
@@ -329,3 +330,24 @@ def test_a_shelf_is_an_upstream() -> None:
 
     wanted = {name for name in vars(Upstream) if not name.startswith("_")} - {"rate_limit", "limited_until"}
     assert wanted <= {*dir(Shelf), "host"}
+
+
+async def test_what_nobody_has_gone_on_with_for_a_day_is_swept(around: Make) -> None:
+    hub = around()
+    digest = hub.shelf.add_blob(os.urandom(4 * MIB))
+    await dies_at(hub, digest, os.urandom(3 * MIB), 4 * MIB)
+    mirrors = Mirrors(hub.world.registry, [hub.mirror])
+    now = hub.world.clock.now.timestamp()
+    assert await mirrors.sweep(now + 86000) == 0
+    assert len(await leftovers(hub)) == 2
+    assert await mirrors.sweep(now + 86401) == 2
+    assert await leftovers(hub) == []
+
+
+async def test_no_more_comes_in_a_second_than_was_set(around: Make) -> None:
+    hub = around(bytes_per_second="1MiB")
+    content = os.urandom(4 * MIB)
+    digest = hub.shelf.add_blob(content)
+    began = hub.time.now
+    assert await hub.read(digest) == content
+    assert 4.0 <= hub.time.now - began < 5.0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
-from registry.errors import Denied, ManifestUnknown, TooManyRequests, Unavailable
+from registry.errors import Denied, ManifestUnknown, StorageDamaged, TooManyRequests, Unavailable
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from tests.inmemory import descriptor, image
-from tests.mirror.shelf import HERE, LATEST, Around, Shelf
+from tests.mirror.shelf import HERE, HUB, LATEST, Around, Shelf
 
 Make = Callable[..., Around]
 
@@ -234,3 +236,56 @@ def _index(hub: Around, children: list[bytes]) -> None:
     manifests = [{**descriptor(one), "mediaType": OCI_IMAGE} for one in children]
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}).encode()
     hub.shelf.manifests["multi"] = index
+
+
+async def test_while_nothing_may_be_written_what_is_held_is_given_without_asking(around: Make) -> None:
+    hub = around(fresh_for="0s")
+    digest = hub.shelf.add(image("one"), "latest")
+    await hub.repository().manifest(LATEST)
+    hub.shelf.add(image("two"), "latest")
+    hub.world.registry.read_only = True
+    assert (await hub.repository().manifest(LATEST)).digest == digest
+    assert hub.shelf.calls == {"manifest": 1}
+
+
+async def test_where_there_is_no_room_for_what_is_new_what_is_held_is_given(around: Make) -> None:
+    hub = around(fresh_for="0s")
+    digest = hub.shelf.add(image("one"), "latest")
+    await hub.repository().manifest(LATEST)
+    cast(dict[RepositoryName, int], hub.world.registry.quotas.limits)[HUB] = 1
+    hub.shelf.add(image("two"), "latest")
+    assert (await hub.repository().manifest(LATEST)).digest == digest
+    assert "quota" in hub.warnings[0]
+
+
+async def test_what_is_pushed_here_while_it_is_fetched_stays(around: Make) -> None:
+    hub = around()
+    hub.shelf.add(image("public"), "latest")
+    hub.shelf.slow.clear()
+    asking = asyncio.create_task(hub.repository().manifest(LATEST))
+    await asyncio.sleep(0)
+    ours = await hub.world.push(image("private"), LATEST, HERE)
+    hub.shelf.slow.set()
+    assert (await asking).digest == ours
+    assert (await hub.world.repository(HERE).manifest(LATEST)).digest == ours
+
+
+@pytest.mark.parametrize("by", ["tag", "digest"])
+async def test_what_is_damaged_here_is_healed_from_there(around: Make, by: str) -> None:
+    hub = around(fresh_for="1h")
+    digest = hub.shelf.add(image("one"), "latest")
+    await hub.repository().manifest(LATEST)
+    await hub.world.driver.put(layout.blob_data(digest), b"damaged")
+    if by == "tag":
+        assert (await hub.repository().manifest(LATEST)).digest == digest
+    else:
+        assert (await hub.repository().manifest(digest)).digest == digest
+    assert await hub.world.store.content.is_sound(digest)
+
+
+async def test_what_is_damaged_here_and_is_not_there_is_told_as_damaged(around: Make) -> None:
+    hub = around()
+    digest = await hub.world.push(image("ours"), LATEST, HERE)
+    await hub.world.driver.put(layout.blob_data(digest), b"damaged")
+    with pytest.raises(StorageDamaged):
+        await hub.repository().manifest(LATEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from registry.access.templates import ClaimPattern
 from registry.settings import Settings, Url
+from registry.settings.hosts import is_loopback
 
 # None of them takes a secret that both sides know, and `none` is none of them.
 Algorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
@@ -85,7 +85,7 @@ class IssuerSettings(Settings):
                 raise ValueError("with jwks_file nothing is fetched: leave out jwks_url and ca_file")
             return self
         asked = urlsplit(self.jwks_url or self.issuer)
-        if asked.scheme != "https" and not _is_loopback(asked.hostname or ""):
+        if asked.scheme != "https" and not is_loopback(asked.hostname or ""):
             raise ValueError(
                 "its keys would be fetched without TLS, so that anybody on the way could give others: write"
                 " https://, or name a jwks_file"
@@ -122,12 +122,3 @@ def distinct(issuers: tuple[IssuerSettings, ...]) -> tuple[IssuerSettings, ...]:
         if twice:
             raise ValueError(f"two have the {what} {twice[0]}, and each needs one of its own")
     return issuers
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

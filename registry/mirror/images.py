@@ -1,0 +1,94 @@
+"""Images fetched whole, without being asked for: manifests, what they list, blobs, and their referrers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from registry.core.registry import Registry
+from registry.errors import BlobUnknown, ManifestUnknown, RegistryError
+from registry.mirror.mirror import Mirror
+from registry.mirror.platforms import Platform, chosen
+from registry.model.digests import Digest
+from registry.model.manifests import Manifest
+from registry.model.names import RepositoryName
+from registry.store.manifests import StoredManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which parts of an image: the platforms of an index (none: all), and what refers to it."""
+
+    platforms: Sequence[Platform] = ()
+    referrers: bool = True
+
+
+@dataclass(slots=True)
+class Came:
+    """How much has come, and which warnings the upstreams gave rise to."""
+
+    manifests: int = 0
+    blobs: int = 0
+    size_bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class Images:
+    """Fetches whole images into one namespace."""
+
+    def __init__(self, mirror: Mirror, registry: Registry) -> None:
+        self._mirror = mirror
+        self._registry = registry
+
+    async def fetch(
+        self, name: RepositoryName, root: StoredManifest, parts: Parts, came: Came
+    ) -> AsyncIterator[int]:
+        """Have all that belongs to a manifest that is held; the bytes of each blob that came.
+
+        Raises what keeps the upstreams from giving it.
+        """
+        # Not by recursion: how deep indexes are nested is for those to say who push them.
+        pending: list[StoredManifest] = [root]
+        seen = {root.digest}
+        while pending:
+            stored = pending.pop()
+            came.manifests += 1
+            manifest = await self._registry.store.effects.aside(
+                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
+            )
+            for descriptor in manifest.required_blobs:
+                if descriptor.digest.supported:
+                    yield await self._blob(name, descriptor.digest, came)
+            wanted = chosen(manifest.children, parts.platforms)
+            if parts.referrers:
+                found = await self._mirror.referrers(name, stored.digest, came.warnings.append)
+                wanted += [Digest.parse(str(one["digest"])) for one in found]
+            for digest in wanted:
+                if digest in seen or not digest.supported:
+                    continue
+                seen.add(digest)
+                try:
+                    pending.append(await self._mirror.by_digest(name, digest))
+                except ManifestUnknown:
+                    # buildkit's cache indexes list blobs; and what an index lists may be nowhere.
+                    try:
+                        yield await self._blob(name, digest, came)
+                    except BlobUnknown:
+                        continue
+
+    async def _blob(self, name: RepositoryName, digest: Digest, came: Came) -> int:
+        """Have a blob; how many bytes have come of it."""
+        try:
+            await self._registry.repository(name, "").blob(digest, may_push=False)
+        except BlobUnknown:
+            transfer = await self._mirror.transfer(name, digest)
+            await transfer.settled()
+            came.blobs += 1
+            came.size_bytes += await transfer.size()
+            return await transfer.size()
+        return 0
+
+
+def why(error: RegistryError) -> str:
+    """What an error says, for a report."""
+    return f"{error.code}: {error.message}"
