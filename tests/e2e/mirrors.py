@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tests.e2e.wire import MANIFEST_TYPES, Wire
 
 NAMESPACE = "hub"
 HOST = "docker.io"
+BOUND = re.compile(r"pulled without that prefix from http://(127\.0\.0\.1:[0-9]+)")
 RULES = """\
 - {who: user:owner, repositories: ['**'], may: [pull, push, delete, list]}
 - {who: user:mirror, repositories: ['library/**'], may: [pull]}
@@ -55,10 +57,14 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """A server of ours with the namespace `hub`, behind a tap, and the upstream behind that."""
+    """A server of ours with the namespace `hub`, and the upstream behind it.
+
+    Clients talk to taps: before its listener, and before the one that is bound to the namespace.
+    """
 
     server: Server
     registry: Registry
+    bound: Tap
     upstream: Upstream
 
     @property
@@ -79,9 +85,9 @@ class Mirror:
     @contextlib.contextmanager
     def giving(self, image: Image) -> Iterator[None]:
         """Within it, a client must come for each blob of an image."""
-        with self.registry.tap.watch() as seen:
+        with self.registry.tap.watch() as seen, self.bound.watch() as also:
             yield
-        got = [request.target.partition("?")[0] for request in seen if request.method == "GET"]
+        got = [one.target.partition("?")[0] for one in (*seen, *also) if one.method == "GET"]
         for content in (*image.layers, image.config):
             assert any(target.endswith(f"/blobs/{content.digest}") for target in got), got
 
@@ -92,6 +98,7 @@ def namespace(*upstreams: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         "name": NAMESPACE,
         "upstreams": [dict(one) for one in upstreams],
         "answers_for": [HOST],
+        "listen": "127.0.0.1:0",
         "fresh_for": "0s",
         "absent_for": "0s",
         **more,
@@ -151,8 +158,9 @@ def mirror(upstream: Callable[[str], Upstream], scratch: Path) -> Iterator[Calla
             folder.mkdir()
             server = Server(folder / "data", folder, namespace(above.settings, **more))
             stack.callback(server.stop)
-            place = server.registry.host_port
-            return Mirror(server, Registry(stack.enter_context(Tap(place)), Wire(place)), above)
+            place, bound = server.registry.host_port, BOUND.findall(server.log)[0]
+            registry = Registry(stack.enter_context(Tap(place)), Wire(place))
+            return Mirror(server, registry, stack.enter_context(Tap(bound)), above)
 
         yield start
 

@@ -162,9 +162,9 @@ def blobs(folder: Path) -> set[str]:
     return {f"{path.parent.name}:{path.name}" for path in folder.glob("blobs/*/*")}
 
 
-NAMES = ("ctr", "skopeo", "crane", "skopeo-new", "podman", "podman-new", "oras", "docker26", "buildkit")
 # One client of each code base; the others run in `make soak`.
-EACH_TIME = ("ctr", "skopeo", "crane")
+EACH_TIME = ("docker", "ctr", "skopeo", "crane")
+NAMES = (*EACH_TIME, "skopeo-new", "podman", "podman-new", "oras", "docker26", "buildkit")
 
 
 @contextmanager
@@ -187,9 +187,11 @@ def puller(name: str, mirror: Mirror, request: pytest.FixtureRequest) -> Iterato
         case "skopeo" | "podman":
             clients: Clients = request.getfixturevalue("newer_containers" if newer else "containers")
             yield (Skopeo if kind == "skopeo" else Podman)(clients(kind), mirror)
-        case "docker26" | "buildkit":
-            docker: Docker = request.getfixturevalue("docker26")
-            with asking_first(docker, f"http://{mirror.registry.host_port}"):
-                yield (WithDocker if kind == "docker26" else WithBuildKit)(docker)
+        case "docker" | "docker26" | "buildkit":
+            docker: Docker = request.getfixturevalue("docker" if kind == "docker" else "docker26")
+            # The older one does not say whom it means.
+            place = mirror.bound if kind == "docker" else mirror.registry
+            with asking_first(docker, f"http://{place.host_port}"):
+                yield (WithBuildKit if kind == "buildkit" else WithDocker)(docker)
         case _:
             raise AssertionError(f"nobody is called {name}")
