@@ -61,6 +61,10 @@ class AuthorizedClient:
         statuses: Collection[int] = (200,),
     ) -> AsyncIterator[Response]:
         """An answer with one of the statuses, to who may pull from the repository. Raises UpstreamError."""
+        left = self.limited_until - self._clock()
+        if left > 0:
+            reason = f"it is asked too often, and is not asked again for {left:.0f} s"
+            raise UpstreamError(self.endpoint.host, reason, "limited", retry_after_seconds=left)
         async with AsyncExitStack() as stack:
             try:
                 response = await self._opened(stack, method, url, name, headers)
@@ -76,10 +80,6 @@ class AuthorizedClient:
     async def _opened(
         self, stack: AsyncExitStack, method: str, url: str, name: RepositoryName, headers: Mapping[str, str]
     ) -> Response:
-        left = self.limited_until - self._clock()
-        if left > 0:
-            reason = f"it is asked too often, and is not asked again for {left:.0f} s"
-            raise UpstreamError(self.endpoint.host, reason, "limited", retry_after_seconds=left)
         scope = f"repository:{name}:pull"
         # A link or a redirect may lead to another host, which is shown nothing.
         shown = await self._authorization.header(scope) if self._is_own(url) else None
