@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 
 from registry.errors import RegistryError
 from registry.model.digests import Digest
@@ -143,13 +145,11 @@ class Transfer:
                 return
             await self.settled()
             return
-        for place, piece in self._tail:
-            if place >= end:
-                return
-            if place + len(piece) > start:
-                yield piece[max(0, start - place) : end - place]
-                # While that was sent, what comes next may have gone to the store.
-                return
+        # The last piece that begins no later; while it is sent, what comes next may go to the store.
+        at = bisect_right(self._tail, start, key=itemgetter(0)) - 1
+        if at >= 0:
+            place, piece = self._tail[at]
+            yield piece[start - place : end - place]
 
     async def settled(self) -> None:
         """Wait until it is known whether it has come whole. Raises what it failed for."""
