@@ -81,7 +81,7 @@ class Images:
         try:
             await self._registry.repository(name, "").blob(digest, may_push=False)
         except BlobUnknown:
-            transfer = await self._mirror.transfer(name, digest)
+            transfer = await self._mirror.blobs.transfer(name, digest)
             await transfer.settled()
             came.blobs += 1
             came.size_bytes += await transfer.size()

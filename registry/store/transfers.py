@@ -39,6 +39,10 @@ class Progress:
     segments: Sequence[Segment]
     size_bytes: int | None
 
+    def goes_on_from(self, segments: Sequence[Segment]) -> bool:
+        """Whether it begins with these segments."""
+        return list(self.segments[: len(segments)]) == list(segments)
+
     @property
     def end(self) -> int:
         """One behind the last byte that is there."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from registry.core.registry import Registry
+from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
 from registry.mirror.repository import MirroredRepository
@@ -183,6 +184,7 @@ class Around:
         self.shelf = shelf
         self.time = Time()
         self.failures: list[UpstreamError] = []
+        self.memory = transfer_memory()
         self.settings = MirrorSettings.model_validate(
             {"name": "hub", "answers_for": ["docker.io"], "upstreams": [{"url": "https://shelf"}], **settings}
         )
@@ -191,9 +193,20 @@ class Around:
 
     def process(self, registry: Registry, who: str = "the first", *others: Shelf) -> Mirror:
         upstreams = Upstreams(
-            cast(list[Upstream], [self.shelf, *others]), clock=self.time, tell=self.failures.append
+            cast(list[Upstream], [self.shelf, *others]),
+            clock=self.time,
+            tell=lambda _, error: self.failures.append(error),
+            rest_seconds=self.settings.rest_for.total_seconds(),
         )
-        return Mirror(self.settings, registry, upstreams, who=who, clock=self.time, sleep=self.time.sleep)
+        return Mirror(
+            self.settings,
+            registry,
+            upstreams,
+            who=who,
+            clock=self.time,
+            sleep=self.time.sleep,
+            memory=self.memory,
+        )
 
     def repository(self, name: RepositoryName = HERE, mirror: Mirror | None = None) -> MirroredRepository:
         mirror = mirror or self.mirror
