@@ -95,13 +95,13 @@ class Fetching:
             clock=self._clock,
         )
         try:
-            while not await self._is_here(transfer.digest):
+            while not await self._is_here(transfer):
                 if not await lease.acquire():
                     await self._follow(transfer)
                     continue
                 try:
                     # Whoever had it before may have done it all.
-                    if not await self._is_here(transfer.digest):
+                    if not await self._is_here(transfer):
                         async with lease.kept() as step:
                             await self._fetch(transfer, step)
                 finally:
@@ -119,14 +119,21 @@ class Fetching:
             transfer.sized((await self._store.content.stat(transfer.digest)).size_bytes)
         transfer.finish()
 
-    async def _is_here(self, digest: Digest) -> bool:
-        """Whether the bytes lie in the store, and came from where the namespace's content comes from."""
-        if not await self._store.transfers.is_marked(self._namespace, digest):
+    async def _is_here(self, transfer: Transfer) -> bool:
+        """Whether the bytes lie in the store, and came from where the namespace's content comes from.
+
+        Raises Unavailable where they came by another way than what this one has had of them.
+        """
+        began = await self._store.transfers.marked(self._namespace, transfer.digest)
+        if began is None:
             return False
-        with suppress(NotFound):
-            await self._store.content.stat(digest)
-            return True
-        return False
+        try:
+            await self._store.content.stat(transfer.digest)
+        except NotFound:
+            return False
+        if transfer.segments and transfer.segments[0].name != began:
+            raise _begun_anew(transfer.digest)
+        return True
 
     async def _has_it(self, transfer: Transfer) -> None:
         """Make sure that the upstreams have it in the repository for which it is asked.
@@ -142,7 +149,7 @@ class Fetching:
         """Take what another process has brought meanwhile."""
         if await self._go_on(transfer):
             await self._sleep(_LOOK_SECONDS)
-        elif not await self._is_here(transfer.digest):
+        elif not await self._is_here(transfer):
             raise _begun_anew(transfer.digest)
 
     async def _go_on(self, transfer: Transfer) -> bool:
@@ -172,9 +179,11 @@ class Fetching:
             found = Digest(transfer.digest.algorithm, hasher.hexdigest())
             if found != transfer.digest:
                 raise self._upstreams.lied(f"what it gave for the blob {transfer.digest} is {found}")
+            # Before it is there, so that who has followed it knows at once that it is the same.
+            first = transfer.segments[0] if transfer.segments else None
+            await self._store.transfers.mark(self._namespace, transfer.digest, first)
             keys = [segment.key for segment in transfer.segments]
             await self._door(transfer.name).keep_blob(transfer.digest, keys, transfer.kept)
-            await self._store.transfers.mark(self._namespace, transfer.digest)
         except (UpstreamError, OutOfSpace) as error:
             if isinstance(error, OutOfSpace) or error.cause == "lying":
                 # Nobody goes on with a lie, and what does not fit is not to keep out what would.

@@ -119,7 +119,10 @@ class Shelf:
 
     @asynccontextmanager
     async def blob(self, name: RepositoryName, digest: Digest, start: int = 0) -> AsyncIterator[Blob]:
-        yield Blob(self, await self._blob("blob", name, digest), start)
+        content = await self._blob("blob", name, digest)
+        if start and start >= len(content):
+            raise UpstreamError(self.host, f"its blob ends before byte {start}", "lying")
+        yield Blob(self, content, start)
 
     async def tags(self, name: RepositoryName) -> list[Tag]:
         await self._ask("tags", name)

@@ -64,6 +64,27 @@ class TestDisk:
         monkeypatch.undo()
         assert await hub.read(digest) == content
 
+    async def test_who_reads_slowly_ends_with_it_too(
+        self, around: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub = around()
+        digest = hub.shelf.add_blob(os.urandom(4 * MIB))
+        more = hub.shelf.hold(3 * MIB)
+
+        async def full(*arguments: Any) -> Any:
+            raise OutOfSpace("transfers", "no room")
+
+        monkeypatch.setattr(hub.world.store.transfers, "write", full)
+        async with hub.repository().open_blob(digest) as opened:
+            chunks = opened.chunks()
+            assert await anext(chunks)
+            await until(lambda: hub.shelf.sent_bytes == 3 * MIB)
+            more.set()
+            await until(lambda: not hub.mirror.blobs.under_way)
+            with pytest.raises(OutOfSpace):
+                async for _ in chunks:
+                    pass
+
     async def test_a_tag_that_moved_to_what_cannot_be_kept_is_given_as_it_was(self, around: Make) -> None:
         hub = around(world=World(quotas={HUB: MIB}), fresh_for="0s")
         held = hub.shelf.add(image("one"), "latest")
@@ -301,7 +322,7 @@ class TestLists:
     async def test_pages_of_both(self, around: Make) -> None:
         hub = around()
         there = [f"t{number:02d}" for number in range(0, 40, 2)]
-        here = [f"t{number:02d}" for number in range(0, 40, 5)]
+        here = [f"t{number:02d}" for number in range(0, 60, 5)]
         for tag in there:
             hub.shelf.manifests[tag] = image("one")
         for tag in here:
@@ -332,7 +353,9 @@ class TestLists:
         hub = around()
         subject = hub.shelf.add(image("one"), "latest")
         if "deep" in more:
-            more = {"deep": json.loads("[" * 900 + "]" * 900)}
+            more = {"deep": []}
+            for _ in range(100_000):
+                more = {"deep": more}
         good = descriptor(b"good")
 
         async def referrers(name: RepositoryName, digest: Digest) -> list[dict[str, Any]]:
@@ -342,7 +365,9 @@ class TestLists:
         page = await hub.repository().referrers(subject, artifact_types=(), after="")
         text = "".join(page.entries).encode()
         assert str(Digest.of(b"good")).encode() in text
-        assert len(page.entries) <= 2 and all(json.loads(one) for one in page.entries)
+        assert len(page.entries) <= 2
+        for entry in page.entries:
+            json.loads(entry, parse_constant=pytest.fail)
 
     async def test_many_referrers_take_one_look(self, around: Make) -> None:
         hub = around()

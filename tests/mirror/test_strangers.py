@@ -108,6 +108,42 @@ class TestOneThatLies:
         assert len(seen_there) < len(content)
         assert await hub.read(digest, mirror=second) == content
 
+    @pytest.mark.parametrize("whole", [True, False])
+    async def test_nor_if_another_process_begins_anew_between_two_looks(
+        self, around: Make, monkeypatch: pytest.MonkeyPatch, whole: bool
+    ) -> None:
+        hub = around()
+        content, lie = os.urandom(4 * MIB), os.urandom(4 * MIB)
+        digest = hub.shelf.add_blob(content)
+        hub.shelf.blobs[str(digest)] = lie
+        more = hub.shelf.hold(3 * MIB)
+        seen, seen_there = bytearray(), bytearray()
+        first = asyncio.create_task(hub.read(digest, seen=seen.extend))
+        await until(lambda: len(seen) == 3 * MIB)
+        second = hub.process(hub.world.process(), "the second")
+        looks = asyncio.Event()
+
+        async def asleep(_: float) -> None:
+            await looks.wait()
+
+        monkeypatch.setattr(second.blobs._fetching, "_sleep", asleep)
+        following = asyncio.create_task(hub.read(digest, mirror=second, seen=seen_there.extend))
+        await until(lambda: len(seen_there) >= MIB)
+        hub.shelf.blobs[str(digest)] = content
+        more.set()
+        with pytest.raises(RegistryError, match="what it gave"):
+            await first
+        if not whole:
+            hub.shelf.hold(3 * MIB)
+        third = hub.process(hub.world.process(), "the third")
+        begun = asyncio.create_task(hub.read(digest, mirror=third))
+        await until(lambda: begun.done() if whole else hub.shelf.sent_bytes == 7 * MIB)
+        looks.set()
+        with pytest.raises(RegistryError, match="begun it anew"):
+            await following
+        assert len(seen_there) < len(content)
+        begun.cancel()
+
 
 class Real:
     """Processes that wait for real time, and not for long."""
