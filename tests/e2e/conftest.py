@@ -22,6 +22,7 @@ from tests.e2e.client import Client
 from tests.e2e.containerd import ctr
 from tests.e2e.containers import containers, newer_containers
 from tests.e2e.cosign import cosign
+from tests.e2e.crowd import serve_wanted, wanted
 from tests.e2e.distribution import Distribution
 from tests.e2e.docker import docker, docker26
 from tests.e2e.engines import ENGINE, Engine, minio
@@ -47,7 +48,9 @@ __all__ = [
     "library",
     "mirror",
     "newer_containers",
+    "serve_wanted",
     "upstream",
+    "wanted",
 ]
 
 # A suite is no test file, but its assertions should explain themselves as well.

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+import pytest
+
+from registry.model.names import RepositoryName
+from registry.store import layout
+from tests.api.registry import Registry
+from tests.api.server import Server, merged
+from tests.e2e.images import digest_of
+from tests.e2e.mirrors import NAMESPACE, Upstream, namespace
+from tests.e2e.tap import Request, Tap
+
+REPOSITORY = "library/crowd"
 _PIECE_BYTES = 256 << 10
 _PATIENCE_SECONDS = 120.0
 
@@ -93,3 +107,74 @@ def ended(clients: list[Client]) -> list[Client]:
         client.join()
     assert [client.problem for client in clients if client.problem] == []
     return clients
+
+
+Serve = Callable[..., Server]
+
+
+class Wanted:
+    """A blob that an upstream has, and the tap in front of that."""
+
+    def __init__(self, tap: Tap, content: bytes) -> None:
+        self.tap = tap
+        self.content = content
+        self.path = f"{REPOSITORY}/blobs/{digest_of(content)}"
+
+    @property
+    def half(self) -> int:
+        """Half of its bytes."""
+        return len(self.content) // 2
+
+    def puller(self, *servers: Server) -> Client:
+        """Somebody who asks these servers in turn."""
+        return Client(
+            [server.registry.host_port for server in servers], f"/v2/{NAMESPACE}/{self.path}", self.content
+        )
+
+    def requests(self) -> list[Request]:
+        """When the upstream was asked for its bytes."""
+        target = f"/v2/{self.path}"
+        return [one for one in self.tap.requests if (one.method, one.target) == ("GET", target)]
+
+    def hold(self, server: Server) -> None:
+        """Wait until the tap holds it, and more than a quarter of it lies in the server's directory."""
+        assert self.tap.held.wait(_PATIENCE_SECONDS)
+        folder = server.root / layout.transfers(RepositoryName(NAMESPACE))
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while sum(one.stat().st_size for one in folder.rglob("0*")) <= len(self.content) // 4:
+            assert time.monotonic() < end, "it is not stored as it comes"
+
+    def was_resumed(self) -> bool:
+        """Whether the upstream was asked for all, and then only for what was not stored yet."""
+        first, second = self.requests()
+        start = int(second.headers["range"].removeprefix("bytes=").removesuffix("-"))
+        return "range" not in first.headers and len(self.content) // 4 < start <= self.half
+
+
+@pytest.fixture
+def wanted(upstream: Callable[[str], Upstream]) -> Iterator[Callable[[int], Wanted]]:
+    """Puts blobs of so many bytes at an upstream."""
+    above = upstream("distribution3")
+    with Tap(above.wire.host_port) as tap:
+
+        def make(size_bytes: int) -> Wanted:
+            content = os.urandom(size_bytes)
+            Registry(above.wire.host_port).repository(REPOSITORY).push_blob(content)
+            return Wanted(tap, content)
+
+        yield make
+
+
+@pytest.fixture
+def serve_wanted(scratch: Path) -> Iterator[Serve]:
+    """Starts servers on one directory, each with the namespace."""
+    started: list[Server] = []
+
+    def start(wanted: Wanted, **more: object) -> Server:
+        settings = merged(namespace({"url": f"http://{wanted.tap.host_port}"}), more)
+        started.append(Server(scratch / "data", scratch, settings))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

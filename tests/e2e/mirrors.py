@@ -48,9 +48,13 @@ class Upstream:
 
     def remove(self, repository: str, top: Image | Index) -> None:
         """Take an image away with all that it consists of."""
-        for content in reversed(top.contents):
-            kind = "manifests" if content.media_type in MANIFEST_TYPES else "blobs"
-            answer = self.wire.ask("DELETE", f"/v2/{repository}/{kind}/{content.digest}")
+        kinds = {
+            content.digest: "manifests" if content.media_type in MANIFEST_TYPES else "blobs"
+            for content in reversed(top.contents)
+        }
+        # No blob may go that a manifest needs.
+        for digest, kind in sorted(kinds.items(), key=lambda one: one[1], reverse=True):
+            answer = self.wire.ask("DELETE", f"/v2/{repository}/{kind}/{digest}")
             assert answer.status == 202, answer
         assert self.wire.status(f"/v2/{repository}/manifests/1") == 404
 

@@ -20,6 +20,7 @@ from tests.e2e.test_containerd import runs as runs_in_containerd
 from tests.e2e.test_podman import runs as runs_in_podman
 from tests.equipment.absence import require
 
+PLATFORM = "--platform=linux/amd64"
 REGISTRIES = """
 [[registry]]
 location = "{host}"
@@ -38,7 +39,7 @@ class Puller(Protocol):
     """One kind of client."""
 
     def pull(self, repository: str, image: Image) -> bool:
-        """Pull the tag `1` of a repository at the upstream; whether it is that image."""
+        """Pull the tag `1` of a repository at the upstream; whether it got that image."""
 
     def forget(self, repository: str) -> None:
         """Have nothing of it any more."""
@@ -174,13 +175,16 @@ def puller(name: str, mirror: Mirror, request: pytest.FixtureRequest) -> Iterato
     match kind:
         case "crane":
             crane: Client = request.getfixturevalue("crane")
-            yield ByName(crane, mirror, lambda source, back: ("pull", "--format=oci", source, back))
+            yield ByName(crane, mirror, lambda source, back: ("pull", PLATFORM, "--format=oci", source, back))
         case "oras":
             oras = Client((str(require("oras")),), request.getfixturevalue("scratch"))
             yield ByName(
                 oras,
                 mirror,
-                lambda source, back: ("cp", "--from-plain-http", "--to-oci-layout", source, f"{back}:1"),
+                lambda source, back: (
+                    *("cp", PLATFORM, "--from-plain-http", "--to-oci-layout"),
+                    *(source, f"{back}:1"),
+                ),
             )
         case "ctr":
             yield Ctr(request.getfixturevalue("ctr"), mirror)

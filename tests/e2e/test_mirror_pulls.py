@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.images import NewImage
+from tests.e2e.containers import Clients
+from tests.e2e.images import NewImage, index
 from tests.e2e.mirrors import Mirror
-from tests.e2e.pullers import EACH_TIME, NAMES, puller
+from tests.e2e.pullers import EACH_TIME, NAMES, Podman, puller
+from tests.e2e.registries import Registry
+from tests.e2e.test_podman import load
 
 
 @pytest.mark.parametrize(
@@ -22,21 +25,59 @@ def test_what_was_pulled_once_stays(
     new_image: NewImage,
     request: pytest.FixtureRequest,
 ) -> None:
-    mirrored = mirror()
-    images = {f"{library}-{what}": new_image() for what in ("deleted", "kept")}
-    for repository, image in images.items():
-        mirrored.upstream.wire.push(repository, image, "1")
-    deleted, kept = images
+    mirrored, arm64 = mirror(), new_image(architecture="arm64")
+    indexes = {f"{library}-{what}": index(new_image(), arm64) for what in ("deleted", "kept")}
+    for repository, both in indexes.items():
+        mirrored.upstream.wire.push(repository, both, "1")
+    deleted, kept = indexes
     with puller(client, mirrored, request) as hand:
 
         def pulls(repository: str) -> bool:
-            with mirrored.giving(images[repository]):
-                right = hand.pull(repository, images[repository])
+            image = indexes[repository].images[0]
+            with mirrored.giving(image):
+                right = hand.pull(repository, image)
             hand.forget(repository)
             return right
 
         assert pulls(deleted) and pulls(kept)
-        mirrored.upstream.remove(deleted, images[deleted])
+        mirrored.upstream.remove(deleted, indexes[deleted])
         assert pulls(deleted)
         mirrored.upstream.process.kill()
         assert pulls(kept)
+    others = (arm64.layers[1], arm64.config, arm64.manifest)
+    assert not any(mirrored.stored(content.digest) for content in others), "nobody runs that platform"
+
+
+@pytest.mark.other_client
+@pytest.mark.parametrize("client", ["docker", "ctr", "skopeo-new", "podman-new", "docker26"])
+def test_a_broken_pull_goes_on_where_it_broke(
+    client: str,
+    mirror: Callable[..., Mirror],
+    library: str,
+    new_image: NewImage,
+    request: pytest.FixtureRequest,
+) -> None:
+    mirrored, image = mirror(), new_image(random_bytes=24 << 20)
+    mirrored.upstream.wire.push(library, image, "1")
+    tap = mirrored.bound if client == "docker" else mirrored.registry.tap
+    with puller(client, mirrored, request) as hand, Registry(tap, mirrored.wire).resuming():
+        assert hand.pull(library, image)
+        hand.forget(library)
+
+
+@pytest.mark.other_client
+def test_parts_of_a_layer_are_had_that_nobody_has_asked_for(
+    mirror: Callable[..., Mirror], library: str, new_image: NewImage, newer_containers: Clients
+) -> None:
+    """podman, which asks for several ranges at once, from the end of the layer first."""
+    mirrored, image, podman = mirror(), new_image(), newer_containers("podman")
+    there = f"{mirrored.upstream.wire.host_port}/{library}:1"
+    load(podman, image, there)
+    words = ("--compression-format=zstd:chunked", "--force-compression")
+    podman("push", "--tls-verify=false", *words, there)
+    podman("rmi", there)
+    hand = Podman(podman, mirrored)
+    with mirrored.registry.tap.watch() as seen:
+        assert hand.pull(library, image)
+    assert any("," in request.headers.get("range", "") for request in seen), [str(one) for one in seen]
+    hand.forget(library)
