@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from registry.core.registry import Registry
-from registry.errors import BlobUnknown, ManifestUnknown, RegistryError
+from registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, RegistryError
 from registry.mirror.mirror import Mirror
 from registry.mirror.platforms import Platform, chosen
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store.manifests import StoredManifest
+
+# An upstream can go on with indexes of indexes, and with what refers to what refers to them.
+_MOST_PARTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,17 @@ class Images:
         Raises what keeps the upstreams from giving it.
         """
         # Not by recursion: how deep indexes are nested is for those to say who push them.
-        pending: list[StoredManifest] = [root]
+        pending = [root.digest]
         seen = {root.digest}
         while pending:
-            stored = pending.pop()
+            digest = pending.pop()
+            try:
+                stored = await self._mirror.by_digest(name, digest)
+            except ManifestUnknown:
+                # buildkit's cache indexes list blobs; and what an index lists may be nowhere.
+                with suppress(BlobUnknown):
+                    yield await self._blob(name, digest, came)
+                continue
             came.manifests += 1
             manifest = await self._registry.store.effects.aside(stored.parse)
             for descriptor in manifest.required_blobs:
@@ -60,18 +71,13 @@ class Images:
             if parts.referrers:
                 found = await self._mirror.referrers(name, stored.digest, came.warnings.append)
                 wanted += [Digest.parse(str(one["digest"])) for one in found]
-            for digest in wanted:
-                if digest in seen or not digest.supported:
-                    continue
-                seen.add(digest)
-                try:
-                    pending.append(await self._mirror.by_digest(name, digest))
-                except ManifestUnknown:
-                    # buildkit's cache indexes list blobs; and what an index lists may be nowhere.
-                    try:
-                        yield await self._blob(name, digest, came)
-                    except BlobUnknown:
-                        continue
+            new = {one: None for one in wanted if one.supported and one not in seen}
+            if len(seen) + len(new) > _MOST_PARTS:
+                raise ManifestInvalid(
+                    f"more than {_MOST_PARTS} manifests belong to {name}@{root.digest}; what came is kept"
+                )
+            seen |= new.keys()
+            pending += new
 
     async def _blob(self, name: RepositoryName, digest: Digest, came: Came) -> int:
         """Have a blob; how many bytes have come of it."""

@@ -20,8 +20,9 @@ _TIRING = ("unreachable", "slow")
 # At once: each may have a manifest in memory, a list is one of many requests.
 _QUESTIONS = 32
 _LISTS = 4
-# Who leaves stops no question, so those that wait are counted as well.
+# Who leaves stops no question, so those that wait are counted as well, and do not wait for long.
 _MOST_WAITING = 1000
+_WAIT_SECONDS = 30.0
 
 
 class _Turns:
@@ -37,7 +38,11 @@ class _Turns:
             raise UpstreamError("the upstreams", reason, "slow")
         self._waiting += 1
         try:
-            await self._turns.acquire()
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            reason = f"for {_WAIT_SECONDS:g} s it was not our turn, since others wait for answers"
+            raise UpstreamError("the upstreams", reason, "slow") from None
         finally:
             self._waiting -= 1
 

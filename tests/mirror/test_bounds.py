@@ -21,9 +21,11 @@ from registry.errors import (
     TooManyRequests,
     Unavailable,
 )
-from registry.mirror import upstreams
+from registry.mirror import images, upstreams
 from registry.mirror.memory import Memory
+from registry.mirror.syncing import Synced, Syncing
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_INDEX
 from registry.model.names import RepositoryName, Tag
 from registry.remote.errors import UpstreamError
 from storage.errors import OutOfSpace
@@ -148,6 +150,36 @@ class TestQuestions:
         assert hub.failures and all(error.cause == "absent" for error in hub.failures), (
             "it is not their fault"
         )
+
+    async def test_and_not_for_long(self, around: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(upstreams, "_WAIT_SECONDS", 0.05)
+        hub = around()
+        hub.shelf.slow.clear()
+        tags = [Tag(f"tag-{number}") for number in range(32)]
+        asking = [asyncio.create_task(hub.repository().manifest(tag)) for tag in tags]
+        await until(lambda: hub.shelf.calls["manifest"] == 32)
+        with pytest.raises(Unavailable, match="not our turn"):
+            await hub.repository().manifest(LATEST)
+        hub.shelf.slow.set()
+        await ended(asking)
+        with pytest.raises(ManifestUnknown):
+            await hub.repository().manifest(LATEST)
+
+    async def test_images_without_end(self, around: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(images, "_MOST_PARTS", 20)
+        hub = around(sync=[{"repositories": ["library/app"], "tags": ["1.0.0", "2.0.0"]}])
+        hub.shelf.add(image("one"), "1.0.0")
+        content = image("the innermost")
+        for _ in range(50):
+            hub.shelf.manifests[str(Digest.of(content))] = content
+            listed = [{**descriptor(content), "mediaType": OCI_INDEX}]
+            content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}).encode()
+        hub.shelf.manifests["2.0.0"] = content
+        run = Syncing(hub.world.registry, hub.mirror, who="the first", clock=hub.time).run(dry_run=False)
+        synced = [one async for one in run if isinstance(one, Synced)][-1]
+        assert len(synced.failures) == 1 and "more than 20 manifests belong to" in synced.failures[0]
+        assert synced.blobs == 2, "others come"
+        assert hub.shelf.calls["manifest"] < 25
 
     async def test_long_lists_hold_up_no_manifests(self, around: Make) -> None:
         hub = around()
