@@ -125,6 +125,9 @@ class V2:
         bound = request.scope.get("namespace")
         if bound is not None:
             return mirrors.named(bound).repository(name), None
+        if target.endpoint is Endpoint.UPLOAD:
+            # Whoever pushes asks how far that has come.
+            return name, None
         host = request.query_params.get("ns", "")
         mirror = mirrors.answering(host)
         return (name, None) if mirror is None else (mirror.repository(name), host)

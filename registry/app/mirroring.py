@@ -7,10 +7,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.config import Config
 from registry.core.registry import Registry
 from registry.logs import event
+from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
 from registry.mirror.settings import MirrorSettings, UpstreamSettings
@@ -20,6 +23,9 @@ from registry.remote.endpoint import Endpoint
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
+
+if TYPE_CHECKING:
+    from registry.remote.client import Client
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,38 +37,51 @@ async def open_mirrors(
     """The namespaces; `count` hears which upstream has failed, and why. Raises StartFailed."""
     egress = Egress.of(config.egress, os.environ)
     async with AsyncExitStack() as opened:
+        # One for all that believe the same authorities, since those take long to read.
+        clients: dict[Path | None, Client] = {}
 
-        async def upstream(settings: UpstreamSettings) -> Upstream:
-            try:
-                client = await opened.enter_async_context(egress.client(settings.ca_file))
-            except CertificatesUnusable as error:
-                raise StartFailed(f"mirrors: {error}") from error
+        async def client(ca_file: Path | None) -> Client:
+            if ca_file not in clients:
+                try:
+                    clients[ca_file] = await opened.enter_async_context(egress.client(ca_file))
+                except CertificatesUnusable as error:
+                    raise StartFailed(f"mirrors: {error}") from error
+            return clients[ca_file]
+
+        async def upstream(settings: UpstreamSettings, seconds: float) -> Upstream:
             return Upstream(
-                client,
+                await client(settings.ca_file),
                 Endpoint(settings.url, settings.username, _password(settings), settings.realms),
                 clock=time.monotonic,
+                head_seconds=seconds,
+                stall_seconds=seconds,
                 manifest_bytes=config.manifests.max_size,
             )
 
         async def mirror(settings: MirrorSettings) -> Mirror:
-            def tell(error: UpstreamError) -> None:
-                count(error.host, error.cause)
+            def tell(upstream: str, error: UpstreamError) -> None:
+                count(upstream, error.cause)
                 if error.cause != "absent":
                     event(
                         _LOG,
                         logging.WARNING,
                         "upstream.failed",
                         namespace=settings.name,
-                        upstream=error.host,
+                        upstream=upstream,
                         cause=error.cause,
-                        reason=error.reason,
+                        reason=error.reason if error.host == upstream else str(error),
                     )
 
+            seconds = settings.give_up_after.total_seconds()
             upstreams = Upstreams(
-                [await upstream(one) for one in settings.upstreams], clock=time.monotonic, tell=tell
+                [await upstream(one, seconds) for one in settings.upstreams],
+                clock=time.monotonic,
+                tell=tell,
+                rest_seconds=settings.rest_for.total_seconds(),
             )
-            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic)
+            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic, memory=memory)
 
+        memory = transfer_memory()
         mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
         opened.push_async_callback(mirrors.aclose)
         yield mirrors

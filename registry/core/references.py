@@ -97,8 +97,7 @@ class References:
             return
         try:
             await self._stat(await self._store.links.revision(name, digest))
-            stored = await self._store.manifests.read(name, digest)
-            manifest = Manifest.parse(stored.content, stored.media_type)
+            manifest = await self._store.manifests.parsed(name, digest)
         except (RegistryError, NotFound):
             return
         for descriptor in manifest.required_blobs:

@@ -22,7 +22,7 @@ def listed(index: bytes) -> list[object]:
 
 
 def sound(found: Iterable[object]) -> list[Descriptor]:
-    """Those that have a type, a size and a digest that we know."""
+    """Those that have a type, a size and a digest that we know, and can be written down as JSON."""
     return [one for one in found if isinstance(one, dict) and _is_sound(one)]
 
 
@@ -30,6 +30,7 @@ def _is_sound(descriptor: Descriptor) -> bool:
     size = descriptor.get("size")
     try:
         known = Digest.parse(str(descriptor.get("digest"))).supported
-    except DigestInvalid:
+        json.dumps(descriptor, allow_nan=False)
+    except (DigestInvalid, ValueError, RecursionError):
         return False
     return known and isinstance(descriptor.get("mediaType"), str) and isinstance(size, int) and size >= 0

@@ -6,6 +6,7 @@ import math
 
 from registry.errors import Denied, RegistryError, TooManyRequests, Unavailable
 from registry.remote.errors import UpstreamError
+from storage.errors import StorageError
 
 _RETRY_SECONDS = 10
 
@@ -25,8 +26,14 @@ def answer(error: UpstreamError, absent: RegistryError) -> RegistryError:
             return Unavailable(told, headers=retry)
 
 
-def warning(error: Exception) -> str:
+def unkept(error: RegistryError | StorageError) -> str:
+    """Why what the upstreams have now is not given instead."""
+    told = error.message if isinstance(error, RegistryError) else "the storage does not take it"
+    return f"what the upstream has now cannot be kept here: {told}"
+
+
+def warning(why: object) -> str:
     """The value of a `Warning` header (dist-spec: Warnings) that goes with what is held."""
-    text = f"given from what is held here: {error}"
+    text = f"given from what is held here: {why}"
     plain = "".join(one if one.isascii() and one.isprintable() and one not in '"\\' else "?" for one in text)
     return f'299 - "{plain[:512]}"'

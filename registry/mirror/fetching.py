@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from registry.core.registry import Registry, Repository
-from registry.errors import BlobUnknown
+from registry.errors import BlobUnknown, Unavailable
 from registry.mirror.transfer import Transfer
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
@@ -16,7 +16,8 @@ from registry.model.names import RepositoryName
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import RemoteBlob
 from registry.work.leases import Lease, LeaseLost
-from storage.errors import NotFound
+from storage.errors import NotFound, OutOfSpace
+from storage.sharing import Share
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -30,17 +31,25 @@ _LOOK_SECONDS = 0.25  # between two looks at what another process fetches
 # The first segment is small: who waits in other processes gets something to pass on soon.
 _FIRST_SEGMENT = 1 << 20
 _SEGMENT = 8 << 20
-_MEMORY = 64 << 20  # for the segments of all transfers of a process
-_TRIES = 3  # in a row without a byte
-_PAUSE_SECONDS = 0.5
+_MEMORY = 64 << 20
+_LEAST_MEMORY = 128 << 10
+_TRIES = 3  # in a row that bring less than
+_SOME = 1 << 20
+_PAUSE_SECONDS = 0.25
 # Failures behind which the next request for the same bytes may be answered.
 _PASSING = ("unreachable", "slow", "failing")
+
+
+def transfer_memory() -> Share:
+    """What all transfers of a process have together for what is not in the store yet."""
+    return Share(_MEMORY, least=_LEAST_MEMORY, most=2 * _SEGMENT)
 
 
 class Fetching:
     """How one process fetches blobs into a namespace, or follows another that does.
 
-    `name_there` is what the upstreams call a repository; `who` tells other processes who holds the lease.
+    `name_there` is what the upstreams call a repository; `who` tells other processes who holds the lease;
+    `memory` is what all of a process have for what is not in the store yet.
     """
 
     def __init__(
@@ -54,6 +63,7 @@ class Fetching:
         by: str,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        memory: Share,
         bytes_per_second: int,
     ) -> None:
         self._registry = registry
@@ -65,11 +75,12 @@ class Fetching:
         self._by = by
         self._clock = clock
         self._sleep = sleep
+        self._memory = memory
         self._pace = Pace(bytes_per_second, clock, sleep)
-        self.under_way = 0
 
-    async def bring(self, transfer: Transfer, name: RepositoryName) -> None:
-        """Have the blob, which `name` has at the upstreams, in the store and in the transfer's repositories.
+    async def bring(self, transfer: Transfer) -> None:
+        """Have the blob in the store and in the transfer's repositories: those of which the upstreams say
+        that they have it.
 
         Raises UpstreamError, and errors of the registry and of its storage.
         """
@@ -78,155 +89,173 @@ class Fetching:
         lease = Lease(
             self._store.driver,
             self._store.effects,
-            f"{TRANSFER}{transfer.digest.algorithm}-{transfer.digest.encoded}",
+            lease_name(self._namespace, transfer.digest),
             who=self._who,
             seconds=_LEASE_SECONDS,
             clock=self._clock,
         )
-        while not await self._is_here(transfer.digest):
-            if not await lease.acquire():
-                progress = await self._store.transfers.look(self._namespace, transfer.digest)
-                if progress.size_bytes is not None:
-                    transfer.sized(progress.size_bytes)
-                transfer.stored(progress.segments)
-                await self._sleep(_LOOK_SECONDS)
-                continue
-            try:
-                # Whoever had it before may have done it all.
-                if not await self._is_here(transfer.digest):
-                    async with lease.kept() as step:
-                        await self._fetch(transfer, name, step)
-            except LeaseLost:
-                continue
-            finally:
-                await lease.end()
-        for repository in transfer.repositories:
-            await self._give(repository, transfer.digest)
+        try:
+            while not await self._is_here(transfer):
+                if not await lease.acquire():
+                    await self._follow(transfer)
+                    continue
+                try:
+                    # Whoever had it before may have done it all.
+                    if not await self._is_here(transfer):
+                        async with lease.kept() as step:
+                            await self._fetch(transfer, step)
+                finally:
+                    await lease.end()
+        except (LeaseLost, NotFound) as error:
+            # Readers have had bytes that whoever goes on with it may not get.
+            raise _begun_anew(transfer.digest) from error
+        await self._has_it(transfer)
+        given: set[RepositoryName] = set()
+        while more := transfer.repositories - given:
+            for repository in more:
+                await self._give(repository, transfer.digest)
+            given |= more
         if transfer.size_bytes is None:
             transfer.sized((await self._store.content.stat(transfer.digest)).size_bytes)
         transfer.finish()
 
-    async def _is_here(self, digest: Digest) -> bool:
-        """Whether the bytes lie in the store, and came from where the namespace's content comes from."""
-        if not await self._store.transfers.is_marked(self._namespace, digest):
-            return False
-        with suppress(NotFound):
-            await self._store.content.stat(digest)
-            return True
-        return False
+    async def _is_here(self, transfer: Transfer) -> bool:
+        """Whether the bytes lie in the store, and came from where the namespace's content comes from.
 
-    async def _fetch(self, transfer: Transfer, name: RepositoryName, step: Step) -> None:
-        """Get what is missing, prove the whole, and put it in its place."""
-        self.under_way += 1
+        Raises Unavailable where they came by another way than what this one has had of them.
+        """
+        began = await self._store.transfers.marked(self._namespace, transfer.digest)
+        if began is None:
+            return False
         try:
-            progress = await self._store.transfers.look(self._namespace, transfer.digest)
+            await self._store.content.stat(transfer.digest)
+        except NotFound:
+            return False
+        if transfer.segments and transfer.segments[0].name != began:
+            raise _begun_anew(transfer.digest)
+        return True
+
+    async def _has_it(self, transfer: Transfer) -> None:
+        """Make sure that the upstreams have it in the repository for which it is asked.
+
+        What others have brought of it may be from another one, which whoever asks must not see.
+        """
+        if transfer.name not in transfer.repositories:
+            there = self._name_there(transfer.name)
+            await self._upstreams.ask(lambda one: one.head_blob(there, transfer.digest))
+            transfer.repositories.add(transfer.name)
+
+    async def _follow(self, transfer: Transfer) -> None:
+        """Take what another process has brought meanwhile."""
+        if await self._go_on(transfer):
+            await self._sleep(_LOOK_SECONDS)
+        elif not await self._is_here(transfer):
+            raise _begun_anew(transfer.digest)
+
+    async def _go_on(self, transfer: Transfer) -> bool:
+        """Take what others have brought; False where that does not follow what was had of it before."""
+        progress = await self._store.transfers.look(self._namespace, transfer.digest)
+        if not progress.goes_on_from(transfer.segments):
+            return False
+        if progress.size_bytes is not None:
+            await self._has_it(transfer)
+            transfer.sized(progress.size_bytes)
             transfer.stored(progress.segments)
-            hasher = transfer.digest.hasher()
-            for segment in transfer.segments:
-                async with self._store.transfers.open(segment, segment.start, segment.end) as opened:
-                    async for piece in opened.chunks():
-                        await self._store.effects.aside(hasher.update, piece)
-                await step()
-            await self._get(transfer, name, step, hasher)
+        return True
+
+    async def _fetch(self, transfer: Transfer, step: Step) -> None:
+        """Get what is missing, prove the whole, and put it in its place."""
+        if not await self._go_on(transfer):
+            raise _begun_anew(transfer.digest)
+        hasher = transfer.digest.hasher()
+        for segment in transfer.segments:
+            async with self._store.transfers.open(segment, segment.start, segment.end) as opened:
+                async for piece in opened.chunks():
+                    await self._store.effects.aside(hasher.update, piece)
+            await step()
+        try:
+            with self._memory:
+                await self._get(transfer, step, hasher)
             found = Digest(transfer.digest.algorithm, hasher.hexdigest())
             if found != transfer.digest:
-                raise await self._lied(
-                    transfer.digest, f"what it gave for the blob {transfer.digest} is {found}"
-                )
+                raise self._upstreams.lied(f"what it gave for the blob {transfer.digest} is {found}")
+            # Before it is there, so that who has followed it knows at once that it is the same.
+            first = transfer.segments[0] if transfer.segments else None
+            await self._store.transfers.mark(self._namespace, transfer.digest, first)
             keys = [segment.key for segment in transfer.segments]
-            await self._door(name).keep_blob(transfer.digest, keys, transfer.kept)
-            await self._store.transfers.mark(self._namespace, transfer.digest)
-            await self._store.transfers.drop(self._namespace, transfer.digest)
-        finally:
-            self.under_way -= 1
+            await self._door(transfer.name).keep_blob(transfer.digest, keys, transfer.kept)
+        except (UpstreamError, OutOfSpace) as error:
+            if isinstance(error, OutOfSpace) or error.cause == "lying":
+                # Nobody goes on with a lie, and what does not fit is not to keep out what would.
+                await self._store.transfers.drop(self._namespace, transfer.digest)
+            raise
+        await self._store.transfers.drop(self._namespace, transfer.digest)
 
-    async def _get(self, transfer: Transfer, name: RepositoryName, step: Step, hasher: _Hash) -> None:
+    async def _get(self, transfer: Transfer, step: Step, hasher: _Hash) -> None:
         """Get the rest of it, beginning again where a connection broke."""
+        there = self._name_there(transfer.name)
         tries = 0
         while transfer.size_bytes is None or transfer.kept < transfer.size_bytes:
             before = transfer.kept
             try:
-                async with self._upstreams.blob(
-                    self._name_there(name), transfer.digest, transfer.kept
-                ) as blob:
+                async with self._upstreams.blob(there, transfer.digest, before) as blob:
+                    transfer.repositories.add(transfer.name)
                     known = transfer.size_bytes
                     if known is not None and blob.size_bytes != known:
                         reason = f"{transfer.digest} had {known} bytes, and now has {blob.size_bytes}"
-                        raise await self._lied(transfer.digest, reason)
+                        raise UpstreamError(self._upstreams.hosts, reason, "lying")
+                    await self._registry.quotas.require(transfer.name, blob.size_bytes, transfer.digest)
                     transfer.sized(blob.size_bytes)
                     await self._store_all(transfer, blob, step, hasher)
             except UpstreamError as error:
-                tries = 0 if transfer.kept > before else tries + 1
-                if error.cause not in _PASSING or transfer.size_bytes is None or tries == _TRIES:
+                # A few bytes each time would go on for ever, and slowly it would take long enough twice.
+                tries = 0 if transfer.kept - before >= _SOME else tries + (2 if error.cause == "slow" else 1)
+                if error.cause not in _PASSING or transfer.size_bytes is None or tries >= _TRIES:
                     raise
                 await self._sleep(_PAUSE_SECONDS * 2**tries)
 
     async def _store_all(self, transfer: Transfer, blob: RemoteBlob, step: Step, hasher: _Hash) -> None:
         """Take what comes, a segment being stored while the next one is gathered."""
         storing: asyncio.Task[None] | None = None
-        gathered: list[bytes] = []
         start = transfer.kept
 
         async def store() -> None:
-            nonlocal storing, start, gathered
+            nonlocal storing, start
             if storing is not None:
                 await storing
                 storing = None
-            if gathered:
-                end = start + sum(map(len, gathered))
-                storing = asyncio.create_task(self._keep(transfer, (start, end), gathered, hasher))
-                start, gathered = end, []
+            if transfer.end > start:
+                storing = asyncio.create_task(self._keep(transfer, (start, transfer.end), hasher))
+                start = transfer.end
 
-        size = 0
         try:
-            async for piece in self._pieces(blob):
+            async for piece in blob.chunks():
                 transfer.grow(piece)
-                gathered.append(piece)
-                size += len(piece)
                 await step()
                 await self._pace.take(len(piece))
-                if size >= self._segment_bytes(start):
+                if transfer.end - start >= self._segment_bytes(start):
                     await store()
-                    size = 0
         finally:
             # What came before a connection broke need not come again.
             with suppress(asyncio.CancelledError):
                 await store()
                 await store()
 
-    async def _keep(
-        self, transfer: Transfer, place: tuple[int, int], pieces: Sequence[bytes], hasher: _Hash
-    ) -> None:
+    async def _keep(self, transfer: Transfer, place: tuple[int, int], hasher: _Hash) -> None:
         assert transfer.size_bytes is not None
         segment = await self._store.transfers.write(
             self._namespace,
             transfer.digest,
             place,
             transfer.size_bytes,
-            _each(pieces),
+            _each(transfer.tail(*place)),
             Hashed(hasher),
         )
         transfer.stored([segment])
 
-    async def _pieces(self, blob: RemoteBlob) -> AsyncIterator[bytes]:
-        try:
-            async for piece in blob.chunks():
-                yield piece
-        except UpstreamError as error:
-            self._upstreams.failed(error)
-            raise
-
-    async def _lied(self, digest: Digest, reason: str) -> UpstreamError:
-        """Keep nothing of it, and what to say of that: which of several upstreams it was cannot be told."""
-        await self._store.transfers.drop(self._namespace, digest)
-        hosts = ", ".join(upstream.host for upstream in self._upstreams.each)
-        error = UpstreamError(hosts, reason, "lying")
-        self._upstreams.failed(error)
-        return error
-
     def _segment_bytes(self, start: int) -> int:
         """How much is gathered: two segments of each transfer are in memory."""
-        return min(_SEGMENT if start else _FIRST_SEGMENT, _MEMORY // (2 * max(1, self.under_way)))
+        return min(_SEGMENT if start else _FIRST_SEGMENT, self._memory.bytes // 2)
 
     async def _give(self, name: RepositoryName, digest: Digest) -> None:
         """Let a repository have it, unless it has."""
@@ -271,6 +300,19 @@ class Hashed:
         """There is more to come."""
 
 
-async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
+
+
+def lease_name(namespace: RepositoryName, digest: Digest) -> str:
+    """Who fetches a blob into a namespace: what others have of the same content is not waited for."""
+    # No name has a capital letter.
+    return f"{TRANSFER}{namespace.replace('/', 'I')}-{digest.algorithm}-{digest.encoded}"
+
+
+def _begun_anew(digest: Digest) -> Unavailable:
+    return Unavailable(
+        f"another server has taken over the transfer of {digest}, or has begun it anew; try again",
+        headers={"Retry-After": "1"},
+    )

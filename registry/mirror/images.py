@@ -10,7 +10,6 @@ from registry.errors import BlobUnknown, ManifestUnknown, RegistryError
 from registry.mirror.mirror import Mirror
 from registry.mirror.platforms import Platform, chosen
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from registry.store.manifests import StoredManifest
 
@@ -53,9 +52,7 @@ class Images:
         while pending:
             stored = pending.pop()
             came.manifests += 1
-            manifest = await self._registry.store.effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            manifest = await self._registry.store.effects.aside(stored.parse)
             for descriptor in manifest.required_blobs:
                 if descriptor.digest.supported:
                     yield await self._blob(name, descriptor.digest, came)
@@ -81,7 +78,7 @@ class Images:
         try:
             await self._registry.repository(name, "").blob(digest, may_push=False)
         except BlobUnknown:
-            transfer = await self._mirror.transfer(name, digest)
+            transfer = await self._mirror.blobs.transfer(name, digest)
             await transfer.settled()
             came.blobs += 1
             came.size_bytes += await transfer.size()

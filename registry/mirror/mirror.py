@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from registry.core.registry import Registry, Repository
 from registry.errors import (
-    BlobUnknown,
     DigestInvalid,
     ManifestInvalid,
     ManifestUnknown,
+    NameUnknown,
     RegistryError,
     StorageDamaged,
-    TooManyRequests,
 )
+from registry.mirror.blobs import Blobs
 from registry.mirror.descriptors import Descriptor, listed, sound
-from registry.mirror.failures import answer, warning
+from registry.mirror.failures import answer, unkept, warning
 from registry.mirror.fetching import Fetching
-from registry.mirror.memory import Memory
+from registry.mirror.memory import Memory, Refusals
 from registry.mirror.settings import MirrorSettings
-from registry.mirror.transfer import Transfer
+from registry.mirror.tasks import Tasks
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
@@ -32,13 +31,14 @@ from registry.remote.errors import UpstreamError
 from registry.remote.upstream import RemoteManifest
 from registry.store.manifests import StoredManifest
 from storage.errors import StorageError
+from storage.sharing import Share
 
-T = TypeVar("T")
 Warn = Callable[[str], None]
 
-_MOST_TRANSFERS = 256
 _LIBRARY = "library/"
-_TAG_LISTS = 64
+_TAGS = "tags"
+# In all lists that are remembered.
+_MOST_TAGS = 200_000
 
 
 class Mirror:
@@ -53,13 +53,14 @@ class Mirror:
         who: str,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        memory: Share,
     ) -> None:
         self.settings = settings
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
         self._registry = registry
         self.by = f"mirror:{self.name}"
-        self._fetching = Fetching(
+        fetching = Fetching(
             registry,
             self.name,
             upstreams,
@@ -68,14 +69,16 @@ class Mirror:
             by=self.by,
             clock=clock,
             sleep=sleep,
+            memory=memory,
             bytes_per_second=settings.bytes_per_second,
         )
-        self._transfers: dict[Digest, Transfer] = {}
-        self._tasks: dict[object, asyncio.Task[Any]] = {}
+        fresh_seconds = settings.fresh_for.total_seconds()
         # What each tag names, as its upstream has said lately, or somebody here for good.
-        self._fresh = Memory[Digest](settings.fresh_for.total_seconds(), clock)
-        self._absent = Memory[UpstreamError](settings.absent_for.total_seconds(), clock)
-        self._tags = Memory[list[Tag]](settings.fresh_for.total_seconds(), clock, _TAG_LISTS)
+        self._fresh = Memory[Digest](fresh_seconds, clock)
+        self._refusals = Refusals(settings.absent_for.total_seconds(), fresh_seconds, clock)
+        self.tasks = Tasks()
+        self.blobs = Blobs(registry, upstreams, fetching, self._refusals, self.tasks, self.name_there)
+        self._tags = Memory[list[Tag]](fresh_seconds, clock, _MOST_TAGS, len)
 
     # Names.
 
@@ -105,29 +108,26 @@ class Mirror:
     async def tagged(self, name: RepositoryName, tag: Tag, warn: Warn) -> StoredManifest:
         """What a tag names, as fresh as was set. Raises ManifestUnknown, Unavailable and others."""
         held = await self._held(name, tag)
-        key = (name, tag)
         if held is not None and (
-            self._fresh.get(key) == held.digest
+            self._fresh.get(self._now(name, tag)) == held.digest
             or not self._registry.may_write()
             or await self.is_ours(name, tag, held.digest)
         ):
             return held
-        if (error := self._absent.get(key)) is None:
-            looking = asyncio.shield(self._once(key, lambda: self._look(name, tag, held)))
+        if (error := self._refusals.get(name, tag)) is None:
             waits = held is None or "slow" in self.settings.strict
             try:
                 async with asyncio.timeout(None if waits else self.settings.patience.total_seconds()):
-                    return await looking
+                    return await self.tasks.once((name, tag), lambda: self._look(name, tag, held))
             except TimeoutError:
-                hosts = ", ".join(upstream.host for upstream in self.upstreams.each)
-                error = UpstreamError(hosts, "it has not answered yet", "slow")
+                error = self._slow()
             except UpstreamError as failure:
                 error = failure
             except (RegistryError, StorageError) as failure:
                 # What it names now cannot be kept: there is no room for it, say.
                 if held is None:
                     raise
-                warn(warning(failure))
+                warn(warning(unkept(failure)))
                 return held
         if held is None or error.cause in self.settings.strict:
             raise answer(error, ManifestUnknown(detail={"name": name, "tag": tag}))
@@ -139,7 +139,7 @@ class Mirror:
         held = await self._held(name, tag)
         if held is not None and await self.is_ours(name, tag, held.digest):
             return held
-        return await asyncio.shield(self._once((name, tag), lambda: self._look(name, tag, held)))
+        return await self.tasks.once((name, tag), lambda: self._look(name, tag, held))
 
     async def has_moved(self, name: RepositoryName, tag: Tag) -> bool:
         """Whether a tag names something else there, and that would count here. Raises UpstreamError."""
@@ -156,10 +156,9 @@ class Mirror:
         if held is not None:
             return held
         unknown = ManifestUnknown(detail={"name": name, "digest": str(digest)})
-        key = (name, digest)
-        if (error := self._absent.get(key)) is None:
+        if (error := self._refusals.get(name, digest)) is None:
             try:
-                return await asyncio.shield(self._once(key, lambda: self._fetch(name, digest)))
+                return await self.tasks.once((name, digest), lambda: self._fetch(name, digest))
             except UpstreamError as failure:
                 error = failure
         raise answer(error, unknown)
@@ -171,7 +170,7 @@ class Mirror:
             if held is not None:
                 head = await self.upstreams.ask(lambda one: one.head_manifest(there, tag))
                 if head.digest == held.digest:
-                    self._fresh.put((name, tag), held.digest)
+                    self._fresh.put(self._now(name, tag), held.digest)
                     return held
             try:
                 return await self._fetch(name, tag, EVERY_TAG if held else CREATE)
@@ -179,8 +178,7 @@ class Mirror:
                 # Somebody has pushed it here meanwhile.
                 return await self._door(name).manifest(tag)
         except UpstreamError as error:
-            if error.cause == "absent":
-                self._absent.put((name, tag), error)
+            self._refusals.note(name, tag, error)
             raise
 
     async def _fetch(
@@ -190,8 +188,7 @@ class Mirror:
         try:
             found = await self.upstreams.ask(lambda one: one.manifest(there, reference))
         except UpstreamError as error:
-            if error.cause == "absent":
-                self._absent.put((name, reference), error)
+            self._refusals.note(name, reference, error)
             raise
         return await self._keep(name, reference, found, rights)
 
@@ -201,12 +198,9 @@ class Mirror:
         try:
             pushed = await self._door(name, rights).keep_manifest(reference, found.content, found.media_type)
         except (ManifestInvalid, DigestInvalid) as error:
-            hosts = ", ".join(upstream.host for upstream in self.upstreams.each)
-            failure = UpstreamError(hosts, f"its manifest {reference} is none: {error}", "lying")
-            self.upstreams.failed(failure)
-            raise failure from error
+            raise self.upstreams.lied(f"its manifest {reference} is none: {error}") from error
         if isinstance(reference, Tag):
-            self._fresh.put((name, reference), pushed.digest)
+            self._fresh.put(self._now(name, reference), pushed.digest)
         return await self._door(name).manifest(pushed.digest)
 
     async def _held(self, name: RepositoryName, reference: Tag | Digest) -> StoredManifest | None:
@@ -235,89 +229,52 @@ class Mirror:
                     return False
                 break
         # What has no history was brought here by others than us, and is not overwritten either.
-        self._fresh.put((name, tag), digest)
+        self._fresh.put(self._now(name, tag), digest)
         return True
 
-    # Blobs.
+    def _now(self, name: RepositoryName, tag: Tag) -> object:
+        """Under what it is remembered what a tag names: another key whenever that came to be doubted."""
+        return name, tag, self._refusals.doubt(name)
 
-    async def blob_size(self, name: RepositoryName, digest: Digest) -> int:
-        """How many bytes a blob has that is not held. Raises BlobUnknown, Unavailable and others."""
-        key = (name, digest, "blob")
-        if (error := self._absent.get(key)) is None:
-            try:
-                there = self.name_there(name)
-                return await self.upstreams.ask(lambda one: one.head_blob(there, digest))
-            except UpstreamError as failure:
-                error = failure
-                if error.cause == "absent":
-                    self._absent.put(key, error)
-        raise answer(error, BlobUnknown(detail={"name": name, "digest": str(digest)}))
-
-    async def transfer(self, name: RepositoryName, digest: Digest) -> Transfer:
-        """A blob that is not held, on its way; whose size is known. Raises BlobUnknown and others."""
-        unknown = BlobUnknown(detail={"name": name, "digest": str(digest)})
-        if (known := self._absent.get((name, digest, "blob"))) is not None:
-            raise answer(known, unknown)
-        transfer = self._transfers.get(digest)
-        if transfer is None or name not in transfer.repositories:
-            shared = transfer is not None or await self._registry.store.transfers.is_marked(self.name, digest)
-            if shared:
-                # Others have it from there; that this repository has it too, its upstream has to say.
-                await self.blob_size(name, digest)
-            transfer = self._transfers.get(digest) or self._begin(name, digest)
-            transfer.repositories.add(name)
-        try:
-            await transfer.size()
-        except UpstreamError as error:
-            raise answer(error, unknown) from error
-        return transfer
-
-    def _begin(self, name: RepositoryName, digest: Digest) -> Transfer:
-        if len(self._transfers) >= _MOST_TRANSFERS:
-            raise TooManyRequests(
-                f"{_MOST_TRANSFERS} blobs are on their way already; try again shortly",
-                headers={"Retry-After": "10"},
-            )
-        transfer = Transfer(self._registry.store, self.name, digest)
-        self._transfers[digest] = transfer
-
-        async def bring() -> None:
-            try:
-                await self._fetching.bring(transfer, name)
-            except (UpstreamError, RegistryError, StorageError) as error:
-                if isinstance(error, UpstreamError) and error.cause == "absent":
-                    self._absent.put((name, digest, "blob"), error)
-                transfer.fail(error)
-            finally:
-                if not transfer.is_over:
-                    transfer.fail(UpstreamError(str(self.name), "the registry ends", "unreachable"))
-                del self._transfers[digest]
-
-        self._start(transfer, bring())
-        return transfer
+    def _slow(self) -> UpstreamError:
+        return UpstreamError(self.upstreams.hosts, "it has not answered yet", "slow")
 
     # Lists.
 
-    async def tags(self, name: RepositoryName, warn: Warn) -> list[Tag]:
-        """The tags that the upstreams have, none if they do not say. Raises what is `strict`."""
+    async def tags(self, name: RepositoryName, warn: Warn, *, is_held: bool) -> list[Tag]:
+        """The tags that the upstreams have, in order; none if they do not say and the repository `is_held`.
+
+        Raises NameUnknown, Unavailable and others.
+        """
         if (known := self._tags.get(name)) is not None:
             return known
+        waits = not is_held or "slow" in self.settings.strict
         try:
-            return await self.tags_there(name)
-        except UpstreamError as error:
-            if error.cause == "absent":
-                return []
-            if error.cause in self.settings.strict:
-                raise answer(error, ManifestUnknown()) from error
-            warn(warning(error))
-            return []
+            async with asyncio.timeout(None if waits else self.settings.patience.total_seconds()):
+                return await self.tags_there(name)
+        except TimeoutError:
+            error = self._slow()
+        except UpstreamError as failure:
+            error = failure
+        if not is_held or error.cause in self.settings.strict:
+            raise answer(error, NameUnknown(detail={"name": name}))
+        warn(warning(error))
+        return []
 
     async def tags_there(self, name: RepositoryName) -> list[Tag]:
-        """The tags that the upstreams have now. Raises UpstreamError."""
+        """The tags that the upstreams have now, in order. Raises UpstreamError."""
         there = self.name_there(name)
-        found = await asyncio.shield(
-            self._once((name, "tags"), lambda: self.upstreams.ask(lambda one: one.tags(there)))
-        )
+        if (known := self._refusals.get(name, _TAGS)) is not None:
+            raise known.again()
+
+        async def look() -> list[Tag]:
+            try:
+                return sorted(await self.upstreams.ask_for_pages(lambda one: one.tags(there)))
+            except UpstreamError as error:
+                self._refusals.note(name, _TAGS, error)
+                raise
+
+        found = await self.tasks.once((name, _TAGS), look)
         self._tags.put(name, found)
         return found
 
@@ -325,7 +282,7 @@ class Mirror:
         """What refers to a manifest at the upstreams, as far as they say; also where they only have tags."""
         there = self.name_there(name)
         try:
-            found: Sequence[object] | None = await self.upstreams.ask(
+            found: Sequence[object] | None = await self.upstreams.ask_for_pages(
                 lambda one: one.referrers(there, subject)
             )
             if found is None:
@@ -340,44 +297,9 @@ class Mirror:
             return []
         return sound(found)
 
-    # Work.
-
-    @property
-    def under_way(self) -> int:
-        """How many blobs are being fetched, or followed."""
-        return len(self._transfers)
-
     async def aclose(self) -> None:
         """End what is under way."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _once(self, key: object, work: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
-        """The work, or what of it is under way; it goes on when those who wait for it leave."""
-        task = self._tasks.get(key)
-        if task is None:
-
-            async def run() -> T:
-                return await work()
-
-            task = self._start(key, run())
-        return task
-
-    def _start(self, key: object, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks[key] = task
-
-        def ended(task: asyncio.Task[T]) -> None:
-            del self._tasks[key]
-            if not task.cancelled():
-                # Those who waited have seen it, if any were left.
-                with suppress(Exception):
-                    task.exception()
-
-        task.add_done_callback(ended)
-        return task
+        await self.tasks.aclose()
 
     def _door(self, name: RepositoryName, rights: TagRights = EVERY_TAG) -> Repository:
         return self._registry.repository(name, self.by, rights)

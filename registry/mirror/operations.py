@@ -162,7 +162,7 @@ def operations(
             for mirror in _meant(mirrors, asked.namespace):
                 synced += await Syncing(registry(), mirror, who=who).reports.last(1)
                 states += [await _state(mirror, one) for one in range(len(mirror.upstreams.each))]
-            under_way = sum(mirror.under_way for mirror in mirrors.each)
+            under_way = sum(mirror.blobs.under_way for mirror in mirrors.each)
         failed = any(not one.answers for one in states)
         yield Result(UpstreamStates(states, under_way, synced), Status.FAILED if failed else Status.DONE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -41,7 +42,7 @@ class MirroredRepository(Repository):
         try:
             return await super().blob(digest, may_push=may_push)
         except BlobUnknown:
-            size = await self._mirror.blob_size(self.name, digest)
+            size = await self._mirror.blobs.size(self.name, digest)
             return ObjectInfo(size, self._store.effects.now())
 
     def open_blob(
@@ -56,7 +57,7 @@ class MirroredRepository(Repository):
         try:
             opened = await opening.__aenter__()
         except BlobUnknown:
-            transfer = await self._mirror.transfer(self.name, digest)
+            transfer = await self._mirror.blobs.transfer(self.name, digest)
             yield await transfer.opened(start, end)
             return
         try:
@@ -66,15 +67,14 @@ class MirroredRepository(Repository):
 
     async def tags(self, *, n: int | None, last: str) -> Page:
         """A page of the tags, those of the upstreams and those that are held. Raises NameUnknown."""
-        there = await self._mirror.tags(self.name, self._warn)
         try:
-            held = (await super().tags(n=None, last=last)).entries
+            held = await super().tags(n=n, last=last)
         except NameUnknown:
-            if not there:
-                raise
-            held = []
-        tags = sorted({*held, *(tag for tag in there if tag > last)})
-        if n is not None and len(tags) > n:
+            held = None
+        there = await self._mirror.tags(self.name, self._warn, is_held=held is not None)
+        start = bisect_right(there, last)
+        tags = sorted({*there[start : None if n is None else start + n + 1], *(held.entries if held else ())})
+        if n is not None and (len(tags) > n or (held is not None and held.next is not None)):
             return Page(tags[:n], tags[n - 1] if n else None)
         return Page(tags, None)
 
@@ -83,12 +83,14 @@ class MirroredRepository(Repository):
         page = await super().referrers(subject, artifact_types=artifact_types, after=after)
         if after:
             return page
-        found = await self._mirror.referrers(self.name, subject, self._warn)
-        missing = [
-            descriptor
-            for descriptor in found
-            if (not artifact_types or descriptor.get("artifactType") in artifact_types)
-            and not await self._store.manifests.exists(self.name, Digest.parse(str(descriptor["digest"])))
-        ]
-        entries = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in missing]
+        there = {
+            str(descriptor["digest"]): descriptor
+            for descriptor in await self._mirror.referrers(self.name, subject, self._warn)
+            if not artifact_types or descriptor.get("artifactType") in artifact_types
+        }
+        for _, digest in await self._store.referrers.digests(self.name, subject, after=""):
+            # What stands is shown as it is held, on this page or on another.
+            if str(digest) in there and await self._store.manifests.exists(self.name, digest):
+                del there[str(digest)]
+        entries = [json.dumps(one, separators=(",", ":")) for one in there.values()]
         return Page([*entries, *page.entries], page.next)

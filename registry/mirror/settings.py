@@ -115,7 +115,13 @@ class MirrorSettings(Settings):
     fresh_for: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(minutes=5)
     # How long an upstream is waited for before what is held is given, while it is still being asked.
     patience: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=5))] = timedelta(seconds=5)
-    # How long it is remembered that the upstreams do not have something.
+    # How long an upstream may take to begin an answer, or to send more of one, before it has failed.
+    give_up_after: Annotated[Duration, Field(gt=timedelta(0), le=timedelta(minutes=5))] = timedelta(
+        seconds=20
+    )
+    # How long one that cannot be reached, or has taken that long, is not asked.
+    rest_for: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=10)
+    # How long it is remembered that the upstreams do not have something, or do not let us have it.
     absent_for: Annotated[Duration, Field(ge=timedelta(0), le=timedelta(hours=1))] = timedelta(seconds=30)
     # Failures that are passed on, rather than answered with what is held.
     strict: tuple[Failure, ...] = ()

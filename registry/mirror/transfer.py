@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 
-from registry.errors import RegistryError
+from registry.errors import BlobUnknown, RegistryError
+from registry.mirror.failures import answer
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.remote.errors import UpstreamError
@@ -18,6 +21,8 @@ from storage.errors import InvalidRange, NotFound, StorageError
 
 # What readers do not get before all was seen to have the digest: without its end nobody takes it for whole.
 _HELD_BACK = 16 << 10
+# What comes in smaller pieces is joined to such.
+_PIECE = 64 << 10
 
 Failure = UpstreamError | StorageError | RegistryError
 
@@ -25,12 +30,12 @@ Failure = UpstreamError | StorageError | RegistryError
 class Transfer:
     """What has come of a blob: segments in the store, and behind them what is in memory still.
 
-    `repositories` are those that may have it when it is whole.
+    `name` is the repository for which it is asked, `repositories` are those that have it at the upstreams.
     """
 
-    def __init__(self, store: Store, namespace: RepositoryName, digest: Digest) -> None:
+    def __init__(self, store: Store, name: RepositoryName, digest: Digest) -> None:
         self._store = store
-        self._namespace = namespace
+        self.name = name
         self.digest = digest
         self.repositories: set[RepositoryName] = set()
         self.size_bytes: int | None = None
@@ -52,8 +57,13 @@ class Transfer:
 
     def grow(self, piece: bytes) -> None:
         """These bytes came next."""
-        self._tail.append((self.end, piece))
+        place = self.end
         self.end += len(piece)
+        if self._tail and len(self._tail[-1][1]) + len(piece) <= _PIECE:
+            # One by one they would take a hundred times as much memory.
+            place, before = self._tail.pop()
+            piece = before + piece
+        self._tail.append((place, piece))
         self._tell()
 
     def stored(self, segments: Sequence[Segment]) -> None:
@@ -79,6 +89,14 @@ class Transfer:
         self._failure = failure
         self._tail.clear()
         self._tell()
+
+    def tail(self, start: int, end: int) -> list[bytes]:
+        """The bytes `[start, end)`, which have come and are not in the store."""
+        return [
+            piece[max(0, start - place) : end - place]
+            for place, piece in self._tail
+            if place < end and place + len(piece) > start
+        ]
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -106,17 +124,28 @@ class Transfer:
     async def opened(self, start: int, end: int | None) -> Arriving:
         """The range `[start, end)` of it, as it comes. Raises InvalidRange, and what it fails for."""
         size = await self.size()
+        if size <= _HELD_BACK:
+            # Nothing of it is sent before, but an error can be.
+            try:
+                await self.settled()
+            except UpstreamError as error:
+                raise self.told(error) from error
         if start > size:
             raise InvalidRange(str(self.digest), size)
         return Arriving(
             self, ObjectInfo(size, self._store.effects.now()), start, size if end is None else min(end, size)
         )
 
+    def told(self, error: UpstreamError) -> RegistryError:
+        """What clients are told when it fails for an error."""
+        return answer(error, BlobUnknown(detail={"digest": str(self.digest)}))
+
     async def chunks(self, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes of a range as they come, the end of it all when it was seen to have the digest."""
         size = await self.size()
         place = start
         while place < end:
+            self._require()
             until = end if self._whole else min(end, self.end, size - _HELD_BACK)
             if place >= until:
                 await self._change()
@@ -143,13 +172,11 @@ class Transfer:
                 return
             await self.settled()
             return
-        for place, piece in self._tail:
-            if place >= end:
-                return
-            if place + len(piece) > start:
-                yield piece[max(0, start - place) : end - place]
-                # While that was sent, what comes next may have gone to the store.
-                return
+        # The last piece that begins no later; while it is sent, what comes next may go to the store.
+        at = bisect_right(self._tail, start, key=itemgetter(0)) - 1
+        if at >= 0:
+            place, piece = self._tail[at]
+            yield piece[start - place : end - place]
 
     async def settled(self) -> None:
         """Wait until it is known whether it has come whole. Raises what it failed for."""
@@ -184,6 +211,10 @@ class Arriving:
     def file(self) -> None:
         """There is none yet."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes of the range, as they come. Raises what it fails for."""
-        return self.transfer.chunks(self.start, self.end)
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes of the range, as they come. Raises what it fails for, as clients are told."""
+        try:
+            async for piece in self.transfer.chunks(self.start, self.end):
+                yield piece
+        except UpstreamError as error:
+            raise self.transfer.told(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
@@ -12,47 +13,119 @@ from registry.remote.errors import UpstreamError
 from registry.remote.upstream import RemoteBlob, Upstream
 
 T = TypeVar("T")
+Tell = Callable[[str, UpstreamError], None]
 
-# After a failure that the next request would only wait for again.
-_REST_SECONDS = 10.0
+# The next request would only wait for such a failure again.
 _TIRING = ("unreachable", "slow")
+# At once: each may have a manifest in memory, a list is one of many requests.
+_QUESTIONS = 32
+_LISTS = 4
+# Who leaves stops no question, so those that wait are counted as well.
+_MOST_WAITING = 1000
+
+
+class _Turns:
+    """Lets so many go on at once, and few enough wait for that."""
+
+    def __init__(self, at_once: int) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
+
+    async def __aenter__(self) -> None:
+        if self._waiting == _MOST_WAITING:
+            reason = f"{_MOST_WAITING} requests wait already for what they are asked"
+            raise UpstreamError("the upstreams", reason, "slow")
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.release()
 
 
 class Upstreams:
-    """Where a namespace's content comes from; `clock` is monotonic, `tell` hears of every failure."""
+    """Where a namespace's content comes from; `clock` is monotonic, `rest_seconds` is for how long one that
+    does not answer is left alone.
+
+    `tell` hears of every failure, and which of the upstreams it was that failed; the error may name the host
+    of a store or a token service that it sent to.
+    """
 
     def __init__(
         self,
         upstreams: Sequence[Upstream],
         *,
         clock: Callable[[], float],
-        tell: Callable[[UpstreamError], None],
+        tell: Tell,
+        rest_seconds: float,
     ) -> None:
         self.each = tuple(upstreams)
         self._clock = clock
         self._tell = tell
+        self._rest_seconds = rest_seconds
         # Until when each is left alone, and for what.
         self._resting: dict[Upstream, tuple[float, UpstreamError]] = {}
-        self.last_failure: dict[str, UpstreamError] = {}
+        self._questions = _Turns(_QUESTIONS)
+        self._lists = _Turns(_LISTS)
+
+    @property
+    def hosts(self) -> str:
+        """All of them, for what cannot be said of one."""
+        return ", ".join(upstream.host for upstream in self.each)
 
     async def ask(self, question: Callable[[Upstream], Awaitable[T]]) -> T:
         """The first answer. Raises UpstreamError: `absent` only if no upstream has it."""
+        async with self._questions:
+            return await self._ask(question)
+
+    async def ask_for_pages(self, question: Callable[[Upstream], Awaitable[T]]) -> T:
+        """The same for what comes in pages, so that those who want but a manifest do not wait for it."""
+        async with self._lists:
+            return await self._ask(question)
+
+    @asynccontextmanager
+    async def blob(self, name: RepositoryName, digest: Digest, start: int) -> AsyncIterator[RemoteBlob]:
+        """A blob from the byte `start` on, from the first upstream that gives it. Raises UpstreamError.
+
+        What goes wrong while it comes is noted, too.
+        """
+        asked: list[Upstream] = []
+        async with AsyncExitStack() as opened:
+
+            def opening(upstream: Upstream) -> Awaitable[RemoteBlob]:
+                asked.append(upstream)
+                return opened.enter_async_context(upstream.blob(name, digest, start))
+
+            blob = await self.ask(opening)
+            try:
+                yield blob
+            except UpstreamError as error:
+                self._tell(asked[-1].host, error)
+                raise
+
+    def lied(self, reason: str) -> UpstreamError:
+        """What to say of content that is wrong; which of several upstreams it was cannot be told."""
+        error = UpstreamError(self.hosts, reason, "lying")
+        self._tell(self.hosts, error)
+        return error
+
+    async def _ask(self, question: Callable[[Upstream], Awaitable[T]]) -> T:
         failures = []
         for upstream in self.each:
-            until, error = self._resting.get(upstream, (0.0, None))
-            if error is not None and self._clock() < until:
-                failures.append(error)
+            until, resting = self._resting.get(upstream, (0.0, None))
+            if resting is not None and (left := until - self._clock()) > 0:
+                failures.append(resting.again(left))
                 continue
             try:
                 answer = await question(upstream)
             except UpstreamError as failure:
-                self.failed(failure)
-                if failure.cause in _TIRING:
-                    self._resting[upstream] = (self._clock() + _REST_SECONDS, failure)
-                failures.append(failure)
+                self._tell(upstream.host, failure)
+                self._resting[upstream] = (self._clock() + self._rest(upstream, failure), failure.again())
+                failures.append(failure.again())
             else:
                 self._resting.pop(upstream, None)
-                self.last_failure.pop(upstream.host, None)
                 return answer
         if not failures:
             raise UpstreamError(
@@ -60,16 +133,9 @@ class Upstreams:
             )
         raise next((one for one in failures if one.cause != "absent"), failures[0])
 
-    @asynccontextmanager
-    async def blob(self, name: RepositoryName, digest: Digest, start: int) -> AsyncIterator[RemoteBlob]:
-        """A blob from the byte `start` on, from the first upstream that gives it. Raises UpstreamError."""
-        async with AsyncExitStack() as opened:
-            yield await self.ask(
-                lambda upstream: opened.enter_async_context(upstream.blob(name, digest, start))
-            )
-
-    def failed(self, error: UpstreamError) -> None:
-        """Note that an upstream has failed, be it in the middle of an answer."""
-        if error.cause != "absent":
-            self.last_failure[error.host] = error
-        self._tell(error)
+    def _rest(self, upstream: Upstream, failure: UpstreamError) -> float:
+        """For how long to leave an upstream alone, in seconds."""
+        if failure.cause == "limited":
+            return failure.retry_after_seconds or 0.0
+        # A store that it sends to may be out of reach, and others of its blobs lie elsewhere.
+        return self._rest_seconds if failure.cause in _TIRING and failure.host == upstream.host else 0.0

@@ -64,6 +64,10 @@ class AuthorizedClient:
 
         Raises UpstreamError.
         """
+        left = self.limited_until - self._clock()
+        if left > 0:
+            reason = f"it is asked too often, and is not asked again for {left:.0f} s"
+            raise UpstreamError(self.endpoint.host, reason, "limited", retry_after_seconds=left)
         async with AsyncExitStack() as stack:
             try:
                 response = await self._opened(stack, method, url, name, headers)
@@ -84,10 +88,6 @@ class AuthorizedClient:
         name: RepositoryName | None,
         headers: Mapping[str, str],
     ) -> Response:
-        left = self.limited_until - self._clock()
-        if left > 0:
-            reason = f"it is asked too often, and is not asked again for {left:.0f} s"
-            raise UpstreamError(self.endpoint.host, reason, "limited", retry_after_seconds=left)
         scope = "" if name is None else f"repository:{name}:pull"
         # A link or a redirect may lead to another host, which is shown nothing.
         shown = await self._authorization.header(scope) if self._is_own(url) else None

@@ -54,6 +54,11 @@ class UpstreamError(RemoteError):
         """The same trouble, met while a registry was asked."""
         return error if isinstance(error, cls) else cls(error.host, error.reason, error.cause, error.status)
 
+    def again(self, retry_after_seconds: float | None = None) -> UpstreamError:
+        """The same for whoever asks later, without what it was raised in, which it would keep in memory."""
+        seconds = self.retry_after_seconds if retry_after_seconds is None else retry_after_seconds
+        return UpstreamError(self.host, self.reason, self.cause, self.status, retry_after_seconds=seconds)
+
 
 def refusal(host: str, status: int, headers: Mapping[str, str], code: str | None = None) -> UpstreamError:
     """What a registry's answer with such a status means; `code` is that of its error document."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,6 +14,8 @@ from registry.remote.errors import RemoteError
 
 # What brings less holds its place, and those who wait for it, for days.
 _LEAST_BYTES_PER_SECOND = 1024
+# What is taken from a socket at once: asyncio would take half as much, and each piece has its price.
+_PIECE_BYTES = 512 << 10
 # It is looked at how much came after so many times the wait that is too long for a single byte.
 _WAITS = 4
 
@@ -32,6 +35,10 @@ class Response:
             self.headers[name.lower()] = value if before is None else f"{before}, {value}"
         self._got = got
         self._stall_seconds = stall_seconds
+        # None when all has come already; one that decrypts takes no notice.
+        transport: Any = got.connection and got.connection.transport
+        if transport is not None:
+            transport.max_size = _PIECE_BYTES
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes of the body as they come, if they come at a kibibyte a second. Raises RemoteError.

@@ -22,6 +22,8 @@ from storage.errors import NotFound
 
 _NAME = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9]{20})-([0-9a-f]{16})-[0-9a-f-]{36}")
 
+_LIMIT = 1024  # bytes of a mark
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -31,6 +33,11 @@ class Segment:
     end: int
     key: str
 
+    @property
+    def name(self) -> str:
+        """The last part of the key: of no two segments the same."""
+        return self.key.rpartition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -38,6 +45,10 @@ class Progress:
 
     segments: Sequence[Segment]
     size_bytes: int | None
+
+    def goes_on_from(self, segments: Sequence[Segment]) -> bool:
+        """Whether it begins with these segments."""
+        return list(self.segments[: len(segments)]) == list(segments)
 
     @property
     def end(self) -> int:
@@ -106,17 +117,18 @@ class Transfers:
             await self._driver.delete(old, durable=False)
         return len(old)
 
-    async def mark(self, namespace: RepositoryName, digest: Digest) -> None:
-        """Note that a blob came from where the namespace's content comes from."""
-        await self._driver.put(layout.mirrored(namespace, digest), b"", durable=False)
+    async def mark(self, namespace: RepositoryName, digest: Digest, first: Segment | None) -> None:
+        """Note that a blob came from where the namespace's content comes from, beginning with a segment."""
+        began = "" if first is None else first.name
+        await self._driver.put(layout.mirrored(namespace, digest), began.encode(), durable=False)
 
-    async def is_marked(self, namespace: RepositoryName, digest: Digest) -> bool:
-        """Whether a blob is known to have come from there."""
+    async def marked(self, namespace: RepositoryName, digest: Digest) -> str | None:
+        """The name of the segment with which a blob began that came from there; None if none is known to."""
         try:
-            await self._driver.stat(layout.mirrored(namespace, digest))
+            began = await self._driver.get(layout.mirrored(namespace, digest), limit=_LIMIT)
         except NotFound:
-            return False
-        return True
+            return None
+        return began.decode(errors="replace")
 
     def _epoch(self) -> str:
         # An unknown epoch is never the same as another: then every process has its own.

@@ -96,10 +96,13 @@ class Lease:
 
     async def beat(self) -> None:
         """Say that we are alive, if it is time for that. Raises LeaseLost."""
-        assert self._epoch is not None
+        if self._epoch is None:
+            raise LeaseLost(f"the lease {self._name} is not held")
         if self._clock() - self._beaten < self._seconds / 4:
             return
         if await self._is_overtaken(self._epoch):
+            # There is nothing left to give back.
+            self._epoch = None
             raise LeaseLost(f"another process has taken over the lease {self._name}")
         await self._put(self._epoch)
 

@@ -15,8 +15,8 @@ from tests.mirror.shelf import Around, Shelf
 async def around() -> AsyncIterator[Callable[..., Around]]:
     made: list[Around] = []
 
-    def make(**settings: Any) -> Around:
-        made.append(Around(World(), Shelf(), **settings))
+    def make(world: World | None = None, **settings: Any) -> Around:
+        made.append(Around(world or World(), Shelf(), **settings))
         return made[-1]
 
     yield make

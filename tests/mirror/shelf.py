@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from registry.core.registry import Registry
+from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
 from registry.mirror.repository import MirroredRepository
@@ -118,7 +119,10 @@ class Shelf:
 
     @asynccontextmanager
     async def blob(self, name: RepositoryName, digest: Digest, start: int = 0) -> AsyncIterator[Blob]:
-        yield Blob(self, await self._blob("blob", name, digest), start)
+        content = await self._blob("blob", name, digest)
+        if start and start >= len(content):
+            raise UpstreamError(self.host, f"its blob ends before byte {start}", "lying")
+        yield Blob(self, content, start)
 
     async def tags(self, name: RepositoryName) -> list[Tag]:
         await self._ask("tags", name)
@@ -183,6 +187,7 @@ class Around:
         self.shelf = shelf
         self.time = Time()
         self.failures: list[UpstreamError] = []
+        self.memory = transfer_memory()
         self.settings = MirrorSettings.model_validate(
             {"name": "hub", "answers_for": ["docker.io"], "upstreams": [{"url": "https://shelf"}], **settings}
         )
@@ -191,9 +196,20 @@ class Around:
 
     def process(self, registry: Registry, who: str = "the first", *others: Shelf) -> Mirror:
         upstreams = Upstreams(
-            cast(list[Upstream], [self.shelf, *others]), clock=self.time, tell=self.failures.append
+            cast(list[Upstream], [self.shelf, *others]),
+            clock=self.time,
+            tell=lambda _, error: self.failures.append(error),
+            rest_seconds=self.settings.rest_for.total_seconds(),
         )
-        return Mirror(self.settings, registry, upstreams, who=who, clock=self.time, sleep=self.time.sleep)
+        return Mirror(
+            self.settings,
+            registry,
+            upstreams,
+            who=who,
+            clock=self.time,
+            sleep=self.time.sleep,
+            memory=self.memory,
+        )
 
     def repository(self, name: RepositoryName = HERE, mirror: Mirror | None = None) -> MirroredRepository:
         mirror = mirror or self.mirror

@@ -129,7 +129,7 @@ async def test_a_slow_upstream_is_not_waited_for_longer_than_was_set(around: Mak
     assert (await hub.repository().manifest(LATEST)).digest == digest
     assert "not answered yet" in hub.warnings[0]
     # It was being asked all the time, and what it says counts.
-    looking = list(hub.mirror._tasks.values())
+    looking = hub.mirror.tasks.each
     hub.shelf.slow.set()
     await asyncio.gather(*looking)
     assert (await hub.world.repository(HERE).manifest(LATEST)).digest == moved

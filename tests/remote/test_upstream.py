@@ -29,6 +29,7 @@ from tests.remote.registries import (
     TAG_PATH,
     TAGS_PATH,
     Asked,
+    Clock,
     asking,
     by_header,
     document,
@@ -575,6 +576,20 @@ class TestLimits:
             assert len(asked.host.requests) == 1
             asked.clock.seconds += seconds / 2
             await asked.upstream.manifest(NAME, MANIFEST_DIGEST)
+
+    async def test_to_be_refused_does_not_make_it_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def ticking(clock: Clock) -> float:
+            clock.seconds += 0.001
+            return clock.seconds
+
+        monkeypatch.setattr(Clock, "__call__", ticking)
+        async with asking({TAG_PATH: failure("429 Too Many Requests")}) as asked:
+            until = []
+            for _ in range(3):
+                with pytest.raises(UpstreamError):
+                    await asked.upstream.manifest(NAME, TAG)
+                until.append(asked.upstream.limited_until)
+            assert until == [until[0]] * 3
 
     async def test_a_date_without_its_own_counts_from_now(self) -> None:
         until = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
