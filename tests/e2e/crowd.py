@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from registry.model.names import RepositoryName
-from registry.store import layout
 from tests.api.registry import Registry
 from tests.api.server import Server, merged
 from tests.e2e.images import digest_of
-from tests.e2e.mirrors import NAMESPACE, Upstream, namespace
+from tests.e2e.mirrors import NAMESPACE, NOTHING, Upstream, namespace
 from tests.e2e.tap import Request, Tap
 
 REPOSITORY = "library/crowd"
@@ -136,12 +136,15 @@ class Wanted:
         target = f"/v2/{self.path}"
         return [one for one in self.tap.requests if (one.method, one.target) == ("GET", target)]
 
-    def hold(self, server: Server) -> None:
-        """Wait until the tap holds it, and more than a quarter of it lies in the server's directory."""
+    def hold(self, names: Callable[[], Iterable[str]]) -> None:
+        """Wait until the tap holds it and more than a quarter lies in the store, of which these are keys."""
         assert self.tap.held.wait(_PATIENCE_SECONDS)
-        folder = server.root / layout.transfers(RepositoryName(NAMESPACE))
+        digest = digest_of(self.content).partition(":")[2]
+        segment = re.compile(rf".*/transfers/.*{digest}/[0-9]+-([0-9]+)-.*")
         end = time.monotonic() + _PATIENCE_SECONDS
-        while sum(one.stat().st_size for one in folder.rglob("0*")) <= len(self.content) // 4:
+        while not any(
+            int(found[1]) > len(self.content) // 4 for found in map(segment.match, names()) if found
+        ):
             assert time.monotonic() < end, "it is not stored as it comes"
 
     def was_resumed(self) -> bool:
@@ -167,10 +170,10 @@ def wanted(upstream: Callable[[str], Upstream]) -> Iterator[Callable[[int], Want
 
 @pytest.fixture
 def serve_wanted(scratch: Path) -> Iterator[Serve]:
-    """Starts servers on one directory, each with the namespace."""
+    """Starts servers with the namespace, on one directory unless they are told otherwise."""
     started: list[Server] = []
 
-    def start(wanted: Wanted, **more: object) -> Server:
+    def start(wanted: Wanted, more: Mapping[str, Any] = NOTHING) -> Server:
         settings = merged(namespace({"url": f"http://{wanted.tap.host_port}"}), more)
         started.append(Server(scratch / "data", scratch, settings))
         return started[-1]
@@ -178,3 +181,8 @@ def serve_wanted(scratch: Path) -> Iterator[Serve]:
     yield start
     for server in started:
         server.stop()
+
+
+def on_disk(server: Server) -> Iterator[str]:
+    """The files in a server's directory."""
+    return (str(path) for path in server.root.rglob("*"))

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import pytest
@@ -110,6 +111,7 @@ def namespace(*upstreams: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"mirrors": [hub], "egress": {"allow": ["127.0.0.0/8"]}}
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 KINDS = ("distribution3", "distribution2", "moorage", "moorage-tokens")
 
 
@@ -151,16 +153,16 @@ def upstream(distribution: Callable[..., Distribution], scratch: Path) -> Iterat
 
 @pytest.fixture
 def mirror(upstream: Callable[[str], Upstream], scratch: Path) -> Iterator[Callable[..., Mirror]]:
-    """Starts a server with a namespace before an upstream of one of the kinds."""
+    """Starts a server, with `more` settings, that has a namespace before an upstream of one of the kinds."""
     with contextlib.ExitStack() as stack:
 
-        def start(kind: str = "distribution3", **more: Any) -> Mirror:
+        def start(kind: str = "distribution3", more: Mapping[str, Any] = NOTHING, **about: Any) -> Mirror:
             above = upstream(kind)
             if "username" in above.settings:
-                more = {"repositories": ["library/**"], **more}
+                about = {"repositories": ["library/**"], **about}
             folder = scratch / f"mirror-{os.urandom(4).hex()}"
             folder.mkdir()
-            server = Server(folder / "data", folder, namespace(above.settings, **more))
+            server = Server(folder / "data", folder, merged(namespace(above.settings, **about), more))
             stack.callback(server.stop)
             place, bound = server.registry.host_port, BOUND.findall(server.log)[0]
             registry = Registry(stack.enter_context(Tap(place)), Wire(place))

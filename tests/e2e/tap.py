@@ -127,7 +127,6 @@ class Tap:
 
     def close(self) -> None:
         """Stop listening and end every connection."""
-        self._released.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -135,6 +134,7 @@ class Tap:
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self._released.set()
         for thread in self._threads:
             thread.join()
 

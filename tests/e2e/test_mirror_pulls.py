@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.api.server import merged
+from tests.e2e.buckets import redirects, settings
 from tests.e2e.containers import Clients
+from tests.e2e.engines import Engine
 from tests.e2e.images import NewImage, index
 from tests.e2e.mirrors import Mirror
 from tests.e2e.pullers import EACH_TIME, NAMES, Podman, puller
 from tests.e2e.registries import Registry
 from tests.e2e.test_podman import load
+from tests.storage.buckets import Bucket, client_of
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,31 @@ def test_what_was_pulled_once_stays(
         assert pulls(kept)
     others = (arm64.layers[1], arm64.config, arm64.manifest)
     assert not any(mirrored.stored(content.digest) for content in others), "nobody runs that platform"
+
+
+@pytest.mark.other_client
+@pytest.mark.parametrize("client", EACH_TIME)
+def test_what_was_pulled_once_comes_from_the_bucket(
+    client: str,
+    mirror: Callable[..., Mirror],
+    library: str,
+    new_image: NewImage,
+    engine: Engine,
+    scratch: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    bucket, image = Bucket(client_of(engine.endpoint), "registries/mirror"), new_image()
+    mirrored = mirror(more=merged(settings(bucket, scratch), redirects(engine)))
+    mirrored.upstream.wire.push(library, image, "1")
+    with puller(client, mirrored, request) as hand:
+        for _ in range(2):
+            with mirrored.giving(image):
+                assert hand.pull(library, image)
+            hand.forget(library)
+    lines = mirrored.server.events("http.request")
+    statuses = [one["status"] for one in lines if "/blobs/" in one["path"]]
+    blobs = len(image.layers) + 1
+    assert statuses == [200] * blobs + [307] * blobs
 
 
 @pytest.mark.other_client

@@ -71,6 +71,20 @@ def test_who_pulls_borrows_the_login_for_what_it_was_lent_for_alone(
     assert mirrored.wire.status(f"/v2/{secret}/manifests/1?ns=docker.io") == 404
 
 
+def test_a_tag_that_moves_there_moves_here_and_what_it_named_stays(
+    mirror: Callable[..., Mirror], library: str, new_image: NewImage, crane: Client
+) -> None:
+    mirrored, images = mirror(), [new_image(random_bytes=100) for _ in range(2)]
+    for image in images:
+        mirrored.upstream.wire.push(library, image, "1")
+        assert crane("digest", mirrored.reference(library)).out.strip() == image.digest
+        crane("pull", mirrored.reference(library), crane.scratch() / "image.tar")
+    mirrored.upstream.process.kill()
+    assert crane("digest", mirrored.reference(library)).out.strip() == images[1].digest
+    for image in images:
+        crane("validate", "--remote", mirrored.reference(library, image.digest))
+
+
 @pytest.mark.parametrize("kind", LISTING)
 def test_what_refers_to_an_image_is_found_and_kept(
     kind: str, mirror: Callable[..., Mirror], library: str, new_image: NewImage
