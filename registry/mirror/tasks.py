@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from contextlib import suppress
 from typing import Any, TypeVar
 
+from registry.errors import RegistryError
+from registry.logs import event
+from registry.remote.errors import UpstreamError
+from storage.errors import StorageError
+
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tasks:
@@ -35,10 +42,10 @@ class Tasks:
 
         def ended(task: asyncio.Task[T]) -> None:
             del self._tasks[key]
-            if not task.cancelled():
-                # Those who waited have seen it, if any were left.
-                with suppress(Exception):
-                    task.exception()
+            error = None if task.cancelled() else task.exception()
+            # Those who waited are told the others, if any were left.
+            if error is not None and not isinstance(error, UpstreamError | RegistryError | StorageError):
+                event(_LOG, logging.ERROR, "job.failed", exception=error, job="mirror")
 
         task.add_done_callback(ended)
         return task

@@ -354,3 +354,18 @@ async def test_no_more_comes_in_a_second_than_was_set(around: Make) -> None:
     began = hub.time.now
     assert await hub.read(digest) == content
     assert 4.0 <= hub.time.now - began < 5.0
+
+
+async def test_an_error_of_ours_is_in_the_log_and_no_reader_waits_for_ever(
+    around: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = around()
+    digest = hub.shelf.add_blob(os.urandom(MIB))
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(hub.world.store.transfers, "mark", broken)
+    with pytest.raises(RegistryError):
+        await hub.read(digest)
+    await until(lambda: "job.failed" in caplog.text)
