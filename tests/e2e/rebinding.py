@@ -30,7 +30,7 @@ class Rebinding(aiohttp.ThreadedResolver):
         return await super().resolve(next(self._addresses) if host == NAME else host, port, family)
 
 
-aiohttp.ThreadedResolver = Rebinding  # type: ignore[misc]
-
 if __name__ == "__main__":
+    # In a process of its own: what imports this for its names goes on asking the system.
+    aiohttp.ThreadedResolver = Rebinding  # type: ignore[misc]
     main()
