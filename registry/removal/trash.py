@@ -12,7 +12,7 @@ from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout, parsing
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound
 
 BY_USER = "u-"
