@@ -47,9 +47,9 @@ _FILE_BYTES = 8 << 20
 class Metrics:
     """One per process, made by the composition root and handed to what counts.
 
-    Labels are bounded: `listener`, `operation` and `outcome` come from our own code, `route` is the name of
-    a route and never a path, an unknown method counts as `OTHER`, and past `most_series` combinations any
-    further one counts under the route `other`.
+    Labels are bounded: `operation` and `outcome` come from our own code, `listener` from the settings,
+    `route` is the name of a route and never a path, an unknown method counts as `OTHER`, and past
+    `most_series` combinations any further one counts under the route `other`.
     """
 
     def __init__(self, version: str, *, most_series: int = 4096) -> None:
@@ -103,6 +103,12 @@ class Metrics:
             "moorage_cache_lookups",
             "Reads of content that the cache on the local disk could have answered",
             ("outcome",),
+            registry=self._registry,
+        )
+        self._upstream_failures = Counter(
+            "moorage_upstream_failures",
+            "Answers that upstreams did not give, or gave wrongly",
+            ("upstream", "cause"),
             registry=self._registry,
         )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
@@ -184,6 +190,10 @@ class Metrics:
             )
         children[0]()
         children[1](seconds)
+
+    def upstream_failed(self, upstream: str, cause: str) -> None:
+        """An upstream has failed; upstreams are those that the configuration names, causes our own."""
+        self._upstream_failures.labels(upstream, cause).inc()
 
     def usage(self, size_bytes: int, blobs: int, repositories: int) -> None:
         """What all repositories hold, as it was counted last."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from storage.errors import NotFound
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -159,3 +161,12 @@ class Driver(Protocol):
 
         After a power cut what was removed with `durable=False` may be there again.
         """
+
+
+async def exists(driver: Driver, key: str) -> bool:
+    """Whether an object lies under the key."""
+    try:
+        await driver.stat(key)
+    except NotFound:
+        return False
+    return True

@@ -16,7 +16,7 @@ from registry import logs
 from registry.app import RegistryApplication, operations
 from registry.config import Config
 from registry.errors import ReadOnly
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.upkeep.operations import Switch
 from registry.work.operations import Context, Operation
 from storage.contract import Driver
@@ -164,7 +164,7 @@ class Hanging(MeteredDriver):
 
     async def get(self, key: str, *, limit: int) -> bytes:
         """When it is let."""
-        if self.hangs and layout.digest_of(key) is not None:
+        if self.hangs and parsing.digest_of(key) is not None:
             self.held.release()
             await self.go_on.wait()
         return await super().get(key, limit=limit)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
-from functools import lru_cache
+
+from registry.settings.hosts import is_loopback
 
 OPEN_RULES = "- {who: anonymous, repositories: ['**'], may: [pull, push, list]}"
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
@@ -15,19 +15,19 @@ class Exposed(Exception):
     """The registry would be open to the network without rules; the text says how to decide."""
 
 
-def require_rules(listen: str, *, is_loopback: bool, has_rules: bool) -> None:
+def require_rules(listen: str, setting: str, *, is_loopback: bool, has_rules: bool) -> None:
     """Refuse to listen beyond loopback without access rules. Raises Exposed."""
     if has_rules or is_loopback:
         return
     raise Exposed(
-        f"refusing to listen on {listen}: other machines could reach the registry, and there are no access"
-        " rules, so anybody could pull, push and delete.\n"
+        f"refusing to listen on {listen} ({setting}): other machines could reach the registry, and there are"
+        " no access rules, so everybody could do there whatever they like.\n"
         "Write down what is allowed, in a file such as access.yaml. This lets everybody pull and push,"
         " and nobody delete:\n\n"
         f"  {OPEN_RULES}\n\n"
         "and name it in the configuration (or as MOORAGE_ACCESS_RULES_FILE):\n\n"
         "  access: {rules_file: /etc/moorage/access.yaml}\n\n"
-        "To serve this machine alone, listen on 127.0.0.1:5000."
+        f"To serve this machine alone, listen on 127.0.0.1:{listen.rpartition(':')[2]}."
     )
 
 
@@ -54,14 +54,4 @@ def _is_ours(host: str, known: Collection[str]) -> bool:
     if match is None:
         return False
     name = (match[1] or match[2]).rstrip(".").lower()
-    return name == "localhost" or name in known or _is_loopback(name)
-
-
-@lru_cache(maxsize=64)
-def _is_loopback(name: str) -> bool:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return name in known or is_loopback(name)

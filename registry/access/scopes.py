@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from registry.access.callers import Grants
@@ -38,6 +38,18 @@ def parse_scopes(texts: Iterable[str]) -> list[Scope]:
     """The wishes in all of several texts, each of which may hold several; what is malformed is left out."""
     found = [scope for text in texts for word in text.split() if (scope := _parse(word)) is not None]
     return found[:MOST]
+
+
+def renamed(name: Callable[[RepositoryName], RepositoryName], texts: Iterable[str]) -> list[str]:
+    """The wishes of somebody who calls repositories otherwise, with the names that they have here."""
+    found = []
+    for one in parse_scopes(texts):
+        try:
+            called = name(RepositoryName(one.name)) if one.type == "repository" else one.name
+        except NameInvalid:
+            continue
+        found.append(f"{one.type}:{called}:{','.join(sorted(one.actions))}")
+    return found
 
 
 def grant(policy: Policy, principal: Principal, scopes: Iterable[Scope]) -> Grants:

@@ -14,7 +14,7 @@ from typing import Any
 
 from registry.access.seal import Seal, SealBroken
 from registry.store import layout
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import AlreadyExists, NotFound
 
 Document = dict[str, Any]
@@ -59,11 +59,8 @@ class Vault:
         """Remove a document or a whole log; whether there was any."""
         key = _key(kind, name)
         keys = [found async for found in self._driver.walk(key)]
-        try:
-            await self._driver.stat(key)
+        if await exists(self._driver, key):
             keys.append(key)
-        except NotFound:
-            pass
         await self._driver.delete(keys)
         return bool(keys)
 

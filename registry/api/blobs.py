@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -47,8 +48,11 @@ async def get(call: Call) -> Response:
     single = asked is None or "," not in asked
     if redirects is not None and single and redirects.reach(call.request.scope["client_address"]):
         # After it was seen to exist: what is missing is answered by us, as an error that clients know.
-        key, found = await call.repository.find_blob(digest)
-        location = await redirects.location(key, found.size_bytes)
+        location = None
+        # What has yet to come from elsewhere passes through here.
+        with suppress(BlobUnknown):
+            key, found = await call.repository.find_blob(digest)
+            location = await redirects.location(key, found.size_bytes)
         if location is not None:
             del headers["Content-Type"]
             # It holds for a while only, and only for who may pull now.
@@ -83,7 +87,7 @@ class BlobResponse(Response):
     ) -> None:
         self._repository = call.repository
         self._digest = digest
-        self._head = {**headers, **V2_HEADERS}
+        self._head = {**headers, **V2_HEADERS, **call.namespace}
         self._ranges = ranges
         self._size = size_bytes
         self.background = None

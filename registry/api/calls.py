@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -23,6 +24,9 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.tag_rights import TagRight
 from registry.server.answers import GUARD
+
+if TYPE_CHECKING:
+    from registry.mirror.mirrors import Mirrors
 
 # On every answer under /v2/: old engines look for the first, browsers must not render what was pushed.
 V2_HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0", **GUARD}
@@ -52,6 +56,7 @@ class Services:
     prefix: str
     url: str | None
     redirects: Redirects | None = None
+    mirrors: Mirrors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +73,43 @@ class CallersTags:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that was understood and allowed; `reference` is the last part of its path, unchecked."""
+    """A request that was understood and allowed; `reference` is the last part of its path, unchecked.
+
+    `asked` is what the client calls the repository: another name where it asks as if we were another host,
+    `ns` (dist-spec: Registry Proxying).
+    """
 
     request: Request
     services: Services
     name: RepositoryName | None
     reference: str
     caller: Caller
+    asked: str = ""
+    ns: str | None = None
 
     @property
     def repository(self) -> Repository:
         """The repository asked for, as the caller may use it."""
         if self.name is None:
             raise AssertionError("this endpoint has no repository")
-        by = str(self.caller.principal)
-        return self.services.registry.repository(self.name, by, CallersTags(self.caller, self.name))
+        by, rights = str(self.caller.principal), CallersTags(self.caller, self.name)
+        if self.services.mirrors is None:
+            return self.services.registry.repository(self.name, by, rights)
+        return self.services.mirrors.repository(self.name, by, rights, self.warn)
+
+    @property
+    def addressed(self) -> list[tuple[str, str]]:
+        """The parameters that a link needs so that it means the same repository."""
+        return [] if self.ns is None else [("ns", self.ns)]
+
+    @property
+    def namespace(self) -> dict[str, str]:
+        """The header that says for which other host we have answered."""
+        return {} if self.ns is None else {"OCI-Namespace": self.ns}
+
+    def warn(self, value: str) -> None:
+        """Let the answer have a `Warning` header."""
+        self.request.scope.setdefault("warnings", []).append(value)
 
     @property
     def query(self) -> QueryParams:

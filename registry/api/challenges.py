@@ -11,10 +11,18 @@ from registry.errors import Unauthorized
 
 def challenge(services: Services, scope: Scope, error: Unauthorized) -> str:
     """The value of `WWW-Authenticate`: one challenge, since several clients read no second one."""
-    realm = services.gate.realm or f"{address(services, scope)}{TOKEN_PATH}"
+    namespace = scope.get("namespace")
+    realm, asked = services.gate.realm, error.scope
+    if realm is None:
+        realm = f"{address(services, scope)}{TOKEN_PATH}"
+        if namespace is not None:
+            # Many clients make the scope themselves, of the name that they know. So all of them do, and the
+            # token endpoint puts the namespace in.
+            realm = f"{realm}/{namespace}"
+            asked = asked.replace(f"repository:{namespace}/", "repository:")
     parts = [f'realm="{realm}"', f'service="{services.gate.service}"']
-    if error.scope:
-        parts.append(f'scope="{error.scope}"')
+    if asked:
+        parts.append(f'scope="{asked}"')
     if error.problem:
         parts.append(f'error="{error.problem}"')
     return f"Bearer {','.join(parts)}"

@@ -21,8 +21,8 @@ async def tags(call: Call) -> Response:
     page = await call.repository.tags(n=n, last=call.query.get("last", ""))
     headers = {}
     if page.next is not None and n is not None:
-        headers["Link"] = next_link(call.path(f"{call.name}/tags/list"), n, page.next)
-    return _json({"name": str(call.name), "tags": page.entries}, headers)
+        headers["Link"] = next_link(call.path(f"{call.asked}/tags/list"), n, page.next, call.addressed)
+    return _json({"name": call.asked, "tags": page.entries}, headers)
 
 
 async def catalog(call: Call) -> Response:
@@ -48,8 +48,8 @@ async def referrers(call: Call) -> Response:
     page = await call.repository.referrers(subject, artifact_types=types, after=call.query.get("last", ""))
     headers = {"OCI-Filters-Applied": "artifactType"} if types else {}
     if page.next is not None:
-        extra = [("artifactType", asked) for asked in types]
-        path = call.path(f"{call.name}/referrers/{subject}")
+        extra = [*(("artifactType", asked) for asked in types), *call.addressed]
+        path = call.path(f"{call.asked}/referrers/{subject}")
         headers["Link"] = next_link(path, None, page.next, extra)
     body = f'{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{",".join(page.entries)}]}}'
     return _answer(body.encode(), OCI_INDEX, headers)

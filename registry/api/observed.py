@@ -70,9 +70,7 @@ class Observed:
                 self._metrics.uploaded(received)
             logs.event(
                 _LOG,
-                logging.INFO
-                if self._listener == "registry" and route not in _ASKED_ALWAYS
-                else logging.DEBUG,
+                logging.INFO if self._listener != "ops" and route not in _ASKED_ALWAYS else logging.DEBUG,
                 "http.request",
                 listener=self._listener,
                 method=scope["method"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from registry.access.audit import Audit
 from registry.access.gate import basic
 from registry.access.logins import Origin
+from registry.access.scopes import renamed
 from registry.api.errors import render
 from registry.api.paths import JWKS_PATH, TOKEN_PATH
 from registry.api.refusals import told
@@ -21,6 +22,11 @@ from registry.api.witness import origin
 from registry.errors import NotFoundHere, RegistryError, RequestInvalid, Unauthorized, Unsupported
 from registry.server.application import ClientGone
 
+if TYPE_CHECKING:
+    from registry.mirror.mirror import Mirror
+    from registry.mirror.mirrors import Mirrors
+
+# As much as a lease of `memory.py` gives without asking; `registry.max_connections` bounds their number.
 _MOST_BYTES = 64 << 10
 _MOST_FIELDS = 200
 # What is in an answer is for its client alone.
@@ -62,11 +68,15 @@ class GrantRefused(RequestInvalid):
 
 
 class TokenEndpoint:
-    """The ASGI application of `/auth/token` and `/auth/jwks.json`."""
+    """The ASGI application of `/auth/token` and `/auth/jwks.json`.
 
-    def __init__(self, issuing: Issuing, audit: Audit) -> None:
+    At `/auth/token/NAMESPACE` scopes leave out of the names of repositories the namespace of a mirror.
+    """
+
+    def __init__(self, issuing: Issuing, audit: Audit, mirrors: Mirrors | None) -> None:
         self._issuing = issuing
         self._audit = audit
+        self._mirrors = {} if mirrors is None else {one.name: one for one in mirrors.each}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -89,17 +99,18 @@ class TokenEndpoint:
         path, method = request.scope["path"], request.method
         if path == JWKS_PATH and method in ("GET", "HEAD"):
             return self._issuing.jwks()
-        if path != TOKEN_PATH:
+        mirror = self._mirrors.get(path.removeprefix(f"{TOKEN_PATH}/"))
+        if path != TOKEN_PATH and mirror is None:
             raise NotFoundHere(detail={"path": path})
         if method == "GET":
-            return await self._get(request)
+            return await self._get(request, mirror)
         if method == "POST":
-            return await self._post(request)
+            return await self._post(request, mirror)
         raise Unsupported(f"{path} answers GET and POST", headers={"Allow": "GET, POST"})
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request, mirror: Mirror | None) -> Answer:
         query = request.query_params
-        scopes, service = query.getlist("scope"), query.get("service", "")
+        scopes, service = _whole(query.getlist("scope"), mirror), query.get("service", "")
         credentials = _credentials(request.headers.getlist("authorization"))
         if credentials is not None:
             return await self._issuing.for_password(
@@ -115,9 +126,9 @@ class TokenEndpoint:
             raise Unauthorized("log in with a name and a password; without them a token needs a scope")
         return self._issuing.for_anybody(scopes=scopes, service=service)
 
-    async def _post(self, request: Request) -> Answer:
+    async def _post(self, request: Request, mirror: Mirror | None) -> Answer:
         form = await _form(request)
-        scopes, service = form.get("scope", ()), _one(form, "service")
+        scopes, service = _whole(form.get("scope", []), mirror), _one(form, "service")
         match _one(form, "grant_type"):
             case "password":
                 return await self._issuing.for_password(
@@ -135,6 +146,10 @@ class TokenEndpoint:
                 )
             case _:
                 raise GrantRefused("grant_type must be password or refresh_token")
+
+
+def _whole(scopes: list[str], mirror: Mirror | None) -> list[str]:
+    return scopes if mirror is None else renamed(mirror.repository, scopes)
 
 
 def _challenged(error: RegistryError) -> RegistryError:

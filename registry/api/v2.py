@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from registry.access.rights import Right
 from registry.api import blobs, lists, manifests, uploads
-from registry.api.calls import V2_HEADERS, Call, Services
+from registry.api.calls import V2_HEADERS, Call, Services, raw
 from registry.api.errors import render
 from registry.api.paths import Endpoint, Target, parse
 from registry.api.refusals import refusal
@@ -90,7 +90,7 @@ class V2:
         if target is None:
             raise NotFoundHere(detail={"path": request.scope["path"]})
         request.scope["route"] = target.endpoint.value
-        name = RepositoryName(target.name) if target.name or target.endpoint in _NAMED else None
+        name, ns = self._name(request, target)
         handler, right = self._route(target, request.method)
         caller = await self._services.gate.caller(
             request.headers.getlist("authorization"), origin(request.scope)
@@ -98,12 +98,39 @@ class V2:
         request.scope["principal"] = str(caller.principal)
         if right is not None:
             caller.require(right, name, _tag_to_delete(target, right))
-        elif caller.must_log_in:
+        elif caller.must_log_in and "namespace" not in request.scope:
+            # Where a listener is bound to one: docker would log in to it as it does to Docker Hub, and leave.
             raise Unauthorized
-        response = await handler(Call(request, self._services, name, target.reference, caller))
+        call = Call(request, self._services, name, target.reference, caller, target.name, ns)
+        response = await handler(call)
         if not isinstance(response, blobs.BlobResponse):
             response.raw_headers.extend(_RAW_HEADERS)
+            response.raw_headers.extend(raw(call.namespace))
+            response.raw_headers.extend(
+                (b"warning", one.encode()) for one in request.scope.get("warnings", ())
+            )
         return response
+
+    def _name(self, request: Request, target: Target) -> tuple[RepositoryName | None, str | None]:
+        """The repository that is meant, and the host that the client believes that it asks.
+
+        Pulls may be meant for a namespace that a listener is bound to, or that answers for the `ns` of the
+        query (dist-spec: Registry Proxying); everything else ignores that.
+        """
+        if not target.name and target.endpoint not in _NAMED:
+            return None, None
+        name, mirrors = RepositoryName(target.name), self._services.mirrors
+        if mirrors is None or request.method not in ("GET", "HEAD"):
+            return name, None
+        bound = request.scope.get("namespace")
+        if bound is not None:
+            return mirrors.named(bound).repository(name), None
+        if target.endpoint is Endpoint.UPLOAD:
+            # Whoever pushes asks how far that has come.
+            return name, None
+        host = request.query_params.get("ns", "")
+        mirror = mirrors.answering(host)
+        return (name, None) if mirror is None else (mirror.repository(name), host)
 
     def _route(self, target: Target, method: str) -> tuple[Handler, Right | None]:
         methods = ROUTES[target.endpoint]

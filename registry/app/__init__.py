@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from registry import __version__
@@ -15,6 +17,7 @@ from registry.access.gate import OpenGate, Turnstile
 from registry.access.policy import Policy
 from registry.access.watched import Unusable
 from registry.api.application import Guard, Guarded, RegistryListener
+from registry.api.bound import BoundListener
 from registry.api.calls import API_HEADERS, V2_HEADERS, Limits, Services
 from registry.api.health import Health, Readiness
 from registry.api.memory import AnswerMemory, ManifestMemory
@@ -23,13 +26,16 @@ from registry.api.operations import OperationsAPI
 from registry.api.v2 import V2
 from registry.app.audit import open_audit
 from registry.app.cache import Cache
-from registry.app.offering import offered, operations, process, scrubbing_of
+from registry.app.offering import offered, operations, process, reached_by_clients, scrubbing_of
 from registry.app.opening import check_format, open_registry
 from registry.app.storage import Storage, redirects_of, require_fit
-from registry.config import Config, ConfigError, host_guard, watch_rules, without_rules
+from registry.config import BOUND, Config, ConfigError, host_guard, watch_rules, without_rules
 from registry.logs import event
 from registry.metrics import Metrics
-from registry.server import Address, ASGIApp, StartFailed
+from registry.mirror.syncing import Syncing
+from registry.server import ASGIApp, StartFailed
+from registry.server.settings import OPS, REGISTRY
+from registry.settings import Address
 from registry.store import layout
 from registry.store.marks import FormatTooNew
 from registry.upkeep.collecting import Collecting
@@ -41,7 +47,7 @@ from registry.upkeep.recording import LOOK_SECONDS as RECORD_SECONDS
 from registry.upkeep.recording import Recording
 from registry.upkeep.reindex import complete_catalog
 from registry.upkeep.retention.retaining import Retaining
-from registry.work.operations import Operations
+from registry.work.operations import Operation, Operations
 from registry.work.schedule import Schedule
 from storage.contract import Driver
 from storage.errors import StorageError
@@ -49,6 +55,7 @@ from storage.timed import TimedDriver
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
+    from registry.mirror.mirrors import Mirrors
 
 __all__ = ["RegistryApplication", "build", "operations"]
 
@@ -62,7 +69,7 @@ _LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and
 
 
 class RegistryApplication:
-    """One serving process's registry: storage, rules, background work and both listeners' applications."""
+    """One serving process's registry: storage, rules, background work and the listeners' applications."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -78,6 +85,7 @@ class RegistryApplication:
         self._authority: Authority | None = None
         self._auth: ASGIApp | None = None
         self._knows_people = False
+        self._mirrors: Mirrors | None = None
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
         self._scrubbing = scrubbing_of(lambda: self._registry, config)
@@ -104,8 +112,13 @@ class RegistryApplication:
                 self._closing.push_async_callback(self._recording.end)
             self._readiness = Readiness(self._look)
             await self._look()
+            if self._config.mirrors:
+                await self._open_mirrors()
             if self._policy().knows_people:
                 await self._know_people()
+        except StartFailed:
+            await self._closing.aclose()
+            raise
         except (StorageError, FormatTooNew, AuditUnwritable, Unfit) as error:
             await self._closing.aclose()
             reason = error.reason if isinstance(error, Unusable) else str(error)
@@ -128,6 +141,13 @@ class RegistryApplication:
             self._schedule.every(
                 "gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due, at_once=False
             )
+        for mirror in () if self._mirrors is None else self._mirrors.each:
+            if mirror.settings.sync:
+                interval = mirror.settings.sync_interval.total_seconds()
+                syncing = Syncing(self._registry, mirror, who=process())
+                self._schedule.every(
+                    f"mirror.{mirror.name}", min(interval / 10, _GC_SECONDS), syncing.if_due, at_once=False
+                )
         if self._scrubbing.scheduled:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
         if self._config.usage.enabled:
@@ -136,44 +156,23 @@ class RegistryApplication:
             self._schedule.every("usage", min(interval / 10, _USAGE_SECONDS), self._count, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
-        """The application of the listener `registry` or `ops`."""
-        if listener == "ops":
-            # Open to the network, it is asked under names that we do not know.
-            is_loopback = Address.parse(self._config.ops.listen).loopback
-            inner: ASGIApp = Guarded(
-                Health(self._readiness, self._metrics), self._guard if is_loopback else None, self._audit
+        """The application of the listener `registry` or `ops`, or of one that is bound to a namespace."""
+        if listener == OPS:
+            inner: ASGIApp = self._ops()
+        elif listener == REGISTRY:
+            api = OperationsAPI(self._services, Operations(self._table()))
+            inner = RegistryListener(
+                self._v2,
+                Guarded(api, self._guard, self._audit, API_HEADERS),
+                lambda: self._auth,
+                Health(self._readiness, None),
             )
         else:
-            services = Services(
-                self._registry,
-                self._gate,
-                Limits(
-                    self._config.manifests.max_size,
-                    self._config.manifests.max_tags_per_push,
-                    self._config.catalog.max_entries,
-                ),
-                ManifestMemory(self._config.manifests.max_in_flight),
-                AnswerMemory(self._config.manifests.max_in_flight),
-                self._audit,
-                urlsplit(self._config.url or "").path.rstrip("/"),
-                self._config.url,
-                redirects_of(self._config, self._driver),
-            )
-            table = offered(
-                lambda: self._registry,
-                self._office,
-                lambda: self._audit,
-                lambda: self._driver.try_out(),
-                lambda: self._collecting,
-                lambda: self._scrubbing,
-                lambda: self._retaining,
-                lambda: self._counting,
-                self._config.trash.keep_for,
-                deletes=self._config.delete.enabled,
-            )
-            inner = RegistryListener(
-                Guarded(V2(services), self._guard, self._audit, V2_HEADERS),
-                Guarded(OperationsAPI(services, Operations(table)), self._guard, self._audit, API_HEADERS),
+            own = f"the registry's own listener (registry.listen: {self._config.registry.listen})"
+            inner = BoundListener(
+                listener.removeprefix(BOUND),
+                self._config.url or own,
+                self._v2,
                 lambda: self._auth,
                 Health(self._readiness, None),
             )
@@ -182,6 +181,53 @@ class RegistryApplication:
             listener=listener,
             metrics=self._metrics,
             trusted_proxies=self._config.trusted_proxies,
+        )
+
+    def _ops(self) -> ASGIApp:
+        # Open to the network, it is asked under names that we do not know.
+        is_loopback = Address.parse(self._config.ops.listen).loopback
+        return Guarded(
+            Health(self._readiness, self._metrics), self._guard if is_loopback else None, self._audit
+        )
+
+    @cached_property
+    def _v2(self) -> ASGIApp:
+        return Guarded(V2(self._services), self._guard, self._audit, V2_HEADERS)
+
+    @cached_property
+    def _services(self) -> Services:
+        """What all listeners share, its bounds too."""
+        return Services(
+            self._registry,
+            self._gate,
+            Limits(
+                self._config.manifests.max_size,
+                self._config.manifests.max_tags_per_push,
+                self._config.catalog.max_entries,
+            ),
+            ManifestMemory(self._config.manifests.max_in_flight),
+            AnswerMemory(self._config.manifests.max_in_flight),
+            self._audit,
+            urlsplit(self._config.url or "").path.rstrip("/"),
+            self._config.url,
+            redirects_of(self._config, self._driver),
+            self._mirrors,
+        )
+
+    def _table(self) -> Iterable[Operation[Any]]:
+        return offered(
+            lambda: self._registry,
+            self._office,
+            lambda: self._audit,
+            lambda: self._driver.try_out(),
+            lambda: self._collecting,
+            lambda: self._scrubbing,
+            lambda: self._retaining,
+            lambda: self._counting,
+            self._config.trash.keep_for,
+            reached_by_clients(self._config),
+            self._mirrors_open,
+            deletes=self._config.delete.enabled,
         )
 
     async def drain(self) -> None:
@@ -217,6 +263,24 @@ class RegistryApplication:
             self._closing.push_async_callback(self._authority.aclose)
         return self._authority
 
+    async def _open_mirrors(self) -> None:
+        """Begin to answer with what other registries have. Raises StartFailed."""
+        # Here, since it takes a client, which those do not need who ask nobody.
+        from registry.app.mirroring import open_mirrors
+
+        self._mirrors = await self._closing.enter_async_context(
+            open_mirrors(self._config, self._registry, self._metrics.upstream_failed, who=process())
+        )
+
+    @asynccontextmanager
+    async def _mirrors_open(self) -> AsyncIterator[Mirrors]:
+        if self._mirrors is None:
+            from registry.mirror.mirrors import Mirrors
+
+            yield Mirrors(self._registry, [])
+        else:
+            yield self._mirrors
+
     async def _know_people(self) -> None:
         """From now on it matters who somebody is. Raises Unfit, storage errors."""
         from registry.api.tokens import TokenEndpoint
@@ -225,7 +289,8 @@ class RegistryApplication:
         await authority.begin()
         self._gate.inner = authority.gate
         if self._config.access.token_server is None:
-            self._auth = Guarded(TokenEndpoint(authority.issuing, self._audit), self._guard, self._audit)
+            tokens = TokenEndpoint(authority.issuing, self._audit, self._mirrors)
+            self._auth = Guarded(tokens, self._guard, self._audit)
         self._knows_people = True
 
     def _policy(self) -> Policy:
@@ -281,6 +346,8 @@ class RegistryApplication:
         if self._registry.may_write():
             await self._driver.sweep()
             await expire(self._registry, after=self._config.uploads.expire_after)
+            if self._mirrors is not None:
+                await self._mirrors.sweep(await stamped_now(self._registry.store))
             if self._authority is not None:
                 await self._authority.sweep(await stamped_now(self._registry.store))
 

@@ -6,6 +6,7 @@ Imported only where rules know people, since what it takes is heavy.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -75,7 +76,9 @@ class Authority:
             self._vault, self._people, effects.now, lifetime=access.tokens.refresh_lifetime
         )
         self._issuers = (
-            Issuers.of(access.issuers, Egress(config.egress.allow), now=effects.now, clock=time.monotonic)
+            Issuers.of(
+                access.issuers, Egress.of(config.egress, os.environ), now=effects.now, clock=time.monotonic
+            )
             if access.issuers
             else None
         )

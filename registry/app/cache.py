@@ -10,7 +10,7 @@ from types import TracebackType
 from registry.core.settings import CacheSettings
 from registry.logs import event
 from registry.model.digests import Digest, DigestCheck
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.caching import CachingDriver
 from storage.contract import Check, Driver
 from storage.errors import StorageError
@@ -88,7 +88,7 @@ class Cache:
 
 
 def _check_of(key: str) -> Check | None:
-    if layout.is_whole_manifest(key):
+    if parsing.is_whole_manifest(key):
         return None  # its line with the type is nothing that the key determines
-    digest = layout.digest_of(key)
+    digest = parsing.digest_of(key)
     return None if digest is None else DigestCheck(digest)

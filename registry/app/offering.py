@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ from registry.core.pull_operations import operations as pull_operations
 from registry.core.registry import Registry
 from registry.core.tag_operations import operations as tag_operations
 from registry.core.trash_operations import operations as trash_operations
+from registry.mirror.client_operations import Reached
+from registry.mirror.client_operations import operations as client_operations
+from registry.mirror.operations import operations as mirror_operations
 from registry.store.marks import FormatTooNew
 from registry.upkeep.adopt_operations import operations as adopt_operations
 from registry.upkeep.collecting import Collecting
@@ -48,6 +51,7 @@ from storage.findings import Finding
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
+    from registry.mirror.mirrors import Mirrors
 
 
 LOOK_SECONDS = 5.0  # between two looks at the marks of the store
@@ -101,6 +105,14 @@ def operations(config: Config) -> Operations:
         async with open_registry(settings) as opened_there:
             yield Opened(opened_there.store, seal_of(settings))
 
+    @asynccontextmanager
+    async def mirrors() -> AsyncIterator[Mirrors]:
+        # Here, since it takes a client, which those do not need who ask nobody.
+        from registry.app.mirroring import open_mirrors
+
+        async with open_mirrors(config, registry(), lambda *_: None, who=process()) as opened_there:
+            yield opened_there
+
     collecting = Collecting(registry, config, who=process())
     scrubbing = scrubbing_of(registry, config)
     retaining = Retaining(registry, config, who=process())
@@ -117,6 +129,8 @@ def operations(config: Config) -> Operations:
             lambda: retaining,
             lambda: counting,
             config.trash.keep_for,
+            reached_by_clients(config),
+            mirrors,
             place=place,
         ),
         *copy_operations(store_at),
@@ -150,6 +164,8 @@ def offered(
     retaining: Callable[[], Retaining],
     counting: Callable[[], Counting],
     keep_for: timedelta,
+    reached: Reached,
+    mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
     *,
     deletes: bool = True,
     place: Place | None = None,
@@ -171,8 +187,16 @@ def offered(
         *apikey_operations(office),
         *rule_operations(office),
         *audit_operations(registry, audit),
+        *mirror_operations(registry, reached.mirrors, mirrors, process()),
+        *client_operations(reached),
     )
     return [audited(operation, audit) for operation in rooms]
+
+
+def reached_by_clients(config: Config) -> Reached:
+    """Where clients reach the registry."""
+    listener = config.registry
+    return Reached(config.url, listener.listen, listener.tls is not None, config.mirrors)
 
 
 def scrubbing_of(registry: Callable[[], Registry], config: Config) -> Scrubbing:

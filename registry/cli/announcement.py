@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from registry import __version__
 from registry.access.policy import Policy
 from registry.access.principals import ANONYMOUS
-from registry.config import Config
+from registry.config import BOUND, Config
 from registry.model.names import RepositoryName
-from registry.server.address import Address
+from registry.settings import Address
+from registry.settings.hosts import is_loopback
 
 _IMAGE = "busybox"
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (as operators write it)
@@ -27,12 +27,18 @@ def announcement(config: Config, policy: Policy, urls: Mapping[str, str]) -> str
     image = f"{place.netloc}/{_IMAGE}"
     lines = [
         f"Moorage {__version__} listens on {urls['registry']} ({where}metrics and health: {urls['ops']})",
+        *(
+            f"Names below {name.removeprefix(BOUND)}/ are pulled without that prefix from {place}"
+            " (docker's registry-mirrors)"
+            for name, place in urls.items()
+            if name.startswith(BOUND)
+        ),
         f"The data lie in {config.storage.text}",
     ]
     if config.read_only:
         lines.append(f"It is read-only (read_only: true). Pull from it: docker pull {place.netloc}/NAME:TAG")
         return "\n".join(lines)
-    if policy.knows_people and place.scheme == "http" and not _is_loopback(place.hostname or ""):
+    if policy.knows_people and place.scheme == "http" and not is_loopback(place.hostname or ""):
         lines.append(
             "WARNING: clients reach it in plain HTTP, so passwords and tokens cross the network as they are;"
             " use registry.tls or a proxy with TLS, and an https:// address as url"
@@ -51,7 +57,7 @@ def announcement(config: Config, policy: Policy, urls: Mapping[str, str]) -> str
         f"  docker push {image}",
     ]
     if place.scheme == "http" and (
-        (config.url is None and everywhere) or not _is_loopback(place.hostname or "")
+        (config.url is None and everywhere) or not is_loopback(place.hostname or "")
     ):
         others = f"THIS-MACHINE:{port}" if config.url is None and everywhere else place.netloc
         lines.append(
@@ -59,10 +65,3 @@ def announcement(config: Config, policy: Policy, urls: Mapping[str, str]) -> str
             f' {{"insecure-registries": ["{others}"]}}; or set registry.tls.'
         )
     return "\n".join(lines)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

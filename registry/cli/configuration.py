@@ -14,6 +14,8 @@ from registry.cli.rendering import printable, table
 from registry.config import Config, Resolved, resolve
 from registry.config import check as found_good
 
+_WIDEST = 48  # characters of a value; a list of sections may have thousands
+
 
 def add_config(app: typer.Typer) -> None:
     """Offer the commands."""
@@ -49,7 +51,7 @@ def add_config(app: typer.Typer) -> None:
             print(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}))
             return
         cells = [(name, printable(json.dumps(value)), source) for name, value, source in rows]
-        print("\n".join(table(("SETTING", "VALUE", "SOURCE"), cells)))
+        print("\n".join(table(("SETTING", "VALUE", "SOURCE"), cells, widest=_WIDEST)))
 
 
 def described(resolved: Resolved[Config]) -> list[tuple[str, object, str]]:

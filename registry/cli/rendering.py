@@ -49,9 +49,12 @@ def as_text(value: object) -> str:
     return "\n".join(lines)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int | None = None) -> list[str]:
+    """Lines with aligned columns; none is wider than `widest` for a cell that is."""
+    widths = [
+        max(len(head), *(len(cell) for cell in cells if widest is None or len(cell) <= widest), 0)
+        for head, *cells in zip(header, *rows, strict=True)
+    ]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [header, *rows]

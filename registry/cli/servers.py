@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import socket
 import ssl
@@ -18,6 +17,7 @@ from registry.cli.exits import Answered, ServerFailed, exit_of
 from registry.errors import ManifestInvalid, NotFoundHere
 from registry.logs import redacted
 from registry.model.documents import read_document
+from registry.settings.hosts import is_loopback
 
 CONNECT_SECONDS = 10.0
 # A server of ours says something every quarter of a minute, however long an operation takes.
@@ -65,12 +65,7 @@ class ServerURL:
     @property
     def is_private(self) -> bool:
         """Whether nobody on the way can read along."""
-        if self.scheme == "https" or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return self.scheme == "https" or is_loopback(self.host)
 
 
 class Server:

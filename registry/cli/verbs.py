@@ -25,6 +25,7 @@ from registry.work.operations import Context, Operation, Operations, Progress, R
 _NOUNS = {
     "access": "Rules, and the keys and tokens that say who somebody is.",
     "apikey": "API keys: credentials of machines.",
+    "client": "Clients: what they have to be told.",
     "gc": "Collection of what nothing needs any more.",
     "pulls": "How often, and when last, tags were pulled.",
     "repo": "Repositories: what there is, removing and restoring it.",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from registry.config.loading import ConfigError, Resolved, load, resolve, restored, written
 from registry.config.policy import host_guard, load_policy, watch_rules, without_rules
 from registry.config.soundness import Sound, check
-from registry.config.tree import Config
+from registry.config.tree import BOUND, Config
 
 __all__ = [
+    "BOUND",
     "Config",
     "ConfigError",
     "Resolved",

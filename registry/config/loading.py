@@ -48,6 +48,8 @@ _BESIDE_THE_FILE: tuple[Path, ...] = (
     ("access", "ldap", "bind_password_file"),
     ("audit", "file"),
     ("cache", "directory"),
+    ("mirrors", "upstreams", "password_file"),
+    ("mirrors", "upstreams", "ca_file"),
     ("retention", "in_use", "file"),
     ("storage", "root"),
     ("storage", "s3", "access_key_file"),

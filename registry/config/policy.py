@@ -13,8 +13,7 @@ from registry.access.rules import RulesError, read_rules
 from registry.access.watched import Watched
 from registry.config.loading import ConfigError
 from registry.config.tree import Config
-from registry.server.address import Address
-from registry.settings import Problem, Source
+from registry.settings import Address, Problem, Source
 
 
 def load_policy(config: Config) -> Policy:
@@ -36,11 +35,14 @@ def watch_rules(config: Config) -> Watched[Policy] | None:
 
     Raises ConfigError, and Exposed when other machines could reach a registry without rules.
     """
-    listen = config.registry.listen
     rules_file = config.access.rules_file
-    is_loopback = Address.parse(listen).loopback
     has_tokens = config.access.token_server is not None
-    require_rules(listen, is_loopback=is_loopback, has_rules=has_tokens or rules_file is not None)
+    is_loopback = True
+    for one in config.client_listeners:
+        alone = Address.parse(one.listen).loopback
+        has_rules = has_tokens or rules_file is not None
+        require_rules(one.listen, one.setting, is_loopback=alone, has_rules=has_rules)
+        is_loopback = is_loopback and alone
     if rules_file is None:
         return None
 

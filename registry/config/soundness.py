@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import combinations
 from urllib.parse import urlsplit
 
 from registry.access.exposure import Exposed
@@ -14,8 +15,7 @@ from registry.access.watched import Unusable
 from registry.config.loading import ConfigError, Resolved, resolve
 from registry.config.policy import load_policy
 from registry.config.tree import Config
-from registry.server.address import Address
-from registry.settings import Problem, Source
+from registry.settings import Address, Problem, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,22 @@ def check(
 
 
 def _same_address(resolved: Resolved[Config]) -> Iterator[Problem]:
-    ours = {"registry.listen": resolved.config.registry.listen, "ops.listen": resolved.config.ops.listen}
-    registry, ops = (Address.parse(text) for text in ours.values())
-    if not registry.clashes(ops):
-        return
-    written = [name for name in ours if _source(resolved, name).kind != "default"]
-    name = written[0]
-    other = "ops.listen (metrics and health)" if name == "registry.listen" else "registry.listen"
-    port = min(ops.port + 1, 65535)
-    message = (
-        f"{other} is {ours[other.split()[0]]}, and two listeners cannot share a port; change one of them,"
-        f" for example MOORAGE_OPS_LISTEN=127.0.0.1:{port}"
-    )
-    yield Problem(name, message, _source(resolved, name), repr(ours[name]))
+    for one, other in combinations(resolved.config.listeners, 2):
+        place = Address.parse(other.listen)
+        if not Address.parse(one.listen).clashes(place):
+            continue
+        example = ""
+        if other.is_ops:
+            example = f", for example MOORAGE_OPS_LISTEN=127.0.0.1:{min(place.port + 1, 65535)}"
+        # Of a default nobody knows that it is there.
+        told, about = (one, other) if _source(resolved, one.setting).kind != "default" else (other, one)
+        yield Problem(
+            told.setting,
+            f"{about.setting}{' (metrics and health)' if about.is_ops else ''} is {about.listen}, and two"
+            f" listeners cannot share a port; change one of them{example}",
+            _source(resolved, told.setting),
+            repr(told.listen),
+        )
 
 
 def _cache(resolved: Resolved[Config]) -> Iterator[Problem]:
@@ -98,7 +101,10 @@ def _redirect_to_ourselves(resolved: Resolved[Config]) -> Iterator[Problem]:
         return
     name = "storage.s3.redirect.endpoint" if s3.redirect.endpoint else "storage.s3.endpoint"
     place = s3.redirect.endpoint or s3.endpoint
-    ours = {urlsplit(config.url or "").hostname, Address.parse(config.registry.listen).host}
+    ours = {
+        urlsplit(config.url or "").hostname,
+        *(Address.parse(one.listen).host for one in config.client_listeners),
+    }
     if place is not None and urlsplit(place).hostname in ours:
         message = (
             "is where the registry itself is: clients would be sent in circles, or show the store the token"
@@ -158,7 +164,7 @@ def _trusted_keys(resolved: Resolved[Config]) -> Iterator[Problem]:
     from registry.access.trust.keyfiles import unusable
 
     for name, reason in unusable(access.issuers, access.token_server):
-        yield Problem(f"access.{name}", reason, _source(resolved, f"access.{name.partition('[')[0]}"))
+        yield Problem(f"access.{name}", reason, _source(resolved, f"access.{name}"))
 
 
 def _people(resolved: Resolved[Config]) -> Iterator[Problem]:
@@ -189,4 +195,5 @@ def _audit_file(resolved: Resolved[Config]) -> Iterator[Problem]:
 
 
 def _source(resolved: Resolved[Config], name: str) -> Source:
-    return resolved.sources.get(name, Source("default"))
+    # Of a list of sections only the whole has a source.
+    return resolved.sources.get(name.partition("[")[0], Source("default"))

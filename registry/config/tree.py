@@ -12,17 +12,20 @@ from pydantic import BaseModel, model_validator
 from registry.access.settings import AccessSettings, AuditSettings
 from registry.api.settings import ApiSettings
 from registry.core.settings import CoreSettings
+from registry.mirror.settings import MirrorsSettings
 from registry.remote.settings import EgressSettings
-from registry.server.settings import LogSettings, ServerSettings
+from registry.server.settings import ListenerSettings, LogSettings, ServerSettings
 from registry.settings import Secret
 from registry.store.settings import StorageSettings
 from registry.upkeep.settings import UpkeepSettings
 
 Path = tuple[str, ...]
+# Before the name of a namespace, the name of its listener.
+BOUND = "mirror:"
 _MANY = (list, tuple, set, frozenset)
 
 
-class Config(CoreSettings, ApiSettings, ServerSettings, UpkeepSettings):
+class Config(CoreSettings, ApiSettings, ServerSettings, MirrorsSettings, UpkeepSettings):
     """Everything that an operator may set; a `Config` is the settings of each of these rooms."""
 
     storage: StorageSettings = StorageSettings()
@@ -39,6 +42,15 @@ class Config(CoreSettings, ApiSettings, ServerSettings, UpkeepSettings):
                 " before never counts"
             )
         return self
+
+    @property
+    def further_listeners(self) -> tuple[ListenerSettings, ...]:
+        """Those of the namespaces that have one of their own."""
+        return tuple(
+            ListenerSettings(f"{BOUND}{one.name}", one.listen, f"mirrors[{at}].listen")
+            for at, one in enumerate(self.mirrors)
+            if one.listen is not None
+        )
 
     @property
     def needs_seal(self) -> bool:

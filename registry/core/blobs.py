@@ -79,6 +79,21 @@ class Blobs:
             await self._data(source, digest, target)
         except BlobUnknown:
             return False
+        return await self._take_over(name, digest, target)
+
+    async def share(self, name: RepositoryName, digest: Digest) -> bool:
+        """Give the repository a blob whose bytes lie in the store; False when they do not."""
+        try:
+            await self._data(name, digest, digest)
+        except BlobUnknown:
+            return False
+        return await self._take_over(name, digest, digest)
+
+    def hinted(self, digest: Digest) -> RepositoryName | None:
+        """A repository that this process lately linked the digest in; rights and link are to be checked."""
+        return self._hints.get(digest)
+
+    async def _take_over(self, name: RepositoryName, digest: Digest, target: Digest) -> bool:
         await self._store.links.put_alias(name, digest, target)
         try:
             # The link stands now: what a collector took a moment before must come back.
@@ -87,10 +102,6 @@ class Blobs:
             return False
         self._hint(name, digest)
         return True
-
-    def hinted(self, digest: Digest) -> RepositoryName | None:
-        """A repository that this process lately linked the digest in; rights and link are to be checked."""
-        return self._hints.get(digest)
 
     def _hint(self, name: RepositoryName, digest: Digest) -> None:
         self._hints[digest] = name

@@ -25,13 +25,11 @@ class Body(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
-class Renewed:
-    """A body that calls `renew` every half minute by the clock `now`, while it is being received."""
+class Passed:
+    """What has the length and the end of another body; what comes of its pieces is for others to say."""
 
-    def __init__(self, body: Body, now: Callable[[], datetime], renew: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, body: Body) -> None:
         self._body = body
-        self._now = now
-        self._renew = renew
 
     @property
     def length(self) -> int | None:
@@ -42,6 +40,15 @@ class Renewed:
     def cut_off(self) -> bool:
         """The body's own."""
         return self._body.cut_off
+
+
+class Renewed(Passed):
+    """A body that calls `renew` every half minute by the clock `now`, while it is being received."""
+
+    def __init__(self, body: Body, now: Callable[[], datetime], renew: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(body)
+        self._now = now
+        self._renew = renew
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         due = self._now() + RENEWAL

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from registry.errors import NameUnknown, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.store.store import Store
 from storage.errors import NotFound
@@ -142,8 +141,7 @@ class Listings:
     async def _referring(self, name: RepositoryName) -> AsyncIterator[Referring]:
         async for digest in self._store.links.manifests(name):
             try:
-                stored = await self._store.manifests.read(name, digest)
-                manifest = await self._store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+                manifest = await self._store.manifests.parsed(name, digest)
             except (RegistryError, NotFound):
                 # Served or reported elsewhere; what cannot be read refers to nothing.
                 continue

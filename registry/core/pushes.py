@@ -65,8 +65,12 @@ class Pushes:
         tags: Sequence[Tag],
         by: str,
         rights: TagRights,
+        *,
+        sparse: bool = False,
     ) -> Pushed:
         """Store a manifest and let tags name it; durable, and proof against any removal, when this returns.
+
+        Of a `sparse` one blobs may be missing: they are fetched when they are asked for.
 
         Raises Denied for what is blocked, DigestInvalid, ManifestInvalid, ManifestBlobUnknown, QuotaExceeded,
         and what `rights` says of a tag.
@@ -83,7 +87,7 @@ class Pushes:
             # It names tags that may be moved: one that may not has no entry before it is there.
             intent = await self._intents.open(name, digest, needed, allowed.movable)
             try:
-                await self._references.check(name, manifest)
+                await self._references.check(name, manifest, sparse=sparse)
                 self._require_writable()
                 # Behind the intent, by which a count knows that this is about to be needed.
                 await self._quotas.add(name, digest, manifest)

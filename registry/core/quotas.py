@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
-from registry.core.bodies import Body
+from registry.core.bodies import Body, Passed
 from registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, QuotaExceeded, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -135,10 +135,9 @@ class Quotas:
         sizes = await self._sizes(name, digest, manifest, standings)
         new: list[dict[Digest, int]] = []
         for standing in standings:
-            news = await self._new(standing, sizes)
+            news, passing = await self._new_and_passing(standing, sizes)
             if not await self._fits(standing, needed := sum(sizes[one] for one in news)):
                 raise standing.refusal(needed)
-            passing = await self._passing(standing, sizes)
             # A manifest behind what it needs: if it counts, so does all of that.
             new.append({one: size for one, size in reversed(sizes.items()) if one in passing})
         for standing, added in zip(standings, new, strict=True):
@@ -167,15 +166,20 @@ class Quotas:
             new -= await self.index.holds(standing.counts.last, new)
         return new
 
-    async def _passing(self, standing: Standing, digests: Collection[Digest]) -> set[Digest]:
-        """Which of the digests may stop counting when the count that began last has ended.
+    async def _new_and_passing(
+        self, standing: Standing, digests: Collection[Digest]
+    ) -> tuple[set[Digest], set[Digest]]:
+        """Which of the digests do not count yet, and which may stop when the count that began last has ended.
 
         It lets go of what was added before it, and may have passed by before this is linked.
         """
         passing = {digest for digest in digests if digest not in standing.lasting}
-        if standing.counts.last is not None and not standing.counts.under_way:
+        if standing.counts.under_way:
+            return await self._new(standing, digests), passing
+        if standing.counts.last is not None:
             passing -= await self.index.holds(standing.counts.last, passing)
-        return passing
+        # What lasts was added, too.
+        return {digest for digest in passing if digest not in standing.added}, passing
 
     async def _counts(self, standing: Standing, digest: Digest) -> bool:
         return not await self._new(standing, [digest])
@@ -212,31 +216,18 @@ class Quotas:
 
     async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
         try:
-            stored = await self._store.manifests.read(name, digest)
-            return await self._store.effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            return await self._store.manifests.parsed(name, digest)
         except (ManifestUnknown, ManifestInvalid, StorageDamaged, NotFound):
             return None
 
 
-class _Bounded:
+class _Bounded(Passed):
     """A body that did not say how long it is, and which ends when it is too long for a quota."""
 
     def __init__(self, body: Body, before_bytes: int, standing: Standing) -> None:
-        self._body = body
+        super().__init__(body)
         self._before = before_bytes
         self._standing = standing
-
-    @property
-    def length(self) -> int | None:
-        """The body's own."""
-        return self._body.length
-
-    @property
-    def cut_off(self) -> bool:
-        """The body's own."""
-        return self._body.cut_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         seen = self._before

@@ -27,11 +27,11 @@ class References:
         self._sound: OrderedDict[Digest, ObjectInfo] = OrderedDict()
         self._being_hashed: set[Digest] = set()
 
-    async def check(self, name: RepositoryName, manifest: Manifest) -> None:
+    async def check(self, name: RepositoryName, manifest: Manifest, *, sparse: bool = False) -> None:
         """Make sure that the repository has what `manifest` needs.
 
-        Config and ordinary layers must be there, unless missing ones are allowed; an index's children may be
-        absent; but what a policy took comes back, with all that it needs itself.
+        Config and ordinary layers must be there, unless missing ones are allowed or the push is `sparse`; an
+        index's children may be absent; but what a policy took comes back, with all that it needs itself.
 
         Raises ManifestBlobUnknown for all that is missing together; ManifestInvalid when a descriptor's size
         is not that of sound data; TooManyRequests while another push has that data looked through.
@@ -50,7 +50,9 @@ class References:
         # An index may name one child thousands of times.
         children = dict.fromkeys(child.digest for child in manifest.children)
         await self._store.effects.together(self._child(name, digest) for digest in children)
-        missing = [error for error in found if error is not None]
+        # What can be fetched when it is asked for may be missing, but not be of another size.
+        allowed = ManifestBlobUnknown if sparse else ()
+        missing = [error for error in found if error is not None and not isinstance(error, allowed)]
         if missing:
             first, *rest = missing
             raise type(first)(first.message, detail=first.detail, also=rest)
@@ -95,8 +97,7 @@ class References:
             return
         try:
             await self._stat(await self._store.links.revision(name, digest))
-            stored = await self._store.manifests.read(name, digest)
-            manifest = Manifest.parse(stored.content, stored.media_type)
+            manifest = await self._store.manifests.parsed(name, digest)
         except (RegistryError, NotFound):
             return
         for descriptor in manifest.required_blobs:

@@ -133,6 +133,29 @@ class Repository:
         self._by = by
         self._rights = rights
 
+    # What comes from elsewhere.
+
+    async def keep_manifest(self, reference: Tag | Digest, content: bytes, media_type: str) -> Pushed:
+        """Keep a manifest that another registry has, whose blobs come when they are asked for."""
+        self._registry.require_writable()
+        return await self._registry.pushes.push(
+            self.name, reference, content, media_type, (), self._by, self._rights, sparse=True
+        )
+
+    async def keep_blob(self, digest: Digest, segments: Sequence[str], size_bytes: int) -> None:
+        """Keep a blob whose bytes lie under the keys in order, and were seen to have the digest."""
+        self._registry.require_writable()
+        await self._store.content.compose(digest, segments, size=size_bytes)
+        await self._registry.blobs.link(self.name, digest)
+
+    async def share_blob(self, digest: Digest) -> bool:
+        """Let the repository have bytes that lie in the store already; False when they do not.
+
+        The caller knows that they came from where this repository's content comes from.
+        """
+        self._registry.require_writable()
+        return await self._registry.blobs.share(self.name, digest)
+
     # Pulls.
 
     async def manifest(self, reference: Tag | Digest) -> StoredManifest:

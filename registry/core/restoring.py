@@ -23,7 +23,7 @@ from registry.removal.intents import Intents
 from registry.removal.runs import Run
 from registry.removal.trash import Trash
 from registry.removal.trashed import Trashed
-from registry.store import layout
+from registry.store import parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -112,14 +112,14 @@ class Restoring:
         manifests: dict[Digest, None] = {}
         blobs: dict[Digest, None] = {}
         for move in run.moves:
-            if (tag := layout.tag_of(move.key)) is not None:
+            if (tag := parsing.tag_of(move.key)) is not None:
                 try:
                     tags[tag] = await self._store.links.read(move.trash)
                 except (NotFound, StorageDamaged):
                     continue
-            elif (digest := layout.manifest_of(move.key)) is not None:
+            elif (digest := parsing.manifest_of(move.key)) is not None:
                 manifests[digest] = None
-            elif (digest := layout.layer_of(move.key)) is not None:
+            elif (digest := parsing.layer_of(move.key)) is not None:
                 blobs[digest] = None
         return Wanted(tags, list(manifests), list(blobs))
 
@@ -171,7 +171,7 @@ class Restoring:
 
     async def put_back_data(self, run: Run) -> tuple[int, list[str]]:
         """Let the bytes that a run took lie in their places; how many, and of which there are none left."""
-        digests = [one for move in run.moves if (one := layout.digest_of(move.key)) is not None]
+        digests = [one for move in run.moves if (one := parsing.digest_of(move.key)) is not None]
         missing = [str(digest) for digest in digests if not await self._has_put_back(digest)]
         return len(digests) - len(missing), missing
 

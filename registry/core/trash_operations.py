@@ -18,7 +18,7 @@ from registry.errors import (
 )
 from registry.model.names import RepositoryName
 from registry.removal.runs import Run
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 from storage.errors import NotFound
 
@@ -240,10 +240,10 @@ async def _shown(registry: Registry, name: str, keep_for: timedelta) -> TrashedR
         at,
         run.by,
         run.repository,
-        sum(layout.tag_of(key) is not None for key in keys),
+        sum(parsing.tag_of(key) is not None for key in keys),
         # A manifest's own delete has it down for both places where it may lie.
-        len({digest for key in keys if (digest := layout.manifest_of(key)) is not None}),
-        sum(layout.layer_of(key) is not None for key in keys),
+        len({digest for key in keys if (digest := parsing.manifest_of(key)) is not None}),
+        sum(parsing.layer_of(key) is not None for key in keys),
         len(keys) if run.repository is None else 0,
         sum(move.size_bytes for move in run.moves),
         recorded.modified_at + keep_for,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from registry.errors import NameInvalid, TagInvalid
 from registry.model.digests import Digest
@@ -20,7 +21,7 @@ class RepositoryName(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> RepositoryName:
+    def __new__(cls, text: str) -> Self:
         if len(text) > _LONGEST_NAME:
             raise NameInvalid(f"a repository name has at most {_LONGEST_NAME} characters, not {len(text)}")
         if _NAME.fullmatch(text) is None:
@@ -29,6 +30,17 @@ class RepositoryName(str):
                 f" or '/', like 'team/app', not {quoted(text)}"
             )
         return super().__new__(cls, text)
+
+
+class Prefix(RepositoryName):
+    """A name that stands for all repositories below it, too: `team`, which may be written `team/`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Prefix:
+        """The prefix that a text means. Raises NameInvalid."""
+        return cls(text.removesuffix("/"))
 
 
 class Tag(str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -37,6 +38,18 @@ class Addresses:
         if any(one in network for one in (address, *meant) for network in self._allow):
             return None
         return next((reason for one in meant if (reason := _kind(one)) is not None), None)
+
+
+def written_address(host: str) -> str | None:
+    """The address that a host is written as, in any of the ways that resolvers take; None for a name."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def _kind(address: Address) -> str | None:

@@ -6,17 +6,21 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import SplitResult
 
-from registry.remote.addresses import Addresses, Network
+from registry.remote.addresses import Addresses, Network, written_address
+from registry.remote.errors import RemoteError
+from registry.remote.proxies import Proxies
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractResolver
 
     from registry.remote.client import Client
+    from registry.remote.settings import EgressSettings
 
 
 class CertificatesUnusable(Exception):
@@ -28,14 +32,24 @@ class Egress:
 
     The address is looked at when the socket to it is made: whatever a name resolves to, and however often
     that changes, what is connected to is what was looked at. `resolver` gives what names resolve to, the
-    system's unless another is given.
+    system's unless another is given. Where `proxies` has one, what is connected to is that, and names of
+    others are left to it.
     """
 
     def __init__(
-        self, allow: Sequence[Network] = (), resolver: Callable[[], AbstractResolver] | None = None
+        self,
+        allow: Sequence[Network] = (),
+        resolver: Callable[[], AbstractResolver] | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._addresses = Addresses(allow)
         self._resolver = resolver
+        self._proxies = proxies or Proxies()
+
+    @classmethod
+    def of(cls, settings: EgressSettings, environ: Mapping[str, str]) -> Self:
+        """As an operator has set it, in the configuration or in the environment."""
+        return cls(settings.allow, proxies=Proxies.of(settings, environ))
 
     @asynccontextmanager
     async def client(self, ca_file: Path | None = None) -> AsyncIterator[Client]:
@@ -52,10 +66,24 @@ class Egress:
         trusted = await asyncio.to_thread(trust, ca_file)
         resolver = (self._resolver or ThreadedResolver)()
         try:
-            async with Client(resolver, self._socket, trusted) as client:
+            async with Client(resolver, self._socket, trusted, self._proxy) as client:
                 yield client
         finally:
             await resolver.close()
+
+    def _proxy(self, parts: SplitResult) -> str | None:
+        """The proxy to ask for an address, None where there is none. Raises RemoteError."""
+        try:
+            proxy = self._proxies.find(parts)
+        except ValueError as error:
+            raise RemoteError(parts.netloc, f"what is set as the proxy {error}", "unreachable") from None
+        address = None if proxy is None else written_address(parts.hostname or "")
+        # What a name leads to only the proxy knows; an address that is written out is judged as ever.
+        reason = None if address is None else self._addresses.refusal(address)
+        if reason is not None:
+            told = f"it is not asked for through a proxy either ({reason}; see egress.allow)"
+            raise RemoteError(parts.netloc, told, "unreachable")
+        return proxy
 
     def _socket(self, found: tuple[Any, ...]) -> socket.socket:
         """A socket to an address that was found for a name. Raises PermissionError."""

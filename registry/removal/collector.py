@@ -18,9 +18,9 @@ from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, h
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Run, Runs
 from registry.removal.trash import BY_POLICY, Trash
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
-from storage.contract import ObjectInfo
+from storage.contract import ObjectInfo, exists
 from storage.errors import NotFound
 
 # Nothing leaves the trash younger than this, whatever the operator asks.
@@ -134,7 +134,7 @@ class Collector:
             count += 1
             if count % (AT_ONCE * 16) == 0:
                 await self._step()
-            digest = layout.blob_of(key)
+            digest = parsing.blob_of(key)
             if digest is None:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
             elif short(digest) not in self.mark.linked and short(digest) not in claimed:
@@ -219,20 +219,13 @@ class Collector:
         if needed is None:
             return False
         for move in run.moves:
-            if layout.layer_of(move.key) in needed and not await self._lies(move.key):
+            if parsing.layer_of(move.key) in needed and not await exists(self._driver, move.key):
                 await self._put_back_link(move)
-        return True
-
-    async def _lies(self, key: str) -> bool:
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
         return True
 
     async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
         async for key in self._driver.walk(layout.TRASH_DATA):
-            entry = layout.trashed_data(key)
+            entry = parsing.trashed_data(key)
             if entry is not None:
                 yield entry
 
@@ -245,11 +238,9 @@ class Collector:
                 await self._driver.delete([f"{layout.trash_data(digest)}/{run}"], durable=False)
 
     async def _bring_back(self, digest: Digest) -> bool:
-        try:
-            await self._driver.stat(layout.blob_data(digest))
-        except NotFound:
-            return not self._dry_run and await self._trash.put_back_data(digest)
-        return False
+        if self._dry_run or await exists(self._driver, layout.blob_data(digest)):
+            return False
+        return await self._trash.put_back_data(digest)
 
     async def _needed(self, wanted: set[int]) -> set[int]:
         """Which of the digests some writer or link needs now: intents first, then links."""

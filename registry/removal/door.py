@@ -22,8 +22,9 @@ from registry.removal.intents import Intents
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Runs
 from registry.removal.trash import BY_USER, Trash
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
+from storage.contract import exists
 from storage.errors import AlreadyExists, NotFound, StorageError
 
 # A removal that has been open for so long is not under way any more: its process died.
@@ -138,7 +139,7 @@ class Door:
         await self._runs.record(run, name, moves.values(), by, done=False)
         await self.claims.mark(run, name, created)
         for tag, judged in created.items():
-            if await self._hands.target(name, tag) != digest or await self.claims.of(name, tag, judged):
+            if await self._store.links.target(name, tag) != digest or await self.claims.of(name, tag, judged):
                 continue
             await self._hands.move_tag(name, tag, moves[tag])
             await self.claims.put_back(name, tag, judged)
@@ -163,7 +164,7 @@ class Door:
         for digest in manifests:
             # It lies in one place or the other, and hardly ever in both.
             places = self._hands.manifest_moves(name, digest, [], run)
-            moves += [place for place in places if await self._hands.lies(place.key)]
+            moves += [place for place in places if await exists(self._store.driver, place.key)]
         moves += layer_moves.values()
         await self._runs.record(run, name, moves, by, done=False, whole=True)
         tags: dict[Digest | None, list[Tag]] = {}
@@ -238,21 +239,21 @@ class Door:
     async def _finish(self, record: Mapping[str, Any]) -> None:
         name = RepositoryName(record["repository"])
         moves = [Move(moved["key"], moved["trash"]) for moved in record["moves"]]
-        for tag in filter(None, (layout.tag_of(move.key) for move in moves)):
+        for tag in filter(None, (parsing.tag_of(move.key) for move in moves)):
             await self.claims.put_back_newest(name, tag, frozenset(record.get("judged", ())))
-        left = [move for move in moves if layout.tag_of(move.key) is None]
+        left = [move for move in moves if parsing.tag_of(move.key) is None]
         needed = await self._needs.of(name)
         named = set((await self._hands.named(name)).values()) - {None}
         back = [move for move in left if needed is None or _moved(move) in needed | named]
-        if any(layout.manifest_of(move.key) for move in back):
+        if any(parsing.manifest_of(move.key) for move in back):
             # What it lists, and what refers to it, went with it.
             back = left
         for move in back:
-            if digest := layout.layer_of(move.key):
+            if digest := parsing.layer_of(move.key):
                 await self._put_back_layer(name, digest, move)
             else:
                 await self._hands.put_back(move)
-        for digest in filter(None, (layout.manifest_of(move.key) for move in back)):
+        for digest in filter(None, (parsing.manifest_of(move.key) for move in back)):
             manifest = await self._hands.manifest(name, digest)
             if manifest is None:
                 continue
@@ -294,7 +295,7 @@ class Door:
         if judged:
             await self.claims.mark(run, name, judged)
         for tag in tags:
-            if await self._hands.target(name, tag) == target:
+            if await self._store.links.target(name, tag) == target:
                 await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
                 await self.claims.put_back(name, tag, judged[tag], removed=target)
 
@@ -320,7 +321,7 @@ class Door:
             for move in moved:
                 await self._hands.put_back(move)
             # Somebody who may have deleted the tag, and with it a manifest whose link was away.
-            if any([await self._hands.target(name, tag) == digest for tag in kept]):
+            if any([await self._store.links.target(name, tag) == digest for tag in kept]):
                 return []
 
     async def _put_back_layer(self, name: RepositoryName, digest: Digest, move: Move) -> None:
@@ -347,7 +348,7 @@ class Door:
 
 
 def _moved(move: Move) -> Digest | None:
-    return layout.layer_of(move.key) or layout.manifest_of(move.key)
+    return parsing.layer_of(move.key) or parsing.manifest_of(move.key)
 
 
 def _require(rights: TagRights, tags: Iterable[Tag]) -> None:

@@ -24,14 +24,6 @@ class Hands:
         self._driver = store.driver
         self._effects = store.effects
 
-    async def lies(self, key: str) -> bool:
-        """Whether anything lies under the key."""
-        try:
-            await self._driver.stat(key)
-        except NotFound:
-            return False
-        return True
-
     async def move(self, move: Move) -> bool:
         """Move an object to the trash; False when it was not there."""
         try:
@@ -67,25 +59,12 @@ class Hands:
 
     async def tags_of(self, name: RepositoryName, digest: Digest) -> list[Tag]:
         """The tags that name a manifest."""
-        tags = await self._store.links.tags(name)
-        named = await self._effects.together(self.target(name, tag) for tag in tags)
-        return [tag for tag, target in zip(tags, named, strict=True) if target == digest]
-
-    async def target(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        """What the tag names; None where there is nothing, or where it cannot be read."""
-        try:
-            return await self._store.links.tag(name, tag)
-        except RegistryError:
-            return None
+        return [tag for tag, target in (await self.named(name)).items() if target == digest]
 
     async def manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
         """A manifest of the repository; None when it is not there or cannot be read."""
         try:
-            stored = await self._store.manifests.read(name, digest)
-            # What is here already may be larger than any push may be.
-            return await self._effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            return await self._store.manifests.parsed(name, digest)
         except (RegistryError, NotFound):
             # Damaged, or odder than we read: no entry of ours stands for it.
             return None
@@ -112,7 +91,7 @@ class Hands:
     async def named(self, name: RepositoryName) -> dict[Tag, Digest | None]:
         """What each tag of the repository names; None where that cannot be read."""
         tags = await self._store.links.tags(name)
-        named = await self._effects.together(self.target(name, tag) for tag in tags)
+        named = await self._effects.together(self._store.links.target(name, tag) for tag in tags)
         return dict(zip(tags, named, strict=True))
 
     async def unlist(self, name: RepositoryName) -> None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from registry.errors import DigestInvalid, ManifestUnknown, NameInvalid, RegistryError, StorageDamaged
+from registry.errors import ManifestUnknown, NameInvalid, RegistryError, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.model.names import RepositoryName
+from registry.model.names import RepositoryName, Tag
 from registry.removal.trash import Trash
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound, StorageError
 
@@ -43,21 +43,16 @@ class Found:
 
     def add(self, key: str, place: str) -> None:
         """Sort a key in."""
-        match place.split("/"):
-            case ["_layers", "_placeholder"] | ["_uploads", *_] | ["_manifests", "tags", *_]:
-                pass
-            case ["_layers", algorithm, encoded, "link"]:
-                self._add(key, self.layers, algorithm, encoded)
-            case ["_manifests", "revisions", algorithm, encoded, "link"]:
-                self._add(key, self.revisions, algorithm, encoded)
-            case _:
-                self.strays.append(key)
-
-    def _add(self, key: str, to: list[Digest], algorithm: str, encoded: str) -> None:
-        try:
-            to.append(Digest.parse(f"{algorithm}:{encoded}").require_supported())
-        except DigestInvalid:
+        kind, digest = parsing.linked_at(place)
+        if digest is not None:
+            (self.layers if kind == "layer" else self.revisions).append(digest)
+        elif kind == "stray":
             self.strays.append(key)
+
+    @property
+    def links(self) -> tuple[tuple[list[Digest], Callable[[str, Digest], str]], ...]:
+        """What its links of each kind are called after, and where those lie."""
+        return (self.layers, layout.layer_link), (self.revisions, layout.revision_link)
 
 
 async def found(store: Store, step: Step) -> AsyncIterator[Found]:
@@ -68,7 +63,7 @@ async def found(store: Store, step: Step) -> AsyncIterator[Found]:
         count += 1
         if count % (AT_ONCE * 16) == 0:
             await step()
-        path, place = layout.in_repository(key)
+        path, place = parsing.in_repository(key)
         if current is None or current.path != path:
             if current is not None:
                 yield current
@@ -127,19 +122,19 @@ class Mark:
         if repository.name is None:
             needed.troubles.append(Trouble(name, repository.path, "this is no name of a repository"))
         needed.troubles += [Trouble(name, key, "nothing of this kind lies here") for key in repository.strays]
-        prefix = f"{layout.REPOSITORIES}/{name}"
-        for digests, kind in ((repository.layers, "_layers"), (repository.revisions, "_manifests/revisions")):
+        for digests, link in repository.links:
             for some in handfuls(digests):
                 await step()
-                keys = [f"{prefix}/{kind}/{_path(digest)}/link" for digest in some]
-                targets = await self._store.effects.together(self._target(key) for key in keys)
+                targets = await self._store.effects.together(
+                    self._target(link(name, digest)) for digest in some
+                )
                 for digest, target in zip(some, targets, strict=True):
                     if isinstance(target, Trouble):
                         needed.troubles.append(target)
                     elif target is not None and target != digest:
                         needed.aliases[short(digest)] = short(target)
         # Links of a kind that we do not know hold on to what they contain all the same.
-        for keys in handfuls(key for key in repository.strays if key.endswith("/link")):
+        for keys in handfuls(key for key in repository.strays if parsing.is_link(key)):
             targets = await self._store.effects.together(self._target(key) for key in keys)
             self.linked |= {short(target) for target in targets if isinstance(target, Digest)}
         self._hold(repository.revisions, needed)
@@ -178,10 +173,10 @@ class Mark:
         except NotFound:
             return None
         except StorageDamaged:
-            return Trouble(layout.in_repository(key)[0], key, "the link cannot be read")
+            return Trouble(parsing.in_repository(key)[0], key, "the link cannot be read")
         except StorageError as error:
             self.is_unsure = True
-            return Trouble(layout.in_repository(key)[0], key, f"the link cannot be read: {error}")
+            return Trouble(parsing.in_repository(key)[0], key, f"the link cannot be read: {error}")
 
     async def _references(self, name: RepositoryName, digest: Digest) -> list[int] | Trouble | None:
         try:
@@ -203,10 +198,7 @@ class Mark:
             if key is None:
                 raise
             stored = await self._store.manifests.read_from(key, digest)
-        # What is here already may be larger than any push may be.
-        return await self._store.effects.aside(
-            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-        )
+        return await self._store.effects.aside(stored.parse)
 
 
 async def linked_of(store: Store, wanted: set[int], step: Step) -> set[int]:
@@ -217,13 +209,14 @@ async def linked_of(store: Store, wanted: set[int], step: Step) -> set[int]:
     """
     held: set[int] = set()
     async for repository in found(store, step):
-        for digests, kind in ((repository.layers, "_layers"), (repository.revisions, "_manifests/revisions")):
+        for digests, link in repository.links:
             held |= wanted.intersection(short(digest) for digest in digests)
             others = [digest for digest in digests if digest.algorithm != "sha256"]
             for some in handfuls(others):
                 await step()
-                keys = [f"{layout.REPOSITORIES}/{repository.path}/{kind}/{_path(one)}/link" for one in some]
-                contents = await store.effects.together(_content(store, key) for key in keys)
+                contents = await store.effects.together(
+                    _content(store, link(repository.path, one)) for one in some
+                )
                 # What cannot be read just now may hold on to any of them.
                 held |= wanted if None in contents else wanted.intersection(contents)
     return held
@@ -238,15 +231,23 @@ async def _content(store: Store, key: str) -> int | None:
         return None
 
 
+async def targets_of(
+    store: Store, name: RepositoryName, tags: Iterable[Tag], step: Step
+) -> dict[Tag, Digest | None]:
+    """What tags of a repository name; None where that is nothing, or cannot be read."""
+    found: dict[Tag, Digest | None] = {}
+    for some in handfuls(tags):
+        await step()
+        digests = await store.effects.together(store.links.target(name, tag) for tag in some)
+        found.update(zip(some, digests, strict=True))
+    return found
+
+
 def _name(path: str) -> RepositoryName | None:
     try:
         return RepositoryName(path)
     except NameInvalid:
         return None
-
-
-def _path(digest: Digest) -> str:
-    return f"{digest.algorithm}/{digest.encoded}"
 
 
 def handfuls(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:

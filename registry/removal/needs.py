@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from registry.errors import ManifestUnknown, RegistryError, Unsupported
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from registry.removal.intents import Intents
 from registry.store.store import Store
@@ -26,11 +25,7 @@ class Needs:
     async def _references(self, name: RepositoryName, digest: Digest) -> frozenset[Digest] | None:
         """What a manifest refers to; None when it cannot be read. Raises ManifestUnknown."""
         try:
-            stored = await self._store.manifests.read(name, digest)
-            # What is here already may be larger than any push may be.
-            manifest = await self._store.effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            manifest = await self._store.manifests.parsed(name, digest)
         except ManifestUnknown:
             raise
         except (RegistryError, NotFound):

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 from registry.errors import ManifestUnknown, NameInvalid, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import Claims
 from registry.removal.intents import Intents
-from registry.removal.mark import Step, found, handfuls
+from registry.removal.mark import Step, found, handfuls, targets_of
 from registry.removal.runs import Runs
 from registry.removal.trash import BY_POLICY
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -108,7 +107,7 @@ class Purging:
             # Somebody who died may have let a tag name what was away by then.
             await self.remove_tags(name, gone, purge)
         async for key in self._driver.walk(layout.TRASH_LINKS):
-            if layout.content_of(key) in gone:
+            if parsing.content_of(key) in gone:
                 await self._destroy([key])
                 purge.trashed += 1
         for digest in sorted(gone, key=str):
@@ -120,35 +119,31 @@ class Purging:
     async def _places(self, gone: frozenset[Digest]) -> AsyncIterator[str]:
         """Links to it, and manifests that lie whole."""
         async for repository in found(self._store, self._step):
-            prefix = f"{layout.REPOSITORIES}/{repository.path}"
-            for kind, digests in (
-                ("_layers", repository.layers),
-                ("_manifests/revisions", repository.revisions),
-            ):
+            for digests, link in repository.links:
                 for digest in gone.intersection(digests):
-                    yield f"{prefix}/{kind}/{digest.algorithm}/{digest.encoded}/link"
+                    yield link(repository.path, digest)
         async for key in self._driver.walk(layout.WHOLE_MANIFESTS):
-            if layout.content_of(key) in gone:
+            if parsing.content_of(key) in gone:
                 yield key
 
     async def _remove_from(
         self, name: RepositoryName, keys: Sequence[str], gone: frozenset[Digest], purge: Purge
     ) -> None:
         """Tags and descriptions first: while the link stands, whoever does this again finds them."""
-        if any(layout.manifest_of(key) for key in keys):
+        if any(parsing.manifest_of(key) for key in keys):
             await self.remove_tags(name, gone, purge)
             described = [key async for key in self._driver.walk(layout.referrers(name))]
-            await self._destroy([key for key in described if layout.content_of(key) in gone])
+            await self._destroy([key for key in described if parsing.content_of(key) in gone])
         await self._destroy(keys)
         purge.links += len(keys)
-        if any(layout.manifest_of(key) for key in keys):
+        if any(parsing.manifest_of(key) for key in keys):
             # A push that had not heard of it may have let one name it meanwhile.
             await self.remove_tags(name, gone, purge)
 
     async def remove_tags(self, name: RepositoryName, gone: frozenset[Digest], purge: Purge) -> None:
         """Remove the tags of a repository that name it, and count them in."""
         run = None
-        for tag, target in await self._named(name):
+        for tag, target in (await self._named(name)).items():
             if target not in gone:
                 continue
             if f"{name}:{tag}" not in purge.tags:  # or else a push has let it name that again meanwhile
@@ -159,7 +154,7 @@ class Purging:
             judged = await self._claims.judge(name, tag)
             run = run or self._runs.new(BY_POLICY)
             await self._claims.mark(run, name, {tag: judged})
-            if await self._target(name, tag) == target:
+            if await self._store.links.target(name, tag) == target:
                 await self._destroy(await self._store.tag_keys(name, tag))
                 await self._claims.put_back(name, tag, judged, removed=target)
         if run is not None:
@@ -172,8 +167,7 @@ class Purging:
             if digest in gone:
                 continue
             try:
-                stored = await self._store.manifests.read(name, digest)
-                manifest = await self._store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+                manifest = await self._store.manifests.parsed(name, digest)
             except ManifestUnknown:
                 continue
             except (RegistryError, NotFound):
@@ -181,9 +175,9 @@ class Purging:
                 continue
             if not gone.isdisjoint(descriptor.digest for descriptor in manifest.references):
                 needing.append(digest)
-        named = await self._named(name) if needing else []
+        named = await self._named(name) if needing else {}
         for digest in needing:
-            tags = [str(tag) for tag, target in named if target == digest]
+            tags = [str(tag) for tag, target in named.items() if target == digest]
             purge.needing.append(Needing(str(name), str(digest), tags))
 
     async def _empty(self, prefix: str) -> int:
@@ -206,7 +200,7 @@ class Purging:
             except NotFound:
                 continue
         async for key in self._driver.walk(layout.WHOLE_MANIFESTS):
-            if layout.content_of(key) == digest:
+            if parsing.content_of(key) == digest:
                 try:
                     content = (await self._store.manifests.read_whole_from(key, digest)).content
                     yield [Digest.of(content, algorithm) for algorithm in _ALGORITHMS]
@@ -233,28 +227,13 @@ class Purging:
                 seen.add(target)
                 yield target
 
-    async def _named(self, name: RepositoryName) -> list[tuple[Tag, Digest | None]]:
-        tags = await self._store.links.tags(name)
-        named: list[tuple[Tag, Digest | None]] = []
-        for some in handfuls(tags):
-            await self._step()
-            targets = await self._store.effects.together(self._target(name, tag) for tag in some)
-            named += zip(some, targets, strict=True)
-        return named
-
-    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        try:
-            return await self._store.links.tag(name, tag)
-        except RegistryError:
-            return None
+    async def _named(self, name: RepositoryName) -> dict[Tag, Digest | None]:
+        return await targets_of(self._store, name, await self._store.links.tags(name), self._step)
 
 
 def _repository(key: str) -> RepositoryName | None:
     """Whose link or manifest it is; None for who cannot be one."""
-    path = layout.in_repository(key)[0]
-    if layout.is_whole_manifest(key):
-        path = key.removeprefix(f"{layout.WHOLE_MANIFESTS}/").partition("/_/")[0]
     try:
-        return RepositoryName(path)
+        return RepositoryName(parsing.in_repository(key)[0])
     except NameInvalid:
         return None

@@ -19,6 +19,7 @@ from registry.removal.needs import Needs
 from registry.removal.runs import Move, Runs
 from registry.removal.trash import BY_POLICY, Trash
 from registry.store.store import Store
+from storage.contract import exists
 
 
 class Releasing:
@@ -41,7 +42,7 @@ class Releasing:
         judged = await self._claims.judge(name, tag)
         if state_of(judged.entries) != history or judged.moving:
             return False
-        if await self._hands.target(name, tag) != digest:
+        if await self._store.links.target(name, tag) != digest:
             return False
         run = self._runs.new(BY_POLICY)
         move = self._hands.tag_move(name, tag, run)
@@ -54,7 +55,7 @@ class Releasing:
         await self._claims.put_back(name, tag, judged)
         await self._runs.record(run, name, [move], self._by, done=True)
         await self._runs.unmark(run)
-        return await self._hands.target(name, tag) is None
+        return await self._store.links.target(name, tag) is None
 
     async def release_manifests(self, name: RepositoryName, judged: Mapping[Digest, float]) -> set[Digest]:
         """Take manifests away that nothing led to when that was looked at; those that are gone now.
@@ -67,7 +68,7 @@ class Releasing:
         for digest in judged:
             manifest = await self._hands.manifest(name, digest)
             places = self._hands.manifest_moves(name, digest, [], run)
-            moves = [move for move in places if await self._hands.lies(move.key)]
+            moves = [move for move in places if await exists(self._store.driver, move.key)]
             if manifest is not None and moves:
                 needs = tuple(dict.fromkeys(one.digest for one in manifest.references))
                 subject = None if manifest.subject is None else manifest.subject.digest

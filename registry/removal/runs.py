@@ -11,7 +11,7 @@ from registry.model.names import RepositoryName
 from registry.removal.trash import BY_USER
 from registry.store import layout
 from registry.store.effects import Effects
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 LIMIT = 64 << 20  # bytes; a link, a manifest that lies whole in one object, or what a run took
@@ -110,11 +110,7 @@ class Runs:
 
     async def exists(self, run: str) -> bool:
         """Whether a run has a record, readable or not."""
-        try:
-            await self._driver.stat(layout.trash_run(run))
-        except NotFound:
-            return False
-        return True
+        return await exists(self._driver, layout.trash_run(run))
 
     async def names(self) -> AsyncIterator[str]:
         """The names of all runs, in no order that tells anything."""

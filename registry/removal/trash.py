@@ -7,13 +7,12 @@ when its repository needs it; what a user deleted stays deleted until it is uplo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.store import layout
-from storage.contract import Driver
+from registry.store import layout, parsing
+from storage.contract import Driver, exists
 from storage.errors import NotFound
 
 BY_USER = "u-"
@@ -67,9 +66,8 @@ class Trash:
     async def layers(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The blobs of a repository whose links lie in the trash, whoever took them."""
         async for key in self._driver.walk(layout.trash_layers(name)):
-            *_, algorithm, encoded, _run = key.split("/")
-            with suppress(DigestInvalid):
-                yield Digest.parse(f"{algorithm}:{encoded}")
+            if (digest := parsing.content_of(key)) is not None:
+                yield digest
 
     async def put_back_layer(self, name: RepositoryName, digest: Digest) -> bool:
         """Give the repository a blob again that a policy took; whether it was so."""
@@ -103,10 +101,7 @@ class Trash:
 
     async def _is_open(self, run: str) -> bool:
         """Whether it is not known yet if something needs what a run took."""
-        with suppress(NotFound):
-            await self._driver.stat(layout.trash_open(run))
-            return True
-        return False
+        return await exists(self._driver, layout.trash_open(run))
 
     async def _put_back(self, key: str, trashed: str) -> bool:
         content = await self._taken(trashed)

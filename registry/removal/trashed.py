@@ -14,6 +14,7 @@ from registry.removal.trash import BY_USER, Trash
 from registry.store import layout
 from registry.store.manifests import StoredManifest
 from registry.store.store import Store
+from storage.contract import exists
 from storage.errors import NotFound
 
 
@@ -65,7 +66,8 @@ class Trashed:
 
     async def put_back_blob(self, name: RepositoryName, digest: Digest, target: Digest) -> bool:
         """Let the repository have a blob again, its bytes first; whether they could be had."""
-        if not await self._lies(target) and not await self._trash.put_back_data(target):
+        is_there = await exists(self._driver, layout.blob_data(target))
+        if not is_there and not await self._trash.put_back_data(target):
             return False
         try:
             await self._store.links.layer(name, digest)
@@ -132,13 +134,6 @@ class Trashed:
             return await _first_sound([partial(read, key, digest) for key in copies])
 
         return await _first_sound([partial(read, layout.blob_data(target), digest), taken])
-
-    async def _lies(self, target: Digest) -> bool:
-        try:
-            await self._store.content.stat(target)
-        except NotFound:
-            return False
-        return True
 
     async def _copies(self, prefix: str) -> list[str]:
         return [f"{prefix}/{run}" for run in await self._driver.children(prefix)]

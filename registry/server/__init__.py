@@ -4,7 +4,7 @@ What the composition root writes against:
 
     class Application(Protocol):
         async def start(self) -> None               # on the serving loop, before the first connection
-        def asgi(self, listener: str) -> ASGIApp    # "registry" or "ops"; once each, after start
+        def asgi(self, listener: str) -> ASGIApp    # "registry", "ops", …; once each, after start
         async def drain(self) -> None               # the end was asked for: /readyz fails from now on
         async def stop(self) -> None                # every request has ended and cleaned up: close drivers
 
@@ -29,7 +29,6 @@ its sockets. Having those, it must not end because the configuration has changed
 
 from __future__ import annotations
 
-from registry.server.address import Address
 from registry.server.application import Application, ASGIApp, Deferred, StartFailed
 from registry.server.listeners import ListenFailed
 from registry.server.renewal import Renewal, settings_left
@@ -38,7 +37,6 @@ from registry.server.workers import serve
 
 __all__ = [
     "ASGIApp",
-    "Address",
     "Application",
     "Deferred",
     "ListenFailed",

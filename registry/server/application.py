@@ -42,7 +42,10 @@ class Application(Protocol):
     """
 
     def asgi(self, listener: str) -> ASGIApp:
-        """The ASGI 3 application of a listener, `"registry"` or `"ops"`. It gets no lifespan messages."""
+        """The ASGI 3 application of a listener: `"registry"`, `"ops"`, or one that the settings have besides.
+
+        It gets no lifespan messages.
+        """
 
     async def start(self) -> None:
         """Opens drivers and begins background work, before the first connection is accepted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -9,10 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from registry.server.address import Address
 from registry.server.holder import holder_of
 from registry.server.renewal import Sockets
-from registry.server.settings import ServerSettings
+from registry.server.settings import ListenerSettings, ServerSettings
+from registry.settings import Address
 
 # How many connections the kernel may keep for us before we take them.
 BACKLOG = 2048
@@ -39,38 +40,62 @@ class Listener:
             one.close()
 
 
-def listen(settings: ServerSettings, inherited: Mapping[str, Sockets] | None = None) -> tuple[Listener, ...]:
-    """Bind both listeners, or neither: `ListenFailed`; where sockets were inherited, those are taken."""
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A listener that there should be, and why there is not."""
+
+    name: str
+    reason: str
+
+
+def listen(settings: ServerSettings) -> tuple[Listener, ...]:
+    """Bind every listener, or none: `ListenFailed`."""
     made: list[Listener] = []
-    for name, address, change, tls in (
-        ("registry", settings.registry.listen, "--listen", settings.registry.tls is not None),
-        (
-            "ops",
-            settings.ops.listen,
-            "ops.listen in the configuration, or MOORAGE_OPS_LISTEN=127.0.0.1:0",
-            False,
-        ),
-    ):
-        try:
-            left = (inherited or {}).get(name)
-            made.append(_take(name, left, tls=tls) if left else _listen(name, address, change, tls=tls))
-        except ListenFailed:
-            for listener in made:
-                listener.close()
-            raise
+    with contextlib.ExitStack() as undo:
+        for one in settings.listeners:
+            listener = _bound(one, settings)
+            undo.callback(listener.close)
+            made.append(listener)
+        undo.pop_all()
     return tuple(made)
 
 
-def _take(name: str, left: Sockets, *, tls: bool) -> Listener:
+def inherit(
+    settings: ServerSettings, inherited: Mapping[str, Sockets]
+) -> tuple[tuple[Listener, ...], tuple[Missing, ...]]:
+    """Take the sockets that were inherited, bind what is new, and let go of what is not wanted any more.
+
+    What cannot be bound is missing, and no reason to end: others are served meanwhile.
+    """
+    left = dict(inherited)
+    taken = {one.name: left.pop(one.name) for one in settings.listeners if one.name in left}
+    made, missing = [], []
+    for one in settings.listeners:
+        # A listener that was only given another name is still where it was.
+        renamed = next((name for name, sockets in left.items() if sockets.address == one.listen), None)
+        if one.name not in taken and renamed is not None:
+            taken[one.name] = left.pop(renamed)
+        try:
+            made.append(_take(one, taken[one.name], settings) if one.name in taken else _bound(one, settings))
+        except ListenFailed as error:
+            missing.append(Missing(one.name, str(error)))
+    for sockets in left.values():
+        for number in sockets.descriptors:
+            os.close(number)
+    return tuple(made), tuple(missing)
+
+
+def _take(wanted: ListenerSettings, left: Sockets, settings: ServerSettings) -> Listener:
     sockets = tuple(socket.socket(fileno=number) for number in left.descriptors)
     for one in sockets:
         one.setblocking(False)
     place = Address(_reachable(Address.parse(left.address).host), sockets[0].getsockname()[1])
-    return Listener(name, left.address, sockets, f"{'https' if tls else 'http'}://{place}")
+    return Listener(wanted.name, left.address, sockets, f"{_scheme(wanted, settings)}://{place}")
 
 
-def _listen(name: str, text: str, change: str, *, tls: bool) -> Listener:
-    address = Address.parse(text)
+def _bound(wanted: ListenerSettings, settings: ServerSettings) -> Listener:
+    name, change = wanted.name, wanted.change or f"{wanted.setting} in the configuration"
+    address = Address.parse(wanted.listen)
     sockets: list[socket.socket] = []
     port = address.port
     refused: OSError | None = None
@@ -88,8 +113,12 @@ def _listen(name: str, text: str, change: str, *, tls: bool) -> Listener:
             one.close()
         assert refused is not None
         raise ListenFailed(_explain(name, Address(address.host, port), refused, change)) from refused
-    scheme = "https" if tls else "http"
-    return Listener(name, text, tuple(sockets), f"{scheme}://{Address(_reachable(address.host), port)}")
+    place = Address(_reachable(address.host), port)
+    return Listener(name, wanted.listen, tuple(sockets), f"{_scheme(wanted, settings)}://{place}")
+
+
+def _scheme(wanted: ListenerSettings, settings: ServerSettings) -> str:
+    return "http" if wanted.is_ops or settings.registry.tls is None else "https"
 
 
 def _resolve(address: Address, name: str, change: str) -> Sequence[tuple[int, str]]:

@@ -18,7 +18,7 @@ from typing import NoReturn
 from registry import logs
 from registry.logs import event
 from registry.server.application import Application, StartFailed
-from registry.server.listeners import Listener
+from registry.server.listeners import Listener, Missing
 from registry.server.place import Place
 from registry.server.renewal import Estate, Renewal, Sockets, Trial
 from registry.server.settings import LogSettings, ServerSettings
@@ -50,6 +50,7 @@ class Parent:
         on_ready: Callable[[Mapping[str, str]], None],
         renewal: Renewal | None = None,
         estate: Estate | None = None,
+        missing: Sequence[Missing] = (),
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,6 +62,7 @@ class Parent:
         self._clock = clock
         self._renewal = renewal
         self._estate = estate
+        self._missing = missing
         self._trial: Trial | None = None
         self._asked_again = False
         self._workers = [Place(number) for number in range(settings.workers)]
@@ -108,7 +110,11 @@ class Parent:
             for place in self._veterans:
                 if not place.ready:
                     place.retire()
-        for listener, wanted in zip(self._listeners, self._addresses(), strict=True):
+        for one in self._missing:
+            event(logger, logging.ERROR, "listener.missing", listener=one.name, reason=one.reason)
+        written = {one.name: one.listen for one in self._settings.listeners}
+        for listener in self._listeners:
+            wanted = written[listener.name]
             if listener.address != wanted:
                 event(
                     logger,
@@ -120,9 +126,6 @@ class Parent:
                 )
         # Of those that have ended meanwhile no signal is left.
         self._bury_dead()
-
-    def _addresses(self) -> tuple[str, str]:
-        return self._settings.registry.listen, self._settings.ops.listen
 
     def _until_due(self) -> float | None:
         if self._signals:

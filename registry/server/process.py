@@ -1,4 +1,4 @@
-"""One serving process: an event loop, an application, both listeners, and the way to end."""
+"""One serving process: an event loop, an application, its listeners, and the way to end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from registry.server.endpoint import Endpoint
 from registry.server.listeners import Listener
 from registry.server.memory import keep_buffers
 from registry.server.requests import Requests
-from registry.server.settings import ServerSettings
+from registry.server.settings import OPS, ServerSettings
 from registry.server.tls import Certificate
 
 logger = logging.getLogger(__name__)
@@ -88,10 +88,10 @@ async def run(
                 listener,
                 requests.around(application.asgi(listener.name)),
                 conditions=Conditions(
-                    settings.timeouts, connections if listener.name == "registry" else Connections(_OPERATORS)
+                    settings.timeouts, Connections(_OPERATORS) if listener.name == OPS else connections
                 ),
                 exhaustion=exhaustion,
-                tls=tls.context if tls and listener.name == "registry" else None,
+                tls=tls.context if tls and listener.name != OPS else None,
             )
             for listener in listeners
         ]

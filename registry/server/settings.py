@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from registry.server.address import Address
+from registry.settings import Listen, Settings
 
-
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
-Listen = Annotated[str, AfterValidator(_address)]
+REGISTRY, OPS = "registry", "ops"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Settings(BaseModel):
-    """Frozen, and refuses what it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TLSSettings(Settings):
@@ -32,6 +21,22 @@ class TLSSettings(Settings):
     key: Path
     minimum_version: Literal["1.2", "1.3"] = "1.2"
     check_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """A listener that is wanted: its name, where it listens, and which setting says so."""
+
+    name: str
+    listen: str
+    setting: str
+    # How to choose another address, where that can be done elsewhere than in the file.
+    change: str | None = None
+
+    @property
+    def is_ops(self) -> bool:
+        """Whether operators come there, in plain HTTP, and not clients."""
+        return self.name == OPS
 
 
 class RegistryListenerSettings(Settings):
@@ -78,6 +83,23 @@ class ServerSettings(Settings):
     # A worker that was relieved after HUP may go on for so long with what it has begun; then `grace_seconds`.
     retire_seconds: Seconds = 3600.0
     timeouts: TimeoutSettings = TimeoutSettings()
+
+    @property
+    def further_listeners(self) -> tuple[ListenerSettings, ...]:
+        """What a tree of settings has besides these two, to be served as the registry's listener is."""
+        return ()
+
+    @property
+    def client_listeners(self) -> tuple[ListenerSettings, ...]:
+        """Where clients connect: with one certificate, and bounded together."""
+        registry = ListenerSettings(REGISTRY, self.registry.listen, "registry.listen", "--listen")
+        return registry, *self.further_listeners
+
+    @property
+    def listeners(self) -> tuple[ListenerSettings, ...]:
+        """Everything that is listened at."""
+        change = "ops.listen in the configuration, or MOORAGE_OPS_LISTEN=127.0.0.1:0"
+        return *self.client_listeners, ListenerSettings(OPS, self.ops.listen, "ops.listen", change)
 
 
 class LogSettings(Settings):

@@ -14,7 +14,7 @@ from registry import logs
 from registry.logs import event
 from registry.server.application import Application
 from registry.server.descriptors import raise_limit
-from registry.server.listeners import Listener, listen
+from registry.server.listeners import Listener, inherit, listen
 from registry.server.renewal import Estate, Renewal
 from registry.server.settings import LogSettings, ServerSettings
 
@@ -39,13 +39,13 @@ def serve(
     """
     raise_limit()
     estate = Estate.take()
-    listeners = listen(settings, estate.listeners if estate else None)
+    listeners, missing = inherit(settings, estate.listeners) if estate else (listen(settings), ())
     try:
         if settings.workers == 1 and estate is None:
             return _serve_alone(settings, log, listeners, build, on_ready)
         from registry.server.parent import Parent
 
-        return Parent(settings, log, listeners, build, on_ready, renewal, estate).run()
+        return Parent(settings, log, listeners, build, on_ready, renewal, estate, missing).run()
     finally:
         for listener in listeners:
             listener.close()

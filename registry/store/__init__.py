@@ -1,1 +1,1 @@
-"""Distribution's layout over a storage driver; every key is built and parsed in `layout`."""
+"""Distribution's layout over a storage driver; every key is built in `layout`, and parsed in `parsing`."""

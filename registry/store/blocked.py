@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from registry.errors import Denied, DigestInvalid
 from registry.model.digests import Digest
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.contract import Driver
 from storage.errors import AlreadyExists, NotFound, TooLarge
 
@@ -75,7 +75,7 @@ class Blocked:
 
     def withholds(self, key: str) -> bool:
         """Whether what lies under a key is blocked content, or makes a repository have it."""
-        return bool(self.digests) and layout.content_of(key) in self.digests
+        return bool(self.digests) and parsing.content_of(key) in self.digests
 
     def refuse(self, digests: Iterable[Digest]) -> None:
         """Raises Denied for the first that is blocked."""
@@ -87,7 +87,7 @@ class Blocked:
                 )
 
     async def _read(self, key: str) -> Block | None:
-        digest = layout.blocked_of(key)
+        digest = parsing.blocked_of(key)
         if digest is None:
             return None
         try:

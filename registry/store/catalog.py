@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from registry.errors import NameInvalid
 from registry.model.names import RepositoryName
-from registry.store import layout
-from storage.contract import Driver
+from registry.store import layout, parsing
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 _LIMIT = 4096  # bytes of an entry
@@ -24,7 +24,7 @@ class Catalog:
     async def names(self, *, after: str = "") -> AsyncIterator[RepositoryName]:
         """The listed repositories greater than `after`, in byte order."""
         async for key in self._driver.walk(layout.CATALOG, after=layout.catalog_after(after)):
-            name = layout.catalog_name(key)
+            name = parsing.catalog_name(key)
             if name is not None and name > after:
                 yield name
 
@@ -48,11 +48,7 @@ class Catalog:
 
     async def is_complete(self) -> bool:
         """Whether every repository of the store is known to be listed."""
-        try:
-            await self._driver.stat(layout.CATALOG_COMPLETE)
-        except NotFound:
-            return False
-        return True
+        return await exists(self._driver, layout.CATALOG_COMPLETE)
 
     async def set_complete(self) -> None:
         """Note that every repository of the store is listed."""
@@ -67,7 +63,7 @@ class Catalog:
     async def tree(self) -> AsyncIterator[RepositoryName]:
         """The repositories that the tree itself shows, listed or not; one listing a directory."""
         seen: set[RepositoryName] = set()
-        for root, marker in ((layout.REPOSITORIES, "_manifests"), (layout.WHOLE_MANIFESTS, "_")):
+        for root, marker in layout.TREES:
             async for name in self._below(root, marker):
                 if name not in seen:
                     seen.add(name)

@@ -1,4 +1,4 @@
-"""Every key of a store, built and parsed here and nowhere else.
+"""Every key of a store, built here and nowhere else; what a key says is parsed in `parsing.py`.
 
     docker/registry/v2/                                         CNCF Distribution's own layout
       blobs/<alg>/<hh>/<hex>/data                               bytes of a blob or manifest
@@ -25,6 +25,8 @@
       quarantine/<alg>/<hex>/<uuid>                             damaged data, kept for a person to look at
       blocked/<alg>/<hex>                                       purged: neither stored nor served again
       pulls/days/<day>/…, pulls/{processes/<uuid>,uncovered/<day>}  what was pulled: see core/pull_records
+      transfers/<namespace>/_/<alg>/<hex>/<segment>             a blob on its way here: see transfers
+      mirrored/<namespace>/_/<alg>/<hex>                        a blob that came from elsewhere
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
@@ -35,9 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
 
-from registry.errors import DigestInvalid, NameInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 
@@ -53,6 +53,8 @@ CATALOG = f"{OURS}/catalog"
 WHOLE_MANIFESTS = f"{OURS}/manifests"
 REFERRERS = f"{OURS}/referrers"
 HISTORY = f"{OURS}/history"
+# Where repositories lie that have manifests, and what each of those has then below it.
+TREES = ((REPOSITORIES, "_manifests"), (WHOLE_MANIFESTS, "_"))
 TRASH = f"{OURS}/trash"
 TRASH_DATA = f"{TRASH}/data"
 TRASH_LINKS = f"{TRASH}/links"
@@ -70,25 +72,12 @@ BLOCKED = f"{OURS}/blocked"
 QUARANTINE = f"{OURS}/quarantine"
 AUDIT = f"{OURS}/audit"
 PULLS = f"{OURS}/pulls"
+TRANSFERS = f"{OURS}/transfers"
+MIRRORED = f"{OURS}/mirrored"
 SECRET = f"{OURS}/secret"
-
-# Data, trash copies of data, and whole manifests (behind a line with their type).
-_ADDRESSED = (
-    re.compile(rf"{BLOBS}/([^/]+)/[^/]+/([^/]+)/data"),
-    re.compile(rf"{TRASH_DATA}/([^/]+)/([^/]+)/[^/]+"),
-    re.compile(rf"{WHOLE_MANIFESTS}/.+/_/([^/]+)/([^/]+)"),
-)
-
-# All that has the bytes of content, or makes a repository have it; what refers to it has not.
-_CONTENT = re.compile(
-    rf"(?:{BLOBS}|{TRASH_DATA}|{QUARANTINE}|{REPOSITORIES}/.+/(?:_layers|_manifests/revisions)"
-    rf"|{WHOLE_MANIFESTS}/.+/_|{TRASH_LINKS}/.+/_/(?:layers|revisions|manifests))"
-    r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
-)
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
-_UNESCAPE = str.maketrans("0ABCDEFGHIJ", "/0123456789")
 
 
 def blob_data(digest: Digest) -> str:
@@ -96,52 +85,13 @@ def blob_data(digest: Digest) -> str:
     return f"{BLOBS}/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}/data"
 
 
-def digest_of(key: str) -> Digest | None:
-    """The digest that the bytes under a key must have; None where the key names none."""
-    for pattern in _ADDRESSED:
-        if match := pattern.fullmatch(key):
-            with suppress(DigestInvalid):
-                return Digest.parse(f"{match[1]}:{match[2]}")
-    return None
-
-
-def content_of(key: str) -> Digest | None:
-    """The digest of the content of which the key holds bytes, a description or a link; None for others."""
-    if key.startswith(f"{REFERRERS}/"):
-        return referrer_digest(key)
-    if match := _CONTENT.fullmatch(key):
-        with suppress(DigestInvalid):
-            return Digest.parse(f"{match[1]}:{match[2]}")
-    return None
-
-
-def is_whole_manifest(key: str) -> bool:
-    """Whether a manifest that Distribution would refuse lies under the key."""
-    return key.startswith(f"{WHOLE_MANIFESTS}/")
-
-
-def whole_manifest_in(key: str) -> str:
-    """The repository of a manifest that Distribution would refuse, as it stands in its key."""
-    return key.removeprefix(f"{WHOLE_MANIFESTS}/").partition("/_/")[0]
-
-
 def repository(name: RepositoryName) -> str:
     """The prefix of what Distribution's layout holds for a repository."""
     return f"{REPOSITORIES}/{name}"
 
 
-def in_repository(key: str) -> tuple[str, str]:
-    """The repository that a key of Distribution's tree belongs to, and the key's place in it.
-
-    The name is as it stands there, valid or not; a stray key that is in no repository has no place.
-    """
-    path = key.removeprefix(f"{REPOSITORIES}/")
-    name, own, place = path.partition("/_")
-    return (name, f"_{place}") if own else (path, "")
-
-
-def layer_link(name: RepositoryName, digest: Digest) -> str:
-    """The link that makes a blob one of the repository."""
+def layer_link(name: str, digest: Digest) -> str:
+    """The link that makes a blob one of the repository, which need not have a valid name."""
     return f"{REPOSITORIES}/{name}/_layers/{digest.algorithm}/{digest.encoded}/link"
 
 
@@ -165,8 +115,8 @@ def revisions(name: RepositoryName) -> str:
     return f"{REPOSITORIES}/{name}/_manifests/revisions"
 
 
-def revision_link(name: RepositoryName, digest: Digest) -> str:
-    """The link that makes a manifest one of the repository."""
+def revision_link(name: str, digest: Digest) -> str:
+    """The link that makes a manifest one of the repository, which need not have a valid name."""
     return f"{REPOSITORIES}/{name}/_manifests/revisions/{digest.algorithm}/{digest.encoded}/link"
 
 
@@ -200,14 +150,6 @@ def catalog_entry(name: RepositoryName) -> str:
     return f"{CATALOG}/{name.translate(_ESCAPE)}"
 
 
-def catalog_name(key: str) -> RepositoryName | None:
-    """The repository that a catalog key stands for; None for a stray object."""
-    try:
-        return RepositoryName(key.removeprefix(f"{CATALOG}/").translate(_UNESCAPE))
-    except NameInvalid:
-        return None
-
-
 def catalog_after(last: str) -> str:
     """A catalog key behind which all names greater than `last` lie; `last` need not be a valid name."""
     prefix = re.match(r"[a-z0-9._/-]*", last, re.ASCII)
@@ -225,14 +167,6 @@ def subject(name: RepositoryName, digest: Digest) -> str:
 def referrer(name: RepositoryName, subject_digest: Digest, digest: Digest) -> str:
     """One manifest that refers to `subject_digest`."""
     return f"{subject(name, subject_digest)}/{digest.algorithm}-{digest.encoded}"
-
-
-def referrer_digest(entry: str) -> Digest | None:
-    """The digest in the last segment of a referrer's key; None for a stray object."""
-    try:
-        return Digest.parse(entry.rpartition("/")[2].replace("-", ":", 1))
-    except DigestInvalid:
-        return None
 
 
 def referrers(name: RepositoryName) -> str:
@@ -265,6 +199,21 @@ def upload_data(uuid: str, random: str) -> str:
     return f"{UPLOADS}/{uuid}/{DATA}{random}"
 
 
+def transfers(namespace: RepositoryName) -> str:
+    """The prefix of what is on its way into a namespace."""
+    return f"{TRANSFERS}/{namespace}/_"
+
+
+def transfer(namespace: RepositoryName, digest: Digest) -> str:
+    """The prefix of the segments of a blob on its way."""
+    return f"{transfers(namespace)}/{digest.algorithm}/{digest.encoded}"
+
+
+def mirrored(namespace: RepositoryName, digest: Digest) -> str:
+    """The mark that a blob came from where the namespace's content comes from."""
+    return f"{MIRRORED}/{namespace}/_/{digest.algorithm}/{digest.encoded}"
+
+
 def intent(uuid: str) -> str:
     """What one writer is about to need."""
     return f"{INTENTS}/{uuid}"
@@ -290,49 +239,9 @@ def trash_run(run: str) -> str:
     return f"{TRASH_RUNS}/{run}"
 
 
-def blob_of(key: str) -> Digest | None:
-    """The digest of the data that lies under `key`; None when it is a stray object."""
-    match = _ADDRESSED[0].fullmatch(key)
-    with suppress(DigestInvalid):
-        if match:
-            digest = Digest.parse(f"{match[1]}:{match[2]}").require_supported()
-            return digest if key == blob_data(digest) else None
-    return None
-
-
-def layer_of(key: str) -> Digest | None:
-    """The digest of the blob whose link lies under `key`; None when it is no blob link."""
-    match = re.fullmatch(rf"{REPOSITORIES}/.+/_layers/([^/]+)/([^/]+)/link", key)
-    return Digest.parse(f"{match[1]}:{match[2]}") if match else None
-
-
-def manifest_of(key: str) -> Digest | None:
-    """The digest of the manifest that a repository has by what lies under `key`; None when it is no such."""
-    match = re.fullmatch(rf"{REPOSITORIES}/.+/_manifests/revisions/([^/]+)/([^/]+)/link", key)
-    if match is None:
-        return digest_of(key) if is_whole_manifest(key) else None
-    return Digest.parse(f"{match[1]}:{match[2]}")
-
-
-def tag_of(key: str) -> Tag | None:
-    """The tag whose link lies under `key`; None when it is none."""
-    match = re.fullmatch(rf"{REPOSITORIES}/.+/_manifests/tags/([^/]+)/current/link", key)
-    return Tag(match[1]) if match else None
-
-
 def trash_data(digest: Digest) -> str:
     """The prefix of the trash copies of a blob's bytes."""
     return f"{TRASH_DATA}/{digest.algorithm}/{digest.encoded}"
-
-
-def trashed_data(key: str) -> tuple[Digest, str] | None:
-    """Whose bytes a trash copy of data has, and the run that took them; None for a stray object."""
-    match = _ADDRESSED[1].fullmatch(key)
-    with suppress(DigestInvalid):
-        if match:
-            digest = Digest.parse(f"{match[1]}:{match[2]}").require_supported()
-            return digest, key.rpartition("/")[2]
-    return None
 
 
 def trash_of(name: RepositoryName) -> str:
@@ -388,11 +297,3 @@ def quarantined(digest: Digest) -> str:
 def blocked(digest: Digest) -> str:
     """The mark that says that content may not be stored again."""
     return f"{BLOCKED}/{digest.algorithm}/{digest.encoded}"
-
-
-def blocked_of(key: str) -> Digest | None:
-    """What a mark blocks; None for a stray object."""
-    try:
-        return Digest.parse(key.removeprefix(f"{BLOCKED}/").replace("/", ":", 1)).require_supported()
-    except DigestInvalid:
-        return None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from registry.errors import BlobUnknown, DigestInvalid, ManifestUnknown, StorageDamaged, TagInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.contract import Driver
 from storage.errors import NotFound, TooLarge
 
@@ -55,6 +55,13 @@ class Links:
         except NotFound:
             raise ManifestUnknown(detail={"name": name, "tag": tag}) from None
 
+    async def target(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        """What the tag names; None where there is nothing, or where it cannot be read."""
+        try:
+            return await self.tag(name, tag)
+        except (ManifestUnknown, StorageDamaged):
+            return None
+
     async def put_tag(
         self, name: RepositoryName, tag: Tag, digest: Digest, *, if_absent: bool = False
     ) -> None:
@@ -80,21 +87,22 @@ class Links:
 
     async def revisions(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The digests of all manifests of the repository that lie in Distribution's layout."""
-        async for digest in self._digests(layout.revisions(name)):
-            yield digest
+        async for key in self._driver.walk(layout.revisions(name)):
+            if (digest := parsing.manifest_of(key)) is not None:
+                yield digest
 
     async def layers(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The digests of all blobs of the repository."""
-        async for digest in self._digests(layout.layers(name)):
-            yield digest
+        async for key in self._driver.walk(layout.layers(name)):
+            if (digest := parsing.layer_of(key)) is not None:
+                yield digest
 
     async def whole_manifests(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The digests of all manifests of the repository that Distribution would refuse."""
         async for key in self._driver.walk(layout.whole_manifests(name)):
-            try:
-                yield Digest.parse(":".join(key.split("/")[-2:])).require_supported()
-            except DigestInvalid:
-                continue
+            digest = parsing.manifest_of(key)
+            if digest is not None and digest.supported:
+                yield digest
 
     async def manifests(self, name: RepositoryName) -> AsyncIterator[Digest]:
         """The digests of all manifests of the repository, wherever they lie."""
@@ -102,16 +110,6 @@ class Links:
             yield digest
         async for digest in self.whole_manifests(name):
             yield digest
-
-    async def _digests(self, prefix: str) -> AsyncIterator[Digest]:
-        async for key in self._driver.walk(prefix):
-            *_, algorithm, encoded, last = key.split("/")
-            if last != "link":
-                continue
-            try:
-                yield Digest.parse(f"{algorithm}:{encoded}").require_supported()
-            except DigestInvalid:
-                continue
 
     async def read(self, key: str) -> Digest:
         """The digest that a link contains. Raises storage NotFound, StorageDamaged."""

@@ -14,7 +14,7 @@ from registry.store import layout
 from registry.store.content import Content
 from registry.store.effects import Effects
 from registry.store.links import Links
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 # An adopted tree may hold manifests over any limit for pushes; they are served all the same.
@@ -29,6 +29,13 @@ class StoredManifest:
     digest: Digest
     media_type: str
     content: bytes
+
+    def parse(self) -> Manifest:
+        """The manifest, however many references it has: what is here may be larger than a push may be now.
+
+        Raises ManifestInvalid.
+        """
+        return Manifest.parse(self.content, self.media_type, max_references=len(self.content))
 
 
 class ManifestCache:
@@ -89,6 +96,11 @@ class Manifests:
             return cached
         return self._cache.put(await self.read_from(layout.blob_data(target), digest))
 
+    async def parsed(self, name: RepositoryName, digest: Digest) -> Manifest:
+        """The manifest of a repository, and what it refers to. Raises as `read` does, and ManifestInvalid."""
+        stored = await self.read(name, digest)
+        return await self._effects.aside(stored.parse)
+
     async def read_from(self, key: str, digest: Digest) -> StoredManifest:
         """A manifest whose bytes lie under another key for now. Raises storage NotFound, StorageDamaged."""
         async with self._effects.turn():
@@ -116,14 +128,8 @@ class Manifests:
 
     async def exists(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether the repository has the manifest, without reading its bytes."""
-        try:
-            await self._driver.stat(layout.revision_link(name, digest))
-        except NotFound:
-            try:
-                await self._driver.stat(layout.whole_manifest(name, digest))
-            except NotFound:
-                return False
-        return True
+        link, whole = layout.revision_link(name, digest), layout.whole_manifest(name, digest)
+        return await exists(self._driver, link) or await exists(self._driver, whole)
 
     async def written_at(self, name: RepositoryName, digest: Digest) -> float:
         """When the repository was last given the manifest, in seconds by the store's own clock.

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 
 from registry.store import layout
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 # What this program writes; it refuses to write to a store that asks for more.
@@ -62,9 +62,7 @@ class Marks:
 
     async def put_format(self) -> None:
         """Write the format mark where there is none."""
-        try:
-            await self._driver.stat(layout.FORMAT)
-        except NotFound:
+        if not await exists(self._driver, layout.FORMAT):
             await self.raise_format(WRITER_LEVEL)
 
     async def raise_format(self, level: int) -> None:

@@ -19,7 +19,7 @@ from math import isqrt
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from storage.contract import Driver
 from storage.errors import InvalidRange, NotFound
 
@@ -68,7 +68,7 @@ class QuotaIndex:
     async def prefixes(self) -> list[RepositoryName]:
         """The prefixes of which anything is known."""
         escaped = await self._driver.children(layout.QUOTAS)
-        names = [layout.catalog_name(f"{layout.CATALOG}/{one}") for one in escaped]
+        names = [parsing.catalog_name(f"{layout.CATALOG}/{one}") for one in escaped]
         return [name for name in names if name is not None]
 
     async def added(self, prefix: RepositoryName) -> list[Added]:

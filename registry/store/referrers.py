@@ -9,7 +9,7 @@ import json
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.manifests import READ_LIMIT
 from storage.contract import Driver
 from storage.errors import NotFound, TooLarge
@@ -40,7 +40,7 @@ class Referrers:
     ) -> list[tuple[str, Digest]]:
         """The entries behind the cursor `after`, each with its own cursor, in order of their digests."""
         entries = await self._driver.children(layout.subject(name, subject), after=after)
-        found = ((entry, layout.referrer_digest(entry)) for entry in entries)
+        found = ((entry, parsing.referrer_digest(entry)) for entry in entries)
         return [(entry, digest) for entry, digest in found if digest is not None]
 
     async def descriptor(self, name: RepositoryName, subject: Digest, digest: Digest) -> bytes | None:

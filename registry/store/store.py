@@ -14,8 +14,8 @@ from registry.store.manifests import ManifestCache, Manifests
 from registry.store.marks import Marks
 from registry.store.referrers import Referrers
 from registry.store.sessions import Sessions
-from storage.contract import Driver
-from storage.errors import NotFound
+from registry.store.transfers import Transfers
+from storage.contract import Driver, exists
 
 
 class Store:
@@ -47,13 +47,12 @@ class Store:
         self.catalog = Catalog(driver)
         self.history = History(driver, effects)
         self.sessions = Sessions(driver, effects)
+        self.transfers = Transfers(driver, effects)
         self.marks = Marks(driver)
 
     async def put_placeholder(self, name: RepositoryName) -> None:
         """Make sure that `_layers` exists, without which Distribution's collector aborts."""
-        try:
-            await self.driver.stat(layout.layers_placeholder(name))
-        except NotFound:
+        if not await exists(self.driver, layout.layers_placeholder(name)):
             await self.driver.put(layout.layers_placeholder(name), b"")
 
     async def tag_keys(self, name: RepositoryName, tag: Tag) -> list[str]:

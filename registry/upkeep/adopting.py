@@ -7,7 +7,6 @@ and while servers are at work.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from registry.core.listings import Listings
@@ -20,8 +19,11 @@ from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.check import Problem
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
+from registry.upkeep.pace import let_others
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
+from registry.work.reports import append, listed
+from storage.contract import exists
 from storage.errors import NotFound
 
 _LISTED = 10_000  # findings of a kind; of more the number is told
@@ -50,12 +52,10 @@ class Adopted:
     def note(self, one: Problem | SpoiltTag) -> None:
         """Put it into its list."""
         self.damaged |= one.damaged
-        if len(self.spoilt_tags if isinstance(one, SpoiltTag) else self.problems) >= _LISTED:
-            self.left_out += 1
-        elif isinstance(one, SpoiltTag):
-            self.spoilt_tags.append(one)
+        if isinstance(one, SpoiltTag):
+            self.left_out += append(self.spoilt_tags, one, _LISTED)
         else:
-            self.problems.append(one)
+            self.left_out += append(self.problems, one, _LISTED)
 
     def told(self) -> str:
         """For people: what there is, then what cannot be pulled, then why."""
@@ -77,8 +77,7 @@ class Adopted:
             ("no damage, but odd", others, False),
         ):
             some = [f"  {what}: {one.problem}" for what, one in all_of_a_kind if one.damaged == damaged]
-            lines += [f"{title}: {len(some)}", *some[:_SHOWN]] if some else []
-            lines += [f"  and {len(some) - _SHOWN} more (--json has them)"] if len(some) > _SHOWN else []
+            lines += [f"{title}: {len(some)}", *listed(some, _SHOWN)] if some else []
         lines += [f"more, which are not listed: {self.left_out}"] if self.left_out else []
         return "\n".join([*lines, *([] if self.spoilt_tags or self.problems else ["no problems"])])
 
@@ -108,7 +107,7 @@ class Adopting:
         await self._require_something()
         async for progress in self._count():
             yield progress
-        async for repository in found(self._store, _on):
+        async for repository in found(self._store, let_others):
             if repository.name is not None:
                 async for progress in self._adopt(repository):
                     yield progress
@@ -119,8 +118,7 @@ class Adopting:
         if await self._store.driver.children(layout.DISTRIBUTION, limit=1):
             return
         # Begun by ourselves, and nothing was ever pushed.
-        with suppress(NotFound):
-            await self._store.driver.stat(layout.FORMAT)
+        if await exists(self._store.driver, layout.FORMAT):
             return
         raise Unsupported(
             f"there is nothing to adopt: nothing lies under {layout.DISTRIBUTION}/ here. The directory, or"
@@ -130,7 +128,7 @@ class Adopting:
     async def _count(self) -> AsyncIterator[Progress]:
         """How much there is to look at, and what does not belong there."""
         seen: set[int] = set()
-        async for repository in found(self._store, _on):
+        async for repository in found(self._store, let_others):
             if repository.name is None:
                 told = "this is no name of a repository; nothing of it is served or ever collected"
                 self.adopted.note(Problem(repository.path, repository.path, told, False))
@@ -192,7 +190,3 @@ class Adopting:
         self._registry.require_writable()
         await catalog.set_complete()
         await self._store.marks.put_format()
-
-
-async def _on() -> None:
-    """Nothing else is waited for between two steps."""

@@ -9,7 +9,6 @@ from registry.core.registry import Registry
 from registry.errors import RegistryError
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName
 from storage.errors import NotFound
 
@@ -58,7 +57,7 @@ async def check_repository(
             yield Problem(name, str(digest), error.message, True)
             continue
         try:
-            manifest = await store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+            manifest = await store.effects.aside(stored.parse)
         except RegistryError as error:
             yield Problem(
                 name,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests, Unsupported
+from registry.errors import Unsupported
 from registry.logs import event
 from registry.removal.collector import BY, FLOOR, Collector, Taken
 from registry.removal.mark import Step
@@ -19,13 +18,11 @@ from registry.removal.purging import Purging
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.effects import bounded_effects
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
-from storage.paced import PacedDriver
-from storage.withholding import WithholdingDriver
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)
@@ -57,13 +54,8 @@ class Collecting:
         return Rules(self._settings.gc.grace_period, trash.keep_for, trash.max_size)
 
     def store(self) -> Store:
-        """The store as collections see it: at their pace, several requests at once, nothing remembered."""
-        store = self._registry().store
-        # Beneath the cache, which is for what is pulled; what has gone is looked for there no more.
-        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
-        paced = PacedDriver(heeding, self._settings.gc.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+        """The store as collections see it."""
+        return paced(self._registry().store, self._settings.gc.requests_per_second)
 
     def require_writable(self) -> None:
         """Raises ReadOnly while this process may not write to the store."""
@@ -75,17 +67,8 @@ class Collecting:
 
     async def if_due(self) -> None:
         """Collect if nobody has for long enough, or go on where somebody has died."""
-        if not self._settings.gc.enabled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have done all.
-                if not await self._is_due():
-                    return
-                async with aclosing(self._held(step, "schedule")) as run:
-                    async for report in run:
-                        if report.ended:
-                            event(_LOG, logging.INFO, "gc.ended", **_figures(report))
+        if self._settings.gc.enabled:
+            await self._leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Collection]:
         """Collect now. Raises TooManyRequests while another process does."""
@@ -138,6 +121,12 @@ class Collecting:
         async for step in self._collect(store, report, now, _no_save, let_others):
             yield step
 
+    async def _scheduled(self, step: Step) -> None:
+        async with aclosing(self._held(step, "schedule")) as run:
+            async for report in run:
+                if report.ended:
+                    event(_LOG, logging.INFO, "gc.ended", **_figures(report))
+
     async def _held(self, step: Step, by: str) -> AsyncGenerator[Collection, None]:
         store = self.store()
         reports = Reports(store)
@@ -187,11 +176,6 @@ class Collecting:
 
 async def _no_save(_: Collection) -> None:
     """A rehearsal leaves nothing behind."""
-
-
-async def let_others() -> None:
-    """Between two handfuls of work of somebody who holds no lease."""
-    await asyncio.sleep(0)
 
 
 def _figures(report: Collection) -> dict[str, Any]:

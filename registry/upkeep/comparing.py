@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from registry.errors import RegistryError
 from registry.model.digests import Digest
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.copying import SMALL_BYTES
 from registry.upkeep.spread import merged, spread
@@ -64,8 +64,8 @@ class Comparing:
 
     async def _look(self, found: tuple[str, bool, bool]) -> None:
         key, here, there = found
-        if "/_uploads/" in key:
-            return  # sessions of Distribution, which nobody moves
+        if parsing.is_session_of_distribution(key):
+            return  # which nobody moves
         self.compared.objects += 1
         if here and there:
             problem = await self._compare(key)
@@ -77,9 +77,9 @@ class Comparing:
             self.compared.differences.append(Difference(key, problem))
 
     async def _compare(self, key: str) -> str | None:
-        digest = layout.digest_of(key)
+        digest = parsing.digest_of(key)
         try:
-            if digest is not None and not layout.is_whole_manifest(key):
+            if digest is not None and not parsing.is_whole_manifest(key):
                 return await self._hash(key, digest)
             ours = await self._source.driver.get(key, limit=SMALL_BYTES)
             theirs = await self._target.driver.get(key, limit=SMALL_BYTES)

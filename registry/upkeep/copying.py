@@ -17,11 +17,12 @@ from registry.core.pull_records import PROCESSES
 from registry.errors import RegistryError, Unsupported
 from registry.model.digests import Digest, DigestCheck
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.spread import merged, spread
 from registry.work.operations import Progress
+from storage.contract import exists
 from storage.errors import Forbidden, NotFound, StorageError, TooLarge
 
 T = TypeVar("T")
@@ -134,7 +135,7 @@ class Copying:
         probe = layout.intent(self._target.effects.unique())
         await self._target.driver.put(probe, b"{}", durable=False)
         try:
-            return await self._has(self._source, probe)
+            return await exists(self._source.driver, probe)
         finally:
             await self._target.driver.delete([probe], durable=False)
 
@@ -194,7 +195,7 @@ class Copying:
 
     async def _bring(self, key: str) -> None:
         """Copy an object that never changes, its bytes checked on the way if the key says what they are."""
-        digest = layout.digest_of(key)
+        digest = parsing.digest_of(key)
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(self._source.driver.open(key))
@@ -208,7 +209,7 @@ class Copying:
                 if digest is None:
                     await self._target.driver.write(key, chunks)
                 else:
-                    check = _AfterType(digest) if layout.is_whole_manifest(key) else DigestCheck(digest)
+                    check = _AfterType(digest) if parsing.is_whole_manifest(key) else DigestCheck(digest)
                     await self._target.driver.write(key, chunks, check=check)
             except RegistryError as error:
                 self.copied.problems.append(NotCopied(key, error.message))
@@ -269,7 +270,7 @@ class Copying:
 
     async def _link(self, key: str) -> None:
         """Copy a link, or a manifest that lies whole, that the target lacks: after what it names."""
-        if layout.is_whole_manifest(key):
+        if parsing.is_whole_manifest(key):
             await self._bring(key)
             return
         value = await self._read(self._source, key)
@@ -281,9 +282,9 @@ class Copying:
             except RegistryError as error:
                 self.copied.problems.append(NotCopied(key, error.message))
                 return
-            if not await self._has(self._target, data):
+            if not await exists(self._target.driver, data):
                 await self._bring(data)
-                if not await self._has(self._target, data):
+                if not await exists(self._target.driver, data):
                     return
         await self._target.driver.put(key, value)
         self.copied.objects += 1
@@ -361,13 +362,6 @@ class Copying:
                 raise
             self._unreadable(key, error)
             return None
-
-    async def _has(self, store: Store, key: str) -> bool:
-        try:
-            await store.driver.stat(key)
-        except NotFound:
-            return False
-        return True
 
     def _step(self, text: str) -> Progress:
         return Progress(self.copied.objects, None, "items", text)

@@ -5,26 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from registry.core.quotas import Quotas
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests
 from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.quotas import QuotaIndex
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import paced
 from registry.upkeep.recounting import Recount
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
-from registry.work.effects import bounded_effects
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
-from storage.paced import PacedDriver
-from storage.withholding import WithholdingDriver
 
 SCHEDULE = "schedule"
 _EPOCHS = 100
@@ -67,24 +64,8 @@ class Counting:
 
     async def if_due(self) -> None:
         """Count if nobody has for long enough."""
-        if not self._settings.enabled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have counted.
-                if not await self._is_due():
-                    return
-                async with aclosing(self._count(SCHEDULE, step)) as run:
-                    async for report in run:
-                        if report.ended:
-                            event(
-                                _LOG,
-                                logging.INFO,
-                                "usage.counted",
-                                repositories=report.repositories,
-                                blobs=report.blobs,
-                                bytes=report.size_bytes,
-                            )
+        if self._settings.enabled:
+            await self._leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Count]:
         """Count now. Raises TooManyRequests while another process does."""
@@ -93,8 +74,21 @@ class Counting:
             async for report in run:
                 yield report
 
+    async def _scheduled(self, step: Step) -> None:
+        async with aclosing(self._count(SCHEDULE, step)) as run:
+            async for report in run:
+                if report.ended:
+                    event(
+                        _LOG,
+                        logging.INFO,
+                        "usage.counted",
+                        repositories=report.repositories,
+                        blobs=report.blobs,
+                        bytes=report.size_bytes,
+                    )
+
     async def _count(self, by: str, step: Step) -> AsyncGenerator[Count, None]:
-        store = self._store()
+        store = paced(self._registry().store, self._settings.requests_per_second)
         reports = UsageReports(store)
         # By the store's own clock: reports are found by their names, whoever wrote them.
         began = await stamped_now(store)
@@ -119,14 +113,6 @@ class Counting:
         await reports.save(key, report)
         await reports.trim()
         yield report
-
-    def _store(self) -> Store:
-        """The store as counts see it: at their pace, several requests at once, nothing remembered."""
-        store = self._registry().store
-        heeding = WithholdingDriver(store.beneath, store.blocked.withholds)
-        paced = PacedDriver(heeding, self._settings.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
 
     async def _forget(self, store: Store) -> None:
         """Let go of quotas that are none any more: nobody adds to them, and they may come back."""

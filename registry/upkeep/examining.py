@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from registry.errors import ManifestUnknown, RegistryError, StorageDamaged
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.mark import AT_ONCE, handfuls
 from registry.removal.trash import Trash
@@ -167,9 +166,7 @@ class Examination:
             return self._note(digest, f"the bytes cannot be read: {error}")
         self._lengths[digest] = len(stored.content)
         try:
-            manifest = await self._store.effects.aside(
-                Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-            )
+            manifest = await self._store.effects.aside(stored.parse)
         except RegistryError as error:
             self._odd.add(digest)
             told = f"{error.message}; it is served, and nothing here is ever collected"

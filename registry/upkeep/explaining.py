@@ -7,14 +7,13 @@ from datetime import timedelta
 
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import RepositoryName
 from registry.model.units import format_duration, format_size
 from registry.removal.intents import Intents
-from registry.removal.mark import Found, Mark, Step, found, handfuls
+from registry.removal.mark import Found, Mark, Step, found, handfuls, targets_of
 from registry.removal.runs import Runs
 from registry.removal.trash import Trash
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -102,25 +101,23 @@ async def explain(store: Store, digest: Digest, *, now: float, grace: timedelta,
 async def _holders(asked: _Asked, repository: Found, targets: set[Digest]) -> list[Holder]:
     """Who in a repository holds on to the digest; what links called after it contain goes to `targets`."""
     store, digest, name = asked.store, asked.digest, repository.name
-    prefix = f"{layout.REPOSITORIES}/{repository.path}"
     holders = []
+    path = repository.path
     manifests = await _linking(
-        asked, [f"{prefix}/_manifests/revisions/{_path(one)}/link" for one in repository.revisions], targets
+        asked, [layout.revision_link(path, one) for one in repository.revisions], targets
     )
     is_whole = (
         name is not None and await _age(store, layout.whole_manifest(name, digest), asked.now) is not None
     )
     if manifests or is_whole:
-        tags = [] if name is None else await _tags(store, name, digest)
+        tags = [] if name is None else await _tags(asked, name)
         stays = "stays: a manifest goes only when somebody deletes it, or a retention rule does"
         holders.append(Holder(repository.path, "manifest", [], tags, stays))
-    blobs = await _linking(
-        asked, [f"{prefix}/_layers/{_path(one)}/link" for one in repository.layers], targets
-    )
+    blobs = await _linking(asked, [layout.layer_link(path, one) for one in repository.layers], targets)
     if blobs:
         needing, verdict = await _judged(asked, repository, blobs)
         holders.append(Holder(repository.path, "blob", needing, [], verdict))
-    strays = [key for key in repository.strays if key.endswith("/link")]
+    strays = [key for key in repository.strays if parsing.is_link(key)]
     contents = await store.effects.together(_content(store, key) for key in strays)
     holders += [
         Holder(repository.path, "stray", [], [], f"stays: {key} names it, and does not belong there")
@@ -137,7 +134,9 @@ async def _judged(asked: _Asked, repository: Found, links: list[str]) -> tuple[l
     troubles = (await Mark(asked.store, Trash(asked.store.driver)).follow(repository, asked.step)).troubles
     unreadable = None
     if name is not None:
-        needing, unreadable = await _needing(asked, name, {asked.digest, *map(_linked, links)})
+        needing, unreadable = await _needing(
+            asked, name, {asked.digest, *filter(None, map(parsing.content_of, links))}
+        )
     if troubles:
         first = troubles[0]
         return needing, f"stays: {first.content}: {first.problem}, so nothing of the repository is taken"
@@ -159,7 +158,7 @@ async def _linking(asked: _Asked, keys: list[str], targets: set[Digest]) -> list
         await asked.step()
         contents = await asked.store.effects.together(_content(asked.store, key) for key in some)
         for key, content in zip(some, contents, strict=True):
-            if asked.digest not in (content, _linked(key)):
+            if asked.digest not in (content, parsing.content_of(key)):
                 continue
             linking.append(key)
             if content is not None:
@@ -174,24 +173,9 @@ async def _content(store: Store, key: str) -> Digest | None:
         return None
 
 
-def _path(digest: Digest) -> str:
-    return f"{digest.algorithm}/{digest.encoded}"
-
-
-def _linked(key: str) -> Digest:
-    *_, algorithm, encoded, _ = key.split("/")
-    return Digest.parse(f"{algorithm}:{encoded}")
-
-
-async def _tags(store: Store, name: RepositoryName, digest: Digest) -> list[str]:
-    return [str(tag) for tag in await store.links.tags(name) if await _named(store, name, tag) == digest]
-
-
-async def _named(store: Store, name: RepositoryName, tag: Tag) -> Digest | None:
-    try:
-        return await store.links.tag(name, tag)
-    except RegistryError:
-        return None
+async def _tags(asked: _Asked, name: RepositoryName) -> list[str]:
+    named = await targets_of(asked.store, name, await asked.store.links.tags(name), asked.step)
+    return [str(tag) for tag, target in named.items() if target == asked.digest]
 
 
 async def _needing(
@@ -204,8 +188,7 @@ async def _needing(
     async for one in store.links.manifests(name):
         await asked.step()
         try:
-            stored = await store.manifests.read(name, one)
-            manifest = await store.effects.aside(Manifest.parse, stored.content, stored.media_type)
+            manifest = await store.manifests.parsed(name, one)
         except ManifestUnknown:
             continue
         except (NotFound, RegistryError):

@@ -10,13 +10,14 @@ from datetime import UTC, date, datetime, timedelta
 from registry.core.last_pulls import SILENCE, missed
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
+from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.reports import ReportsOf
-from registry.work.leases import Lease
+from registry.upkeep.pace import let_others
+from registry.work.leased import LEASE_SECONDS, Leased
+from registry.work.reports import ReportsOf
 
 LOOK_SECONDS = 3600.0
-LEASE_SECONDS = 60.0
 _DAY = timedelta(days=1)
 _RECENT = 2 * _DAY  # days that ended before are looked at once a day, for what was recorded late
 # By then a record that was begun is there, so that of two folds at once one has all that the other has.
@@ -53,32 +54,17 @@ class Folding:
         self._registry = registry
         self._keep_for = keep_for
         self._who = who
-        self._seconds = lease_seconds
-        self._clock = clock
+        self._leased = Leased(
+            registry, "pulls", "adding up pulls", who=who, seconds=lease_seconds, clock=clock
+        )
 
     async def if_due(self) -> None:
-        """Make a pass if nobody has for an hour. Raises LeaseLost."""
-        store = self._registry().store
-        if not self._registry().may_write() or await self._newest_age(store) < LOOK_SECONDS:
-            return
-        lease = Lease(
-            store.driver,
-            store.effects,
-            "pulls",
-            who=self._who,
-            seconds=self._seconds,
-            clock=self._clock,
-        )
-        if not await lease.take():
-            return
-        try:
-            if await self._newest_age(store) >= LOOK_SECONDS:
-                await self.run(lease)
-        finally:
-            await lease.release()
+        """Make a pass if nobody has for an hour."""
+        await self._leased.when_due(self._is_due, self.run)
 
-    async def run(self, lease: Lease | None = None) -> Folded:
-        """One pass: over the last days, and the first one of a day over all. Raises LeaseLost."""
+    async def run(self, step: Step = let_others) -> Folded:
+        """One pass: over the last days, and the first one of a day over all, with a `step` between them."""
+        self._registry().require_writable()
         store = self._registry().store
         records = PullRecords(store.driver)
         now = datetime.fromtimestamp(await stamped_now(store), UTC)
@@ -91,10 +77,10 @@ class Folding:
         days = await records.days()
         for day in days:
             if day >= oldest and (is_first or day >= now.date() - _RECENT):
-                await self._step(lease)
+                await step()
                 await self._fold(records, day, report, now)
         if is_first:
-            await self._expire(records, [day for day in days if day < oldest], report, lease)
+            await self._expire(records, [day for day in days if day < oldest], report, step)
         report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
         reports = self._reports(store)
         await reports.save(reports.new(now), report)
@@ -126,31 +112,25 @@ class Folding:
             found.names = found.names[found.folds :]
             await records.tidy(day, found)
 
-    async def _expire(
-        self, records: PullRecords, days: list[date], report: Folded, lease: Lease | None
-    ) -> None:
+    async def _expire(self, records: PullRecords, days: list[date], report: Folded, step: Step) -> None:
         """Let go of what is older than it is kept for; that it was let go of is known before."""
         for day in days[-1:]:
             await records.mark_uncovered(day, "what was recorded until then is not kept any more")
         for day in days:
-            await self._step(lease)
+            await step()
             await records.forget(day)
             report.expired += 1
         if days:
             await records.forget_marks([day for day in await records.uncovered() if day < days[-1]])
 
-    async def _step(self, lease: Lease | None) -> None:
-        """Between two pieces of work."""
-        if lease is not None:
-            await lease.beat()
-        self._registry().require_writable()
-
-    async def _newest_age(self, store: Store) -> float:
-        """How many seconds ago the last pass ended, by the store's own clock."""
+    async def _is_due(self) -> bool:
+        """Whether the last pass ended an hour ago, by the store's own clock."""
+        store = self._registry().store
         newest = await self._reports(store).newest()
         if newest is None:
-            return LOOK_SECONDS
-        return await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
+            return True
+        age = await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
+        return age >= LOOK_SECONDS
 
     def _reports(self, store: Store) -> ReportsOf[Folded]:
         return ReportsOf(store, "pulls", Folded)

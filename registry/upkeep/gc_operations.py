@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from registry.model.digests import Digest
 from registry.model.units import format_size
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.explaining import Explained, explain
+from registry.upkeep.pace import let_others
 from registry.upkeep.reports import Collection, Reports
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 
@@ -100,12 +100,9 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
     async def gc_explain(asked: ExplainDigest, _: Context) -> Outcome:
         collections = collecting()
         store = collections.store()
-
-        async def step() -> None:
-            await asyncio.sleep(0)
-
         now = store.effects.now().timestamp()  # a look, which writes nothing, goes by our own clock
-        yield Result(await explain(store, asked.digest, now=now, grace=collections.rules.grace, step=step))
+        grace = collections.rules.grace
+        yield Result(await explain(store, asked.digest, now=now, grace=grace, step=let_others))
 
     async def trash_empty(asked: EmptyTrash, context: Context) -> Outcome:
         emptied = await collecting().empty(everything=asked.everything, dry_run=context.dry_run)

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from registry.errors import ManifestUnknown, StorageDamaged
+from registry.errors import StorageDamaged
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.removal.mark import handfuls, linked_of, short
-from registry.store import layout
+from registry.removal.mark import linked_of, short, targets_of
+from registry.store import layout, parsing
 from registry.store.store import Store
+from registry.upkeep.pace import let_others
 from registry.work.operations import Progress
+from storage.contract import exists
 from storage.errors import NotFound
 
 _LISTED = 10_000
@@ -92,22 +94,19 @@ async def look_back(store: Store, left: Left) -> AsyncIterator[Progress]:
         yield Progress(left.repositories, None, "items", name)
     wanted: set[int] = set()
     async for key in store.driver.walk(layout.TRASH_DATA):
-        if (taken := layout.trashed_data(key)) is not None:
-            try:
-                await store.content.stat(taken[0])
-            except NotFound:
-                wanted.add(short(taken[0]))
-    left.only_in_trash = len(await linked_of(store, wanted, _on)) if wanted else 0
+        taken = parsing.trashed_data(key)
+        if taken is not None and not await exists(store.driver, layout.blob_data(taken[0])):
+            wanted.add(short(taken[0]))
+    left.only_in_trash = len(await linked_of(store, wanted, let_others)) if wanted else 0
     left.removals_under_way = len(await store.driver.children(layout.TRASH_OPEN))
 
 
 async def _tags(store: Store, name: RepositoryName) -> dict[Digest, list[str]]:
     """The tags of a repository by what they name."""
     named: dict[Digest, list[str]] = {}
-    for some in handfuls(await store.links.tags(name)):
-        for tag in some:
-            with suppress(ManifestUnknown, StorageDamaged):
-                named.setdefault(await store.links.tag(name, tag), []).append(tag)
+    for tag, target in (await targets_of(store, name, await store.links.tags(name), let_others)).items():
+        if target is not None:
+            named.setdefault(target, []).append(tag)
     return named
 
 
@@ -116,7 +115,3 @@ async def _type(store: Store, name: RepositoryName, digest: Digest) -> str:
         return (await store.manifests.read_whole_from(layout.whole_manifest(name, digest), digest)).media_type
     except StorageDamaged:
         return "damaged"
-
-
-async def _on() -> None:
-    """Nothing else is waited for between two steps."""

@@ -12,7 +12,8 @@ from registry.errors import NotFoundHere
 from registry.model.digests import Digest
 from registry.removal.purging import Needing, Purging
 from registry.store.blocked import Block
-from registry.upkeep.collecting import Collecting, let_others
+from registry.upkeep.collecting import Collecting
+from registry.upkeep.pace import let_others
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
 Outcome = AsyncIterator[Progress | Result]

@@ -1,21 +1,17 @@
-"""Reports: what work on the whole store has done, kept there, where whoever goes on with it finds it."""
+"""The reports of collections."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Literal
 
 from registry.model.units import format_size
-from registry.store import layout
 from registry.store.store import Store
-from registry.work.documents import plain, read_plain
-from storage.errors import NotFound, TooLarge
+from registry.work.reports import ReportsOf, append, listed
 
-_KEPT = 30
-_LIMIT = 16 << 20  # bytes
-_TROUBLES = 1000
+TROUBLES = 1000
+SHOWN_TROUBLES = 20
 Phase = Literal["links", "data", "trash", "done"]
 
 
@@ -60,10 +56,7 @@ class Collection:
 
     def trouble(self, one: Kept) -> None:
         """Note what is kept for its state; a long list ends in a number."""
-        if len(self.troubles) < _TROUBLES:
-            self.troubles.append(one)
-        else:
-            self.troubles_left_out += 1
+        self.troubles_left_out += append(self.troubles, one, TROUBLES)
 
     def told(self) -> str:
         """A few lines for people."""
@@ -84,67 +77,9 @@ class Collection:
             lines.append(f"{emptied} the trash of {self.removals_destroyed} removals ({size})")
         if self.troubles:
             lines.append(f"kept whole for what could not be read there: {self.repositories_kept_whole}")
-            lines += [f"  {one.repository} {one.content}: {one.problem}" for one in self.troubles[:20]]
-            left = len(self.troubles) + self.troubles_left_out - 20
-            lines += [f"  and {left} more (--json has them)"] if left > 0 else []
+            kept = [f"  {one.repository} {one.content}: {one.problem}" for one in self.troubles]
+            lines += listed(kept, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)
-
-
-class Report(Protocol):
-    """What any report says: when the work began, and when it ended."""
-
-    began: datetime
-    ended: datetime | None
-
-
-R = TypeVar("R", bound=Report)
-
-
-class ReportsOf(Generic[R]):
-    """The reports of one `kind` of a store's, each a dataclass `form`; the last thirty are kept."""
-
-    def __init__(self, store: Store, kind: str, form: type[R]) -> None:
-        self._driver = store.driver
-        self._effects = store.effects
-        self._prefix = layout.reports(kind)
-        self._form = form
-
-    def new(self, began: datetime) -> str:
-        """The key of a report that begins now."""
-        nanoseconds = int(began.timestamp() * 1_000_000) * 1000
-        return f"{self._prefix}/{nanoseconds:020d}-{self._effects.unique()}"
-
-    async def save(self, key: str, report: R) -> None:
-        """Keep a report as it is now; a power cut may take it, and what it tells of is done all the same."""
-        await self._driver.put(key, json.dumps(plain(report)).encode(), durable=False)
-
-    async def newest(self) -> tuple[str, R] | None:
-        """The last report that can be read."""
-        for key in reversed(await self._keys()):
-            report = await self._read(key)
-            if report is not None:
-                return key, report
-        return None
-
-    async def last(self, count: int) -> list[R]:
-        """The last reports, the newest first."""
-        reports = [await self._read(key) for key in reversed((await self._keys())[-count:])]
-        return [report for report in reports if report is not None]
-
-    async def trim(self) -> None:
-        """Let go of all but the last ones."""
-        await self._driver.delete((await self._keys())[:-_KEPT], durable=False)
-
-    async def _keys(self) -> list[str]:
-        return [f"{self._prefix}/{name}" for name in await self._driver.children(self._prefix)]
-
-    async def _read(self, key: str) -> R | None:
-        try:
-            report = read_plain(self._form, json.loads(await self._driver.get(key, limit=_LIMIT)))
-        except (NotFound, TooLarge, ValueError):
-            return None
-        assert isinstance(report, self._form)
-        return report
 
 
 class Reports(ReportsOf[Collection]):

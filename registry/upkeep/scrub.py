@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from registry.errors import StorageDamaged
 from registry.model.digests import Digest
 from registry.removal.mark import Step, found, handfuls
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.scrub_reports import Damaged, Scrub
 from registry.upkeep.spread import spread
@@ -65,7 +65,7 @@ class _Hands:
 
     async def verify(self, key: str) -> None:
         """Read what lies under a key, and deal with it if it is damaged; strays a collection tells of."""
-        digest = layout.digest_of(key)
+        digest = parsing.digest_of(key)
         if digest is not None and digest.supported:
             # Gone meanwhile is no damage.
             with suppress(NotFound):
@@ -129,7 +129,7 @@ class _Hands:
         return await self._store.content.set_aside(key, digest, self._is_sound)
 
     async def _is_sound(self, key: str, digest: Digest) -> bool:
-        if layout.is_whole_manifest(key):
+        if parsing.is_whole_manifest(key):
             return await self._store.manifests.is_whole_sound(key, digest)
         return await self._store.content.is_sound_at(key, digest)
 
@@ -137,8 +137,8 @@ class _Hands:
         wanted = {}
         for one in self._report.damaged:
             one.repositories, one.repositories_left_out = [], 0
-            if layout.is_whole_manifest(one.key):
-                one.linked_by(layout.whole_manifest_in(one.key))
+            if parsing.is_whole_manifest(one.key):
+                one.linked_by(parsing.in_repository(one.key)[0])
             else:
                 wanted[Digest.parse(one.content)] = one
         if not wanted:
@@ -149,10 +149,7 @@ class _Hands:
             aliases = [digest for digest in repository.layers if digest.algorithm != "sha256"]
             for some in handfuls(aliases):
                 await self._step()
-                keys = [
-                    f"{layout.REPOSITORIES}/{repository.path}/_layers/{one.algorithm}/{one.encoded}/link"
-                    for one in some
-                ]
+                keys = [layout.layer_link(repository.path, one) for one in some]
                 targets = await self._store.effects.together(self._target(key) for key in keys)
                 here |= {target for target in targets if target in wanted}
             for digest in here:

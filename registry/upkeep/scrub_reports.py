@@ -8,7 +8,7 @@ from typing import Literal
 
 from registry.model.units import format_size
 from registry.store.store import Store
-from registry.upkeep.reports import ReportsOf
+from registry.work.reports import ReportsOf, append, listed
 
 _DAMAGED = 1000
 _REPOSITORIES = 100
@@ -42,10 +42,7 @@ class Damaged:
 
     def linked_by(self, repository: str) -> None:
         """Note who links to it; a long list ends in a number."""
-        if len(self.repositories) < _REPOSITORIES:
-            self.repositories.append(repository)
-        else:
-            self.repositories_left_out += 1
+        self.repositories_left_out += append(self.repositories, repository, _REPOSITORIES)
 
     def told(self) -> str:
         """A line for people."""
@@ -79,10 +76,7 @@ class Scrub:
             if known.key == key:
                 return known
         one = Damaged(content, key, found)
-        if len(self.damaged) < _DAMAGED:
-            self.damaged.append(one)
-        else:
-            self.damaged_left_out += 1
+        self.damaged_left_out += append(self.damaged, one, _DAMAGED)
         return one
 
     def told(self) -> str:
@@ -91,9 +85,8 @@ class Scrub:
         if not self.damaged:
             return f"{lines[0]}: all sound"
         lines.append(f"damaged: {len(self.damaged) + self.damaged_left_out}")
-        lines += [f"  {one.told()}" for one in self.damaged[:_TOLD]]
-        left = len(self.damaged) + self.damaged_left_out - _TOLD
-        return "\n".join([*lines, f"  and {left} more (--json has them)"] if left > 0 else lines)
+        lines += listed([f"  {one.told()}" for one in self.damaged], _TOLD, self.damaged_left_out)
+        return "\n".join(lines)
 
 
 class ScrubReports(ReportsOf[Scrub]):

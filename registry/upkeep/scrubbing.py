@@ -6,20 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from registry.core.registry import Registry
-from registry.errors import TooManyRequests
 from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others
 from registry.upkeep.scrub import Save, scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
+from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from storage.paced import ReadPacedDriver
 
@@ -66,13 +66,8 @@ class Scrubbing:
 
     async def if_due(self) -> None:
         """Scrub if nobody has for long enough, or go on where somebody has stopped."""
-        if not self.scheduled or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            async with self._leased.held() as step:
-                # Whoever has just let go of it may have done all.
-                if await self._is_due():
-                    await self._told(self._held(step, "schedule"))
+        if self.scheduled:
+            await self._leased.when_due(self._is_due, lambda step: self._told(self._held(step, "schedule")))
 
     async def run(self, by: str) -> AsyncIterator[Scrub]:
         """Scrub now. Raises TooManyRequests while another process does."""
@@ -84,7 +79,7 @@ class Scrubbing:
     async def rehearse(self, by: str) -> AsyncIterator[Scrub]:
         """Verify everything and tell what is damaged; writes nothing."""
         report = Scrub(self._registry().store.effects.now(), by, dry_run=True)
-        async for so_far in self._scrub(report, _no_save, _let_others):
+        async for so_far in self._scrub(report, _no_save, let_others):
             yield so_far
 
     async def _held(self, step: Step, by: str) -> AsyncGenerator[Scrub, None]:
@@ -159,12 +154,9 @@ class Scrubbing:
         newest = await self.reports().newest()
         if newest is None or newest[1].ended is None:
             return True
-        return self._registry().store.effects.now() - newest[1].began >= self._settings.interval
+        now = await stamped_now(self._registry().store)
+        return now - newest[1].began.timestamp() >= self._settings.interval.total_seconds()
 
 
 async def _no_save(_: Scrub) -> None:
     """A dry run leaves nothing behind."""
-
-
-async def _let_others() -> None:
-    await asyncio.sleep(0)

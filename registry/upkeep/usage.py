@@ -202,18 +202,14 @@ async def count(store: Store, ledger: Ledger, report: Count, step: Step) -> Asyn
 
 async def _held(store: Store, repository: Found, report: Count, step: Step) -> _Held:
     held = _Held()
-    prefix = f"{layout.REPOSITORIES}/{repository.path}"
-    for digests, kind, into in (
-        (repository.layers, "_layers", held.blobs),
-        (repository.revisions, "_manifests/revisions", held.manifests),
-    ):
+    for (digests, link), into in zip(repository.links, (held.blobs, held.manifests), strict=True):
         into += [(digest, digest) for digest in digests if digest.algorithm == "sha256"]
         # All data that a link of that algorithm can name has the digest of its path.
         others = [digest for digest in digests if digest.algorithm != "sha256"]
         for some in handfuls(others):
             await step()
-            links = [f"{prefix}/{kind}/{one.algorithm}/{one.encoded}/link" for one in some]
-            targets = await store.effects.together(_target(store, link, report) for link in links)
+            keys = [link(repository.path, one) for one in some]
+            targets = await store.effects.together(_target(store, key, report) for key in keys)
             pairs = zip(some, targets, strict=True)
             into += [(digest, target) for digest, target in pairs if target is not None]
     if repository.name is not None:

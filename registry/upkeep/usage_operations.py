@@ -10,7 +10,7 @@ from typing import Any
 from registry.core.operations import Limit
 from registry.core.quotas import Quotas
 from registry.errors import NameUnknown
-from registry.model.names import RepositoryName
+from registry.model.names import Prefix, RepositoryName
 from registry.model.units import format_duration, format_size
 from registry.upkeep.counting import Counting
 from registry.upkeep.usage_reports import Count, Row
@@ -31,7 +31,7 @@ class CountUsage:
 class ShowUsage:
     """Of what, and how much of it."""
 
-    prefix: RepositoryName | None = argument(
+    prefix: Prefix | None = argument(
         "a repository, or a prefix such as team for all below team/; without it, all there is", default=None
     )
     limit: Limit = option("at most so many rows, the largest", default=Limit(50))

@@ -11,7 +11,7 @@ from datetime import datetime
 from registry.model.units import format_size
 from registry.store import layout
 from registry.store.store import Store
-from registry.upkeep.reports import ReportsOf
+from registry.work.reports import ReportsOf
 from storage.errors import NotFound, TooLarge
 
 MOST_ROWS = 100_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from registry.store import layout
@@ -13,6 +14,7 @@ from storage.contract import Driver
 from storage.errors import AlreadyExists, NotFound
 
 _LIMIT = 4096  # bytes of a beat
+_BEAT_SECONDS = 1.0  # at least, between two beats beside work
 
 
 class LeaseLost(Exception):
@@ -94,18 +96,53 @@ class Lease:
 
     async def beat(self) -> None:
         """Say that we are alive, if it is time for that. Raises LeaseLost."""
-        assert self._epoch is not None
+        if self._epoch is None:
+            raise LeaseLost(f"the lease {self._name} is not held")
         if self._clock() - self._beaten < self._seconds / 4:
             return
         if await self._is_overtaken(self._epoch):
+            # There is nothing left to give back.
+            self._epoch = None
             raise LeaseLost(f"another process has taken over the lease {self._name}")
         await self._put(self._epoch)
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Say all the time that we are alive; gives what to await between pieces of work.
+
+        That raises LeaseLost. One piece of work may take longer than the silence that is allowed.
+        """
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
+                await self.beat()
+
+        beating = asyncio.create_task(beat())
+
+        async def step() -> None:
+            if beating.done():
+                await beating
+            await self.beat()
+
+        try:
+            yield step
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
 
     async def release(self) -> None:
         """Let others have it at once."""
         if self._epoch is not None:
             await self._put(self._epoch, released=True)
             self._epoch = None
+
+    async def end(self) -> None:
+        """Let the lease be as if it had never been: what it was for is done, and is not done again."""
+        if self._epoch is not None:
+            self._epoch = None
+            epochs = await self._epochs()
+            await self._driver.delete([self._key(epoch) for epoch in epochs], durable=False)
 
     async def _is_free(self, epoch: str) -> bool:
         try:
@@ -148,6 +185,18 @@ class Lease:
             if_absent=if_absent,
             durable=False,
         )
+
+
+async def forget_lease(driver: Driver, name: str, before: float) -> int:
+    """Remove epochs whose holder has not spoken since a time by the store's clock, in seconds; how many."""
+    old = []
+    async for key in driver.walk(layout.leases(name)):
+        with suppress(NotFound):
+            if (await driver.stat(key)).modified_at.timestamp() < before:
+                old.append(key)
+    if old:
+        await driver.delete(old, durable=False)
+    return len(old)
 
 
 def _parse(content: bytes) -> Beat | None:

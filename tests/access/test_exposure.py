@@ -7,16 +7,17 @@ from registry.access.exposure import OPEN_RULES, Exposed, foreign_host, require_
 
 def test_the_network_needs_rules_and_the_refusal_has_them_ready() -> None:
     with pytest.raises(Exposed) as raised:
-        require_rules(":5000", is_loopback=False, has_rules=False)
+        require_rules(":5002", "mirrors[0].listen", is_loopback=False, has_rules=False)
     told = str(raised.value)
     assert OPEN_RULES in told
     assert "access: {rules_file: " in told
-    assert ":5000" in told
+    assert ":5002 (mirrors[0].listen)" in told
+    assert told.endswith("listen on 127.0.0.1:5002.")
 
 
 @pytest.mark.parametrize(("is_loopback", "has_rules"), [(True, False), (True, True), (False, True)])
 def test_everything_else_may_listen(is_loopback: bool, has_rules: bool) -> None:
-    require_rules("x", is_loopback=is_loopback, has_rules=has_rules)
+    require_rules("x", "registry.listen", is_loopback=is_loopback, has_rules=has_rules)
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,27 @@ async def test_what_is_remembered_is_bounded(
 
 
 async def test_who_gives_up_waiting_leaves_nothing_behind(clock: Clock) -> None:
-    patience = Patience(clock.seconds)
+    """Neither a sleep that goes on, nor a failure that counts."""
+    asleep: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        asleep.append(seconds)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            asleep.remove(seconds)
+
+    patience = Patience(clock.seconds, sleep)
     for _ in range(9):
         patience.failed("alice", "10.0.0.1")
+    counted = {key: failures.count for key, failures in patience._failures.items()}
     task = asyncio.create_task(patience.wait("alice", "10.0.0.1"))
     await asyncio.sleep(0)
+    assert len(asleep) == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert asleep == []
+    assert {key: failures.count for key, failures in patience._failures.items()} == counted
+    clock.advance(minutes=10)
+    assert await patience.wait("alice", "10.0.0.1") == 0

@@ -205,7 +205,7 @@ def test_answers_that_clients_are_reading(serve: Serve, shared: bool) -> None:
     with not_reading(repository, 200) as clients:
         begun = [client.recv(12) for client in clients]
         taken = begun.count(b"HTTP/1.1 200")
-        assert resident(server) - before < 256 * MIB
+        assert resident(server) - before < 128 * MIB
         assert (taken, begun.count(b"HTTP/1.1 503")) == ((200, 0) if shared else (8, 192))
         if not shared:
             assert is_told_to_come_back(repository.get("large"), 503, "UNAVAILABLE")

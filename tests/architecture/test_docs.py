@@ -17,6 +17,7 @@ import pytest
 import typer
 import typer.main
 import yaml
+from pydantic import BaseModel
 
 from registry.access.audit import Entry, Event
 from registry.access.audit.chain import Chain
@@ -143,9 +144,17 @@ def test_every_setting_is_listed_with_its_default() -> None:
     # nor have those of a list of sections.
     wanted |= dict.fromkeys(OPTIONAL, "null")
     listed = {leaf.name: leaf.section for leaf in leaves(Config) if leaf.section is not None}
-    wanted |= {f"{name}[].{leaf.name}": "" for name, section in listed.items() for leaf in leaves(section)}
+    wanted |= {name: "" for start, section in listed.items() for name in inner(start, section)}
     free = tuple(f"{name}." for name in OPTIONAL) + tuple(f"{name}[]." for name in listed)
     assert rows == {**wanted, **{name: rows.get(name, "") for name in wanted if name.startswith(free)}}
+
+
+def inner(name: str, section: type[BaseModel]) -> Iterator[str]:
+    """The settings of each section of a list, and of lists in them."""
+    for leaf in leaves(section):
+        yield f"{name}[].{leaf.name}"
+        if leaf.section is not None:
+            yield from inner(f"{name}[].{leaf.name}", leaf.section)
 
 
 OPTIONAL = ("storage.s3", "registry.tls", "access.token_server", "access.ldap")

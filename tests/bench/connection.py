@@ -52,30 +52,27 @@ class Connection:
         chunked: bool = False,
     ) -> Answer:
         """Send a request, read the answer; `Refused` unless its status is the one that is wanted."""
-        if self._socket is None:
-            self._socket = self._connect()
-        size = sum(map(len, body))
-        if chunked:
-            headers += "Transfer-Encoding: chunked\r\n"
-        elif body or method not in ("GET", "HEAD"):
-            headers += f"Content-Length: {size}\r\n"
-        if not self._keep:
-            headers += "Connection: close\r\n"
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host_port}\r\nUser-Agent: bench/1\r\n{headers}\r\n"
-        if chunked:
-            self._socket.sendall(head.encode())
-            _send_chunks(self._socket, body)
-        elif size < CHUNK_BYTES:
-            self._socket.sendall(b"".join((head.encode(), *body)))
-        else:
-            for piece in (head.encode(), *body):
-                self._socket.sendall(piece)
-        answer = self._answer(self._socket, method)
+        connection = self._send(method, path, headers, body, chunked=chunked)
+        answer = self._answer(connection, method)
         if not self._keep:
             self.close()
         if answer.status != wanted:
             raise Refused(f"{method} {path}: {answer.status}, not {wanted}: {answer.body[:500]!r}")
         return answer
+
+    def pieces(self, path: str, wanted: int, headers: str = "") -> Iterator[memoryview]:
+        """The body of a GET as it comes, each piece good until the next is asked for; see `ask`."""
+        connection = self._send("GET", path, headers)
+        status, told, begun = self._head(connection, "GET")
+        if status != wanted:
+            raise Refused(f"GET {path}: {status}, not {wanted}")
+        left = int(told["content-length"]) - len(begun)
+        if begun:
+            yield memoryview(begun)
+        while left:
+            received_bytes = self._received(connection, left)
+            left -= received_bytes
+            yield self._buffer[:received_bytes]
 
     def detach(self) -> socket.socket:
         """The socket itself, which stays open and is the caller's now."""
@@ -104,8 +101,32 @@ class Connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._tls.wrap_socket(connection) if self._tls else connection
 
-    def _answer(self, connection: socket.socket, method: str) -> Answer:
-        """Read one answer; of a large body only the length is looked at, and none of it is kept."""
+    def _send(
+        self, method: str, path: str, headers: str, body: Body = (), *, chunked: bool = False
+    ) -> socket.socket:
+        """Send a request, on a connection that was opened for it if there was none."""
+        if self._socket is None:
+            self._socket = self._connect()
+        size = sum(map(len, body))
+        if chunked:
+            headers += "Transfer-Encoding: chunked\r\n"
+        elif body or method not in ("GET", "HEAD"):
+            headers += f"Content-Length: {size}\r\n"
+        if not self._keep:
+            headers += "Connection: close\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host_port}\r\nUser-Agent: bench/1\r\n{headers}\r\n"
+        if chunked:
+            self._socket.sendall(head.encode())
+            _send_chunks(self._socket, body)
+        elif size < CHUNK_BYTES:
+            self._socket.sendall(b"".join((head.encode(), *body)))
+        else:
+            for piece in (head.encode(), *body):
+                self._socket.sendall(piece)
+        return self._socket
+
+    def _head(self, connection: socket.socket, method: str) -> tuple[int, dict[str, str], bytes]:
+        """The status and the headers of an answer, and what came of its body with them."""
         seen = bytearray()
         while (end := seen.find(b"\r\n\r\n")) < 0:
             received = connection.recv(65536)
@@ -114,19 +135,27 @@ class Connection:
             seen += received
         first, *lines = seen[:end].decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        status = int(first.split(" ", 2)[1])
+        return int(first.split(" ", 2)[1]), headers, bytes(seen[end + 4 :])
+
+    def _answer(self, connection: socket.socket, method: str) -> Answer:
+        """Read one answer; of a large body only the length is looked at, and none of it is kept."""
+        status, headers, body = self._head(connection, method)
         size = 0 if method == "HEAD" or status in (204, 304) else int(headers["content-length"])
-        body = bytes(seen[end + 4 :])
         left = size - len(body)
         small = size <= 65536
         while left > 0:
-            received_bytes = connection.recv_into(self._buffer)
-            if not received_bytes:
-                raise Refused(f"{self._host_port} closed the connection {left} bytes early in a {method}")
+            received_bytes = self._received(connection, left)
             if small:
                 body += self._buffer[:received_bytes]
             left -= received_bytes
         return Answer(status, headers, body)
+
+    def _received(self, connection: socket.socket, left: int) -> int:
+        """How many bytes have come into the buffer, at least one."""
+        received_bytes = connection.recv_into(self._buffer)
+        if not received_bytes:
+            raise Refused(f"{self._host_port} closed the connection {left} bytes early")
+        return received_bytes
 
 
 def trusting_all() -> ssl.SSLContext:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 SMALL_BYTES = 1024
 END_BYTES = 16
+# No multiple of what anybody cuts blobs into, so that a piece in another's place is seen.
+TURN_BYTES = (1 << 20) + 7
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -72,6 +74,26 @@ class Bulk:
         hashed = self._hash.copy()
         hashed.update(end)
         return Blob((memoryview(self._shared), end), f"sha256:{hashed.hexdigest()}", self._size_bytes)
+
+
+class Recurring:
+    """A large blob that takes no memory: random bytes again and again, so that every piece can be checked."""
+
+    def __init__(self, size_bytes: int) -> None:
+        turn = os.urandom(TURN_BYTES)
+        self._twice = turn * 2
+        turns, rest = divmod(size_bytes, TURN_BYTES)
+        body = (turn,) * turns + ((turn[:rest],) if rest else ())
+        hashed = hashlib.sha256()
+        for piece in body:
+            hashed.update(piece)
+        self.blob = Blob(body, f"sha256:{hashed.hexdigest()}", size_bytes)
+
+    def has(self, piece: memoryview, place: int) -> bool:
+        """Whether a piece, of at most a turn, is what lies at that place of the blob."""
+        return place + len(piece) <= self.blob.size_bytes and self._twice.startswith(
+            piece, place % TURN_BYTES
+        )
 
 
 def config() -> Blob:

@@ -21,6 +21,7 @@ from tests.api.server import environment as moorage_environment
 from tests.bench.bucket import Place
 from tests.bench.certificate import pair
 from tests.bench.processor import family
+from tests.bench.source import Source
 from tests.e2e.distribution import configuration as distribution_configuration
 from tests.e2e.distribution import environment as distribution_environment
 from tests.e2e.processes import Daemon, accepts
@@ -28,12 +29,13 @@ from tests.equipment import catalogue
 
 ANNOUNCED = re.compile(r"https?://(127\.0\.0\.1:[0-9]+)")
 LISTENING_STATE = "0A"
+NAMESPACE = "bench"  # that mirrors, below which all repositories of the bench are
 NOWHERE = Path(os.devnull)
 BARE = ("tests.bench.bare:app", "--port", "0", "--http", "httptools", "--loop", "asyncio", "--no-access-log")
 
 
 class Contestant:
-    """A server that runs, and where it listens; `root` is its storage."""
+    """A server that runs, and where it listens; `root` is its storage, `source` what it mirrors, if any."""
 
     def __init__(
         self,
@@ -44,8 +46,10 @@ class Contestant:
         root: Path | None = None,
         log: Path = NOWHERE,
         tls: bool = False,
+        source: Source | None = None,
     ) -> None:
         self.root = root or folder / "data"
+        self.source = source
         self.tls = tls
         self.host_port = ""
         # Standard output has a line for each request; what else there is to say goes to the errors.
@@ -67,6 +71,10 @@ class Contestant:
         """End it."""
         self._daemon.stop()
 
+    def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        self._daemon.kill()
+
     def _listens(self) -> bool:
         # Distribution, logging errors only, does not say which port the kernel gave it, nor does uvicorn.
         ports = listening_ports(self.pid)
@@ -85,6 +93,7 @@ class Distribution(Contestant):
         log: Path = NOWHERE,
         tls: bool = False,
         bucket: Place | None = None,
+        source: Source | None = None,
     ) -> None:
         folder.mkdir()
         settings = json.loads(distribution_configuration(root or folder / "data", delete=True))
@@ -96,11 +105,17 @@ class Distribution(Contestant):
         settings["storage"]["cache"] = {"blobdescriptor": "inmemory"}
         if tls:
             settings["http"]["tls"] = pair(folder)
+        if source is not None:
+            settings["proxy"] = {"remoteurl": source.url}
         config = folder / "config.yml"
         config.write_text(json.dumps(settings))
         program = catalogue.program(catalogue.load()["distribution"])
         super().__init__(
-            folder, [program, "serve", config], distribution_environment(), root=root, log=log, tls=tls
+            *(folder, [program, "serve", config], distribution_environment()),
+            root=root,
+            log=log,
+            tls=tls,
+            source=source,
         )
 
 
@@ -116,17 +131,20 @@ class Moorage(Contestant):
         log: Path = NOWHERE,
         tls: bool = False,
         bucket: Place | None = None,
+        source: Source | None = None,
     ) -> None:
         folder.mkdir()
         config = folder / "config.yaml"
         if bucket is not None:
             settings, root = merged(settings or {}, bucket.moorage(folder)), bucket.root
         safe = {"registry": {"tls": pair(folder)}} if tls else {}
+        if source is not None:
+            settings = merged(settings or {}, mirroring(source))
         config.write_text(
             json.dumps(moorage_configuration(root or folder / "data", merged(safe, settings or {})))
         )
         command = [sys.executable, "-m", "registry.cli", "serve", "--config", config]
-        super().__init__(folder, command, moorage_environment(), root=root, log=log, tls=tls)
+        super().__init__(folder, command, moorage_environment(), root=root, log=log, tls=tls, source=source)
 
     def _listens(self) -> bool:
         found = ANNOUNCED.search(self._daemon.tail())
@@ -141,6 +159,12 @@ class Uvicorn(Contestant):
         folder.mkdir()
         command = [sys.executable, "-m", "uvicorn", *BARE, "--log-level", "error"]
         super().__init__(folder, command, moorage_environment())
+
+
+def mirroring(source: Source) -> dict[str, Any]:
+    """The settings of one that mirrors, and asks for a tag again later than anything here lasts."""
+    mirror = {"name": NAMESPACE, "upstreams": [{"url": source.url}], "fresh_for": "1h"}
+    return {"mirrors": [mirror], "egress": {"allow": ["127.0.0.0/8"], "no_proxy": ["127.0.0.1"]}}
 
 
 def listening_ports(pid: int) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench import collecting, idle, peaks, replicas, slow, start, tokens, workloads
+from tests.bench import collecting, idle, mirrors, peaks, replicas, rush, slow, start, tokens, workloads
 from tests.bench.bucket import store
 from tests.bench.connection import Refused
 from tests.bench.places import IN_A_BUCKET, NoPlace, Place, place
@@ -15,9 +15,13 @@ from tests.bench.race import Race
 from tests.bench.report import Section
 from tests.bench.scale import Scale
 from tests.bench.trials import Ground, Trial
-from tests.bench.workloads import GROUPS, WORKLOADS
 
-TRIALS = (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS, *tokens.TRIALS, *collecting.TRIALS)
+GROUPS = (*workloads.GROUPS, mirrors.WORKLOADS)
+WORKLOADS = [workload for group in GROUPS for workload in group]
+TRIALS = (
+    *(*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS),
+    *(*tokens.TRIALS, *collecting.TRIALS, *mirrors.TRIALS, *rush.TRIALS),
+)
 TRIALS_IN_A_BUCKET = replicas.TRIALS
 NAMES = [
     *(workload.name for workload in WORKLOADS),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.bench.bucket import Store
 from tests.bench.content import Bulk
@@ -16,6 +17,7 @@ from tests.bench.figures import Figure, Rounds, Unit, enough, per_unit
 from tests.bench.processor import settled_nanoseconds
 from tests.bench.scale import Scale
 from tests.bench.shelf import Shelf
+from tests.bench.source import Source
 from tests.bench.workloads import Workload
 
 KINDS: Mapping[str, Callable[..., Contestant]] = {
@@ -27,6 +29,12 @@ KINDS: Mapping[str, Callable[..., Contestant]] = {
     "distribution-tls": partial(Distribution, tls=True),
     "control-tls": partial(Distribution, tls=True),
     "moorage-tls": partial(Moorage, tls=True),
+}
+# The same once more, each as the mirror of an upstream of its own.
+MIRRORS: Mapping[str, Callable[..., Contestant]] = {
+    "moorage-mirror": Moorage,
+    "distribution-mirror": Distribution,
+    "control-mirror": Distribution,
 }
 
 Tell = Callable[[str], None]
@@ -52,8 +60,10 @@ class Race:
         self._seconds: defaultdict[tuple[Workload, str, str], list[float]] = defaultdict(list)
         bulk = Bulk(scale.large_bytes)
         for name in dict.fromkeys(name for workload in workloads for name in entrants(workload)):
-            in_bucket = {} if store is None else {"bucket": store.place()}
-            server = KINDS[name](folder / name, **in_bucket)
+            given: dict[str, Any] = {} if store is None else {"bucket": store.place()}
+            if name in MIRRORS:
+                given["source"] = stack.enter_context(Source(scale.requests))
+            server = {**KINDS, **MIRRORS}[name](folder / name, **given)
             stack.callback(server.stop)
             tell(f"{name} listens on {server.host_port}")
             self._shelves[name] = stack.enter_context(Shelf(server, bulk, scale.requests))

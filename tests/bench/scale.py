@@ -34,6 +34,8 @@ class Scale:
     stored: int = 100_000
     collected: int = 100_000
     starts: int = 5
+    crowd: int = 200
+    crowd_bytes: int = 1024 * MIB
 
     def warm(self) -> Scale:
         """What the round does that does not count; it touches every repository and shelf all the same."""
@@ -62,6 +64,7 @@ QUICK = Scale(
     stored=10_000,
     collected=10_000,
     starts=3,
+    crowd_bytes=64 * MIB,
 )
 TINY = Scale(
     rounds=1,
@@ -83,4 +86,6 @@ TINY = Scale(
     stored=50,
     collected=20,
     starts=1,
+    crowd=12,
+    crowd_bytes=4 * MIB,
 )

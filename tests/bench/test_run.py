@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench.__main__ import main
+from tests.bench.course import WORKLOADS
 from tests.bench.report import MARK
-from tests.bench.workloads import WORKLOADS
 from tests.equipment.absence import require
 
 pytestmark = pytest.mark.e2e

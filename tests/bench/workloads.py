@@ -265,4 +265,3 @@ IN_A_BUCKET = tuple(
     )
     for group in GROUPS
 )
-WORKLOADS = ALONE + CROWDED

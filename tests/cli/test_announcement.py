@@ -43,6 +43,12 @@ def test_a_listener_at_every_address_says_so() -> None:
     assert "plain HTTP" not in announcement(config, OPEN, {**URLS, "registry": "https://localhost:5000"})
 
 
+def test_a_listener_of_a_namespace_is_told_of_in_a_read_only_registry_too() -> None:
+    told = announcement(Config(read_only=True), OPEN, {**URLS, "mirror:hub": "http://127.0.0.1:5002"})
+    assert "\nNames below hub/ are pulled without that prefix from http://127.0.0.1:5002 (docker's" in told
+    assert "Names below" not in announcement(Config(), OPEN, URLS)
+
+
 def test_nothing_is_suggested_that_the_rules_do_not_grant() -> None:
     config = load(None, {"MOORAGE_ACCESS_RULES_FILE": "/etc/rules.yaml"}, {})
     told = announcement(config, Policy(()), URLS)

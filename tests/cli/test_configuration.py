@@ -120,6 +120,8 @@ def test_a_list_of_sections_is_shown_as_json(run: Run, tmp_path: Path) -> None:
         one for one in run("config", "show", "--config", "c.yaml").out.splitlines() if "issuers" in one
     )
     assert json.dumps(shown["value"]) in line
+    lines = run("config", "show", "--config", "c.yaml").out.splitlines()
+    assert sorted(map(len, lines))[-2] < 130, "no other line is as long for it"
 
 
 def test_secrets_stay_hidden() -> None:

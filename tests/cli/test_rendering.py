@@ -120,6 +120,17 @@ def test_columns_are_aligned(rows: list[tuple[str, str]]) -> None:
         assert line[start:] == second
 
 
+def test_a_column_is_not_as_wide_as_its_widest_cell_where_that_is_too_wide() -> None:
+    rows = [("a", "bb", "c"), ("a", "b" * 9, "c"), ("a", "b" * 3, "c")]
+    assert table(("A", "B", "C"), rows, widest=3) == [
+        "A  B    C",
+        "a  bb   c",
+        f"a  {'b' * 9}  c",
+        "a  bbb  c",
+    ]
+    assert table(("LONG", "B"), [("a", "b")], widest=3) == ["LONG  B", "a     b"]
+
+
 def test_plain_leaves_json_alone() -> None:
     value = {"a": [1, 2.5, None, True, "x"]}
     assert plain(value) == value

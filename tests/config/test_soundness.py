@@ -114,6 +114,47 @@ def test_two_listeners_cannot_share_a_port(listen: str, ops: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("127.0.0.1:5000", "127.0.0.1:0", "mirrors[0].listen = '127.0.0.1:5000': registry.listen is 127.0"),
+        ("127.0.0.1:0", "localhost:5001", "mirrors[1].listen = 'localhost:5001': ops.listen (metrics and h"),
+        ("127.0.0.1:5", "127.0.0.1:5", "mirrors[0].listen = '127.0.0.1:5': mirrors[1].listen is 127.0.0.1:5"),
+    ],
+)
+def test_nor_can_a_namespace_s_own(tmp_path: Path, first: str, second: str, told: str) -> None:
+    (problem,) = problems(mirrors(tmp_path, first, second), {})
+    assert problem.startswith(f"{tmp_path}/c.yaml:1: {told}")
+
+
+def test_listeners_of_namespaces_that_do_not_clash_are_fine(tmp_path: Path) -> None:
+    check(mirrors(tmp_path, "127.0.0.1:0", "127.0.0.1:0"), {}, {})
+
+
+def test_a_namespace_s_listener_is_closed_to_the_network_without_rules(tmp_path: Path) -> None:
+    path = mirrors(tmp_path, "127.0.0.1:0", ":5002")
+    with pytest.raises(Exposed, match=r"listen on :5002 \(mirrors\[1\]\.listen\)"):
+        check(path, {}, {})
+    (tmp_path / "access.yaml").write_text(RULES)
+    check(path, {"MOORAGE_ACCESS_RULES_FILE": str(tmp_path / "access.yaml")}, {})
+
+
+def test_with_people_the_network_needs_an_address_for_a_namespace_s_listener_too(tmp_path: Path) -> None:
+    (tmp_path / "access.yaml").write_text(RULES.replace("anonymous", "user:bob"))
+    rules = {"MOORAGE_ACCESS_RULES_FILE": str(tmp_path / "access.yaml")}
+    (told,) = problems(mirrors(tmp_path, "127.0.0.1:0", ":5002"), rules)
+    assert told.startswith("url: must be the address that clients use")
+    check(mirrors(tmp_path, "127.0.0.1:0", "127.0.0.1:0"), rules, {})
+
+
+def mirrors(tmp_path: Path, *listen: str) -> Path:
+    """A configuration of namespaces that listen there."""
+    sections = [{"name": f"m{n}", "answers_for": [f"m{n}.test"], "listen": at} for n, at in enumerate(listen)]
+    path = tmp_path / "c.yaml"
+    path.write_text(f"mirrors: {json.dumps(sections)}\n")
+    return path
+
+
+@pytest.mark.parametrize(
     ("listen", "ops"),
     [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:1", "127.0.0.2:1"), ("[::1]:1", "0.0.0.0:1")],
 )

@@ -19,6 +19,7 @@ def test_lists_are_known_as_such() -> None:
     assert [leaf.name for leaf in leaves(Config) if leaf.is_list] == [
         "retention.in_use",
         "retention.rules",
+        "mirrors",
         "trusted_proxies",
         "quotas",
         "storage.s3.redirect.networks",
@@ -27,12 +28,13 @@ def test_lists_are_known_as_such() -> None:
         "access.issuers",
         "access.token_server.algorithms",
         "egress.allow",
+        "egress.no_proxy",
     ]
 
 
 def test_a_list_of_sections_says_what_they_are() -> None:
     sections = {leaf.name: leaf.section for leaf in leaves(Config) if leaf.section is not None}
-    assert {"retention.in_use", "retention.rules", "quotas", "access.issuers"} == sections.keys()
+    assert {"retention.in_use", "retention.rules", "mirrors", "quotas", "access.issuers"} == sections.keys()
     assert [leaf.name for leaf in leaves(sections["quotas"])] == ["prefix", "limit"]
     inner = [leaf.name for leaf in leaves(sections["access.issuers"])]
     assert inner[:3] == ["name", "issuer", "audience"]

@@ -57,8 +57,8 @@ def verify_before_intent(monkeypatch: pytest.MonkeyPatch) -> None:
         opened[:] = [self, what]
         return "late"
 
-    async def check_first(self: References, *what: Any) -> None:
-        await check(self, *what)
+    async def check_first(self: References, *what: Any, **how: Any) -> None:
+        await check(self, *what, **how)
         await open_(opened[0], *opened[1])
 
     monkeypatch.setattr(Intents, "open", late)

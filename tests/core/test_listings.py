@@ -211,6 +211,16 @@ async def test_indexing_writes_what_was_lost_and_a_manifest_that_cannot_be_read_
     assert await referrers(world, subject) == [str(digest)]
 
 
+async def test_indexing_reads_what_refers_to_very_many(world: World) -> None:
+    world.registry.pushes.max_references = 20_000
+    subject = await world.push(image("subject"))
+    content = image("signature", layers=[b"layer"] * 10_001, subject=subject)
+    digest = await world.push_alone(content, Digest.of(content))
+    await world.remove_all(await world.keys(layout.OURS))
+    assert await world.registry.listings.index(NAME) == 1
+    assert await referrers(world, subject) == [str(digest)]
+
+
 async def test_indexing_a_repository_that_was_deleted_meanwhile_leaves_no_entry(world: World) -> None:
     await world.push(image("one"))
     await world.remove_all(await world.keys(layout.repository(NAME)))

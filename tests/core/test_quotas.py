@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from registry.errors import ManifestUnknown, QuotaExceeded
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from registry.store.quotas import Counted, QuotaIndex
 from storage.errors import Unavailable
 from tests.inmemory import NAME, TAG, Bytes, World, descriptor, image
 from tests.upkeep.gathering import Interrupted, another, push_index
@@ -313,6 +315,22 @@ async def test_without_a_quota_no_call_more_is_made() -> None:
         return dict(world.counted.calls)
 
     assert await calls(world_with(10)) == await calls(World())
+
+
+async def test_whether_something_was_counted_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_with(1 << 20)
+    await world.push(image("counted"))
+    await counted(world)
+    asked: Counter[Digest] = Counter()
+    inner = QuotaIndex.holds
+
+    async def noted(self: QuotaIndex, last: Counted, digests: Collection[Digest]) -> set[Digest]:
+        asked.update(digests)
+        return await inner(self, last, digests)
+
+    monkeypatch.setattr(QuotaIndex, "holds", noted)
+    digest = await world.push_alone(image("new"))
+    assert asked == dict.fromkeys((digest, Digest.of(b"{}"), Digest.of(b"layer")), 1)
 
 
 async def test_two_processes_exceed_it_by_no_more_than_what_was_in_flight() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.api.people import Login
 from tests.e2e.client import bare
-from tests.e2e.processes import run
+from tests.e2e.processes import Result, run
 from tests.equipment.absence import require
 
 
@@ -32,25 +33,51 @@ def conform(host_port: str, folder: Path, login: Login | None = None, *, sparse:
     """
     name = f"conformance/{os.urandom(4).hex()}"
     environ = {
-        "OCI_VERSION": "dev",
         "OCI_DATA_SPARSE": "true" if sparse else "false",
-        "OCI_REGISTRY": host_port,
-        "OCI_TLS": "disabled",
         "OCI_REPO1": f"{name}/one",
         "OCI_REPO2": f"{name}/two",
-        "OCI_RESULTS_DIR": str(folder / "results"),
     }
     if login is not None:
         environ |= {"OCI_USERNAME": login.name, "OCI_PASSWORD": login.password}
-    done = run(
+    done = _run(host_port, folder, environ)
+    results = folder / "results" / "results.yaml"
+    assert results.is_file() and results.stat().st_size, f"it wrote no results\n{done.text[-4000:]}"
+    return _totals(done)
+
+
+def conform_reading(host_port: str, folder: Path, repository: str, **content: Iterable[str]) -> Totals:
+    """Run what of it reads, on the `tags`, `manifests`, `blobs` and `referrers` that a repository has.
+
+    Of what it has not made itself it looks at statuses alone, and it writes no results: it panics behind its
+    summary. Digests in headers it looks for where it has not kept any, and so is told not to.
+    """
+    off: tuple[str, ...] = ("PUSH", "BLOBS_DELETE", "MANIFESTS_DELETE", "TAGS_DELETE")
+    off += ("BLOBS_DIGEST_HEADER", "MANIFESTS_DIGEST_HEADER")
+    environ = {
+        "OCI_REPO1": repository,
+        **{f"OCI_API_{name}": "false" for name in off},
+        **{f"OCI_RO_DATA_{kind.upper()}": " ".join(names) for kind, names in content.items()},
+    }
+    return _totals(_run(host_port, folder, environ))
+
+
+def _run(host_port: str, folder: Path, environ: Mapping[str, str]) -> Result:
+    told = {
+        "OCI_VERSION": "dev",
+        "OCI_REGISTRY": host_port,
+        "OCI_TLS": "disabled",
+        "OCI_RESULTS_DIR": str(folder / "results"),
+    }
+    return run(
         [require("conformance")],
-        environ={**bare(folder), **environ},
+        environ={**bare(folder), **told, **environ},
         folder=folder,
         code=None,
         deadline_seconds=240,
     )
-    results = folder / "results" / "results.yaml"
-    assert results.is_file() and results.stat().st_size, f"it wrote no results\n{done.text[-4000:]}"
+
+
+def _totals(done: Result) -> Totals:
     return Totals(
         passed=total(done.out, "Pass"),
         failed=total(done.out, "FAIL"),

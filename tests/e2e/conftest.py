@@ -18,12 +18,16 @@ from tests.api.server import Server
 from tests.e2e import images
 from tests.e2e.buckets import redirects, serve
 from tests.e2e.ceph import Ceph
+from tests.e2e.client import Client
 from tests.e2e.containerd import ctr
 from tests.e2e.containers import containers, newer_containers
+from tests.e2e.cosign import cosign
+from tests.e2e.crowd import serve_wanted, wanted
 from tests.e2e.distribution import Distribution
 from tests.e2e.docker import docker, docker26
 from tests.e2e.engines import ENGINE, Engine, minio
 from tests.e2e.guarded import guarded
+from tests.e2e.mirrors import library, mirror, upstream
 from tests.e2e.mounts import MountSpace
 from tests.e2e.registries import Registry
 from tests.e2e.tap import Tap
@@ -34,7 +38,20 @@ from tests.equipment.catalogue import Missing
 from tests.storage.buckets import Bucket, client_of
 
 # Fixtures that live beside what they start.
-__all__ = ["containers", "ctr", "docker", "docker26", "guarded", "newer_containers"]
+__all__ = [
+    "containers",
+    "cosign",
+    "ctr",
+    "docker",
+    "docker26",
+    "guarded",
+    "library",
+    "mirror",
+    "newer_containers",
+    "serve_wanted",
+    "upstream",
+    "wanted",
+]
 
 # A suite is no test file, but its assertions should explain themselves as well.
 pytest.register_assert_rewrite("tests.e2e.docker_suite")
@@ -142,6 +159,12 @@ def engine(session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Eng
 def new_image() -> images.NewImage:
     """Makes images around this machine's busybox."""
     return partial(images.image, require("busybox"))
+
+
+@pytest.fixture
+def crane(scratch: Path) -> Client:
+    """The crane command, in a home of its own."""
+    return Client((str(require("crane")), "--insecure"), scratch)
 
 
 @pytest.fixture

@@ -46,6 +46,10 @@ class Distribution:
         """End the process; the data stay."""
         self._daemon.stop()
 
+    def kill(self) -> None:
+        """kill -9."""
+        self._daemon.kill()
+
     def collect_garbage(self, *flags: str) -> Result:
         """Run its offline collector on the same directory."""
         return run([self.program, "garbage-collect", *flags, self._config], environ=environment())

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,32 @@ def start(
     )
     daemon.wait_until(lambda: client("version", code=None).code == 0)
     return daemon, client
+
+
+@contextmanager
+def asking_first(docker: Docker, *mirrors: str) -> Iterator[None]:
+    """Within it, the daemon asks these addresses before Docker Hub."""
+    config = docker.folder / "daemon.json"
+    before = config.read_text()
+
+    def asked() -> list[str]:
+        told = docker("info", "--format={{json .RegistryConfig.Mirrors}}").out
+        return [one.rstrip("/") for one in json.loads(told) or []]
+
+    def tell(text: str, wanted: Sequence[str]) -> None:
+        config.write_text(text)
+        os.kill(int((docker.folder / "pid").read_text()), signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while asked() != list(wanted):
+            assert time.monotonic() < deadline, f"docker goes on asking {asked()}"
+
+    tell(json.dumps({**json.loads(before), "registry-mirrors": mirrors}), mirrors)
+    try:
+        yield
+    finally:
+        # What a reload does not name stays as it was.
+        tell(json.dumps({**json.loads(before), "registry-mirrors": []}), [])
+        config.write_text(before)
 
 
 @pytest.fixture(scope="session")

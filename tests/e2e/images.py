@@ -9,7 +9,7 @@ import json
 import os
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,13 @@ IMAGE = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# Docker's own types, by those of OCI that came after them.
+DOCKER = {
+    IMAGE: "application/vnd.docker.distribution.manifest.v2+json",
+    INDEX: "application/vnd.docker.distribution.manifest.list.v2+json",
+    CONFIG: "application/vnd.docker.container.image.v1+json",
+    LAYER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+}
 RANDOM_FILE = "/data/random.bin"
 
 
@@ -131,12 +138,24 @@ def image(busybox: Path, *, random_bytes: int = 1 << 20, architecture: str = "am
     return Image(manifest, config, layers, plain, architecture, hashlib.sha256(random).hexdigest())
 
 
-def index(*images: Image) -> Index:
+def docker_image(image: Image) -> Image:
+    """The same image under Docker's own types."""
+    layers = tuple(replace(layer, media_type=DOCKER[LAYER]) for layer in image.layers)
+    config = replace(image.config, media_type=DOCKER[CONFIG])
+    fields = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER[IMAGE],
+        "config": config.descriptor(),
+        "layers": [layer.descriptor() for layer in layers],
+    }
+    return replace(image, manifest=Content(DOCKER[IMAGE], document(fields)), config=config, layers=layers)
+
+
+def index(*images: Image, media_type: str = INDEX) -> Index:
     """Bind images for several platforms into one."""
     manifests = [image.manifest.descriptor(platform=image.platform) for image in images]
-    return Index(
-        Content(INDEX, document({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})), images
-    )
+    fields = {"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}
+    return Index(Content(media_type, document(fields)), images)
 
 
 def layer(files: Mapping[str, bytes]) -> bytes:

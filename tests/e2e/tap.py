@@ -1,4 +1,4 @@
-"""A tap between client and server: it relays bytes untouched, notes the requests, and breaks connections."""
+"""A tap between client and server: it relays bytes untouched, notes the requests, breaks or holds answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -77,6 +77,10 @@ class Tap:
         self.cuts = 0
         self._cut_after: int | None = None
         self._cuts_left = 0
+        self._hold_after: int | None = None
+        # Set when an answer is held, and when it may go on; and the port of who waits for it.
+        self.held, self._released = threading.Event(), threading.Event()
+        self.held_port = 0
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept, name="tap")
@@ -109,6 +113,18 @@ class Tap:
         finally:
             self._cut_after = None
 
+    @contextlib.contextmanager
+    def holding(self, after_bytes: int) -> Iterator[Callable[[], None]]:
+        """Within it, answers stop once they have brought so many bytes, until what is yielded is called."""
+        self.held.clear()
+        self._released.clear()
+        self._hold_after = after_bytes
+        try:
+            yield self._released.set
+        finally:
+            self._hold_after = None
+            self._released.set()
+
     def close(self) -> None:
         """Stop listening and end every connection."""
         with contextlib.suppress(OSError):
@@ -118,6 +134,7 @@ class Tap:
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self._released.set()
         for thread in self._threads:
             thread.join()
 
@@ -164,6 +181,10 @@ class Tap:
                     client.shutdown(socket.SHUT_RDWR)
                     server.shutdown(socket.SHUT_RDWR)
                     return
+                if self._hold_after is not None and parser.received_since_head > self._hold_after:
+                    self.held_port = client.getpeername()[1]
+                    self.held.set()
+                    self._released.wait()
                 client.sendall(piece)
             client.shutdown(socket.SHUT_WR)
 

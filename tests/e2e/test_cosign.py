@@ -11,26 +11,14 @@ import pytest
 from tests.api.people import Login
 from tests.api.server import Server
 from tests.e2e.client import Client
+from tests.e2e.cosign import PLAIN, sign, verify
 from tests.e2e.guarded import Guarded, is_refusal
 from tests.e2e.images import Image, NewImage, index
-from tests.e2e.mounts import MountSpace
 from tests.e2e.processes import Result
 from tests.e2e.registries import Registry, is_upload
 from tests.e2e.wire import Wire
 
 pytestmark = pytest.mark.other_client
-PLAIN = ("--allow-http-registry", "--allow-insecure-registry")
-
-
-@pytest.fixture(scope="session")
-def cosign(debian13: MountSpace) -> Client:
-    """cosign as Debian 13 has it, with a key pair made for this run and no transparency log."""
-    folder = debian13.folder / "cosign"
-    folder.mkdir()
-    environ = {"COSIGN_PASSWORD": "", "COSIGN_EXPERIMENTAL": "1"}
-    client = Client(tuple(debian13.enter("env", f"--chdir={folder}", "/usr/bin/cosign")), folder, environ)
-    client("generate-key-pair")
-    return client
 
 
 @pytest.fixture
@@ -136,15 +124,3 @@ def test_signs_and_verifies_what_is_private(
     assert told.code == 0, told
     [signed] = json.loads(told.out)
     assert signed["critical"]["image"]["docker-manifest-digest"] == image.digest
-
-
-def sign(cosign: Client, reference: str, *options: str) -> None:
-    """Sign an image, named by its digest."""
-    cosign("sign", "--key=cosign.key", "--tlog-upload=false", "--yes", *PLAIN, *options, reference)
-
-
-def verify(cosign: Client, reference: str, digest: str) -> None:
-    """Verify an image by tag; what was signed must be the digest."""
-    told = cosign("verify", "--key=cosign.pub", "--insecure-ignore-tlog=true", *PLAIN, reference).out
-    [signed] = json.loads(told)
-    assert signed["critical"]["image"]["docker-manifest-digest"] == digest

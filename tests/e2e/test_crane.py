@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
-import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.images import NewImage, index, write_archive, write_layout
 from tests.e2e.registries import Registry
-from tests.equipment.absence import require
-
-
-@pytest.fixture
-def crane(scratch: Path) -> Client:
-    """The crane command, in a home of its own."""
-    return Client((str(require("crane")), "--insecure"), scratch)
 
 
 def test_pushes_and_pulls(crane: Client, registry: Registry, repository: str, new_image: NewImage) -> None:

@@ -11,23 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.api import contents
 from tests.api.registry import Registry
 from tests.api.server import Server, moorage
 from tests.e2e.client import Client
 from tests.e2e.images import Image, NewImage, write_layout
-from tests.equipment.absence import require
 
 MORE = 100_000  # bytes that are left behind the first image
 OPS = re.compile(r"metrics and health: https?://(127\.0\.0\.1:[0-9]+)")
-
-
-@pytest.fixture
-def crane(scratch: Path) -> Client:
-    """The crane command, in a home of its own."""
-    return Client((str(require("crane")), "--insecure"), scratch)
 
 
 @contextmanager

@@ -40,12 +40,6 @@ def server(bucket: Bucket, scratch: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def crane(scratch: Path) -> Client:
-    """The crane command."""
-    return Client((str(require("crane")), "--insecure"), scratch)
-
-
-@pytest.fixture
 def skopeo(scratch: Path) -> Client:
     """The skopeo command of this machine."""
     return Client((str(require("skopeo")),), scratch)

@@ -21,7 +21,6 @@ from tests.e2e.ceph import Ceph
 from tests.e2e.client import Client
 from tests.e2e.images import NewImage, write_layout
 from tests.e2e.wire import Wire
-from tests.equipment.absence import require
 from tests.storage.buckets import Bucket, client_of
 from tests.storage.misbehaving import Fault, Proxy, Rule, proxy_of
 
@@ -77,12 +76,6 @@ def server(bucket: Bucket, network: Proxy, patient: Server, session_folder: Path
 def mine(server: Server, repository: str) -> Repository:
     """A repository of the server."""
     return server.repository(repository)
-
-
-@pytest.fixture
-def crane(scratch: Path) -> Client:
-    """The crane command."""
-    return Client((str(require("crane")), "--insecure"), scratch)
 
 
 @pytest.fixture

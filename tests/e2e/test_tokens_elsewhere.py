@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from registry.model.names import RepositoryName, Tag
+from registry.remote.upstream import UpstreamError
 from tests.api.client import ask
 from tests.api.people import Login, add_users, bearer, rules_file, token
 from tests.api.server import Server
 from tests.e2e.containers import Clients
 from tests.e2e.distribution import Distribution
 from tests.e2e.images import NewImage, write_layout
+from tests.e2e.test_upstream import read_all, reading
+from tests.e2e.wire import Wire
 
 SERVICE = "distribution.example"
 RULES = """\
@@ -80,3 +84,17 @@ def test_a_client_goes_from_one_to_the_other_for_its_token(
     )
     raw = skopeo("inspect", "--raw", "--tls-verify=false", f"--creds={credentials}", there).out
     assert raw.encode() == image.manifest.data
+
+
+async def test_it_is_read_as_an_upstream_where_our_token_service_is_listed(
+    server: Server, other: Distribution, logins: dict[str, Login], new_image: NewImage
+) -> None:
+    name, image = RepositoryName("team/app"), new_image()
+    mine = bearer(token(server.registry, logins["alice"], f"repository:{name}:pull,push", service=SERVICE))
+    Wire(other.host_port, mine).push(name, image, "1")
+    async with reading(other.host_port, logins["bob"], realms=(server.registry.host_port,)) as upstream:
+        await read_all(upstream, name, image, "1")
+    async with reading(other.host_port, logins["bob"]) as upstream:
+        with pytest.raises(UpstreamError, match=r"which is not its own host") as raised:
+            await upstream.manifest(name, Tag("1"))
+        assert raised.value.cause == "lying"

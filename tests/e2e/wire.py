@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,13 +60,19 @@ class Manifest:
 class Wire:
     """Asks one registry at host:port; `login` are headers that go along with each request."""
 
-    def __init__(self, host_port: str, login: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, host_port: str, login: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.host_port = host_port
         self._login = dict(login or {})
+        self._tls = tls
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection(self.host_port, timeout=60)
+        if self._tls is None:
+            connection = http.client.HTTPConnection(self.host_port, timeout=60)
+        else:
+            connection = http.client.HTTPSConnection(self.host_port, timeout=60, context=self._tls)
         try:
             connection.request(method, path, body or None, {**self._login, **(headers or {})})
             response = connection.getresponse()

@@ -51,7 +51,13 @@ def workers(server: Server) -> list[int]:
 
 def holds(pid: int, connection: Connection) -> bool:
     """Whether a process holds the server's end of a connection."""
-    wanted = f"socket:[{_inode(connection)}]"
+    ours, theirs = connection._socket.getsockname()[1], connection._socket.getpeername()[1]
+    return has_end(pid, theirs, ours)
+
+
+def has_end(pid: int, local: int, remote: int) -> bool:
+    """Whether a process holds the end of a connection that has these ports."""
+    wanted = f"socket:[{_inode(local, remote)}]"
     folder = Path(f"/proc/{pid}/fd")
     try:
         return any(os.readlink(one) == wanted for one in folder.iterdir())
@@ -59,10 +65,9 @@ def holds(pid: int, connection: Connection) -> bool:
         return False  # a descriptor, or the process, has just gone
 
 
-def _inode(connection: Connection) -> str:
-    ours, theirs = connection._socket.getsockname()[1], connection._socket.getpeername()[1]
+def _inode(local: int, remote: int) -> str:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if fields[1].endswith(f":{theirs:04X}") and fields[2].endswith(f":{ours:04X}"):
+        if fields[1].endswith(f":{local:04X}") and fields[2].endswith(f":{remote:04X}"):
             return fields[9]
     raise AssertionError("the kernel does not know the connection")

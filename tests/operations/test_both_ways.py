@@ -81,6 +81,27 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "retention.status": (Example("retention status", varies=("reports",)),),
     "retention.explain": (Example("retention explain a/b:v1"), Example("retention explain a/b:none", 1)),
+    "client.config": (
+        # Neither answers for other registries; tests/e2e/test_client_config.py has a server that does.
+        Example("client config podman --url http://registry.example:5000"),
+        Example("client config docker --url https://registry.example --mirror-url https://hub.example"),
+        Example("client config buildkit --url https://example.com/registry", 3),
+        Example("client config podman --url registry.example", 2),
+        Example("client config rkt", 2),
+    ),
+    # Neither has a namespace that comes from elsewhere; tests/e2e/test_mirror_operations.py has.
+    "mirror.list": (Example("mirror list"),),
+    "mirror.status": (Example("mirror status"), Example("mirror status hub", 1)),
+    "mirror.sync": (
+        Example("mirror sync --yes"),
+        Example("mirror sync --dry-run"),
+        Example("mirror sync hub --yes", 1),
+    ),
+    "mirror.prefetch": (
+        Example("mirror prefetch a/b:v1", 1),
+        Example("mirror prefetch nonsense//", 1),
+        Example("mirror prefetch a/b:v1 --platform nonsense", 2),
+    ),
     "scrub.run": (
         Example("scrub run --dry-run", varies=("began", "ended", "by")),
         Example("scrub run --yes", varies=("began", "ended", "by")),
@@ -90,7 +111,9 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "usage.show": (
         Example("usage show", varies=("began", "age_seconds", "by")),
         Example("usage show a --limit 1", varies=("began", "age_seconds", "by")),
+        Example("usage show a/", varies=("began", "age_seconds", "by")),
         Example("usage show nothing/of/it", 1),
+        Example("usage show a//", 2),
         Example("usage show None", 2),
     ),
     "trash.empty": (

@@ -7,29 +7,46 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
-Routes = dict[str, bytes | Script]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that depends on the head of the request."""
+
+    make: Callable[[str], bytes]
+
+
+Route = bytes | Script | Reply
+Routes = dict[str, Route]
 
 
 class Host:
-    """Answers each path with the bytes that the routes have for it, and remembers what was asked."""
+    """Answers each path with what the routes have for it, and remembers what was asked, by how many."""
 
     def __init__(self, port: int, scheme: str, routes: Routes) -> None:
         self.port = port
         self.scheme = scheme
         self.routes = routes
         self.requests: list[str] = []
+        self.connections = 0
+
+    def asked(self, path: str) -> list[str]:
+        """The heads of the requests for a path."""
+        return [head for head in self.requests if head.split(" ", 2)[1].partition("?")[0] == path]
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         """The address of a path."""
         return f"{self.scheme}://{host}:{self.port}{path}"
 
 
-def answer(body: bytes = b"", *, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """A whole answer; `Content_Type` is the header Content-Type."""
+def answer(body: bytes = b"", *, status: str = "200 OK", length: int | None = None, **headers: Any) -> bytes:
+    """A whole answer; `Content_Type` is the header Content-Type. To a HEAD only its head is sent."""
     told = {"Content-Length": str(len(body) if length is None else length), **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in told.items()]
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
@@ -47,7 +64,7 @@ def redirect(location: str, status: str = "302 Found") -> bytes:
 
 @asynccontextmanager
 async def serving(
-    routes: Mapping[str, bytes | Script], *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    routes: Mapping[str, Route], *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> AsyncIterator[Host]:
     """A host on a port that the kernel chose."""
     tasks: set[asyncio.Task[None]] = set()
@@ -56,14 +73,18 @@ async def serving(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        made.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 made.requests.append(head)
                 path = head.split(" ", 2)[1].partition("?")[0]
                 found = made.routes.get(path, answer(status="404 Not Found"))
-                if isinstance(found, bytes):
-                    writer.write(found)
+                if isinstance(found, bytes | Reply):
+                    sent = found if isinstance(found, bytes) else found.make(head)
+                    if head.startswith("HEAD "):
+                        sent = sent.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+                    writer.write(sent)
                     await writer.drain()
                 else:
                     await found(writer)

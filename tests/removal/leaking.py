@@ -11,7 +11,7 @@ from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
 from registry.removal.purging import Purge, Purging
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.blocked import Block, Blocked
 from registry.store.effects import Effects
 from registry.store.store import Store
@@ -87,7 +87,7 @@ def bytes_of(driver: MemoryDriver, secret: bytes = SECRET) -> list[str]:
 
 def named(driver: MemoryDriver, digest: Digest = LEAKED) -> list[str]:
     """What lies under keys that hold content with the digest."""
-    return [key for key in driver._objects if layout.content_of(key) == digest]
+    return [key for key in driver._objects if parsing.content_of(key) == digest]
 
 
 async def spread(driver: MemoryDriver, process: Process) -> Digest:

@@ -11,6 +11,7 @@ import pytest
 
 from registry.core.restoring import Wanted
 from registry.errors import BlobUnknown, Denied, ManifestUnknown, RegistryError
+from registry.model.digests import Digest
 from registry.model.media_types import DOCKER_IMAGE, OCI_IMAGE
 from registry.model.names import Tag
 from registry.removal.purging import Needing, Purge, Purging
@@ -55,6 +56,17 @@ async def test_a_blob_goes_from_wherever_it_lies(driver: MemoryDriver, process: 
     assert (await process.repository().manifest(Tag("harmless"))).content == image("harmless")
     with pytest.raises(BlobUnknown):
         await process.repository().blob(LEAKED, may_push=True)
+
+
+async def test_who_needs_it_is_told_however_much_that_refers_to(process: Process) -> None:
+    process.registry.pushes.max_references = 20_000
+    await process.blob(SECRET)
+    await process.blob(b"{}")
+    many = image("many", layers=[SECRET] * 10_001)
+    await process.repository().push_manifest(Tag("many"), many, OCI_IMAGE, [])
+    purge = await process.purge()
+    assert purge.needing == [Needing(NAME, str(Digest.of(many)), ["many"])]
+    assert purge.unread == []
 
 
 async def test_it_is_refused_in_each_way_and_by_its_other_digest(

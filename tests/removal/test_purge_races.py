@@ -17,7 +17,7 @@ from registry.core.registry import Registry
 from registry.errors import BlobUnknown, Denied, ManifestUnknown
 from registry.model.digests import Digest
 from registry.removal.purging import Purging
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.blocked import Block, Blocked
 from registry.store.store import Store
 from storage.contract import Driver
@@ -121,7 +121,7 @@ class Leaky(Yard):
             gone = {CONFIG_DIGEST: CONFIG, OLD_DIGEST: OLD}.get(digest)
             objects = self.driver.holding()
             assert [key for key, (data, _) in objects.items() if data == gone] == []
-            assert [key for key in objects if layout.content_of(key) == digest] == []
+            assert [key for key in objects if parsing.content_of(key) == digest] == []
             for name in (NAME, OTHER):
                 with pytest.raises((BlobUnknown, ManifestUnknown)):
                     run(self.puller(name).find_blob(digest))

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from registry.server import Deferred, ListenFailed, LogSettings, Renewal, ServerSettings, StartFailed, serve
+from registry.server import Deferred, ListenFailed, LogSettings, Renewal, StartFailed, serve
+from tests.server.further import FurtherSettings
 
 
 def main(directory: str, settings: str) -> int:
@@ -27,7 +28,7 @@ def main(directory: str, settings: str) -> int:
     merged = {**json.loads(settings), **(json.loads(changed.read_text()) if changed.exists() else {})}
     try:
         return serve(
-            ServerSettings.model_validate(merged),
+            FurtherSettings.model_validate(merged),
             LogSettings(format="json", level="debug"),
             Deferred("tests.server.toy:build", directory),
             on_ready,

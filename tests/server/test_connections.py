@@ -155,10 +155,13 @@ def test_who_never_says_what_it_needs_for_tls_counts_until_it_is_cut(start: Star
     server = start(
         registry={"listen": "127.0.0.1:0", "tls": settings(pair), "max_connections": 3},
         timeouts={"head_seconds": 2.0},
+        further={"mirror:hub": "127.0.0.1:0"},
     )
     with silent(server, 3) as clients:
-        refused = server.get("/", tls=trusted)
-        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        # Where clients connect they are bounded together.
+        for listener in ("registry", "mirror:hub"):
+            refused = server.get("/", listener, tls=trusted)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         assert server.get("/", "ops").status == 200
         for client in clients:
             client.settimeout(30)
@@ -169,6 +172,8 @@ def test_who_never_says_what_it_needs_for_tls_counts_until_it_is_cut(start: Star
             connection = stack.enter_context(contextlib.closing(server.connect(tls=trusted)))
             assert ask(connection, "/").status == status
     until(lambda: server.get("/", tls=trusted).status == 200, "room again")
+    assert server.get("/", "mirror:hub", tls=trusted).body.startswith(b"mirror:hub")
+    assert server.urls["mirror:hub"].startswith("https://")
     assert server.end() == 0
     told = [line["event"] for line in server.log if line["level"] in ("warning", "error")]
     assert told == ["connections.full"] * 2

@@ -12,11 +12,36 @@ from collections.abc import Iterator
 import pytest
 
 from registry.server import ListenFailed, ServerSettings, listeners
-from registry.server.listeners import listen
+from registry.server.listeners import Listener, inherit, listen
+from registry.server.renewal import Sockets
+from tests.server.further import FurtherSettings
 
 
-def settings(registry: str = "127.0.0.1:0", ops: str = "127.0.0.1:0") -> ServerSettings:
-    return ServerSettings.model_validate({"registry": {"listen": registry}, "ops": {"listen": ops}})
+def settings(registry: str = "127.0.0.1:0", ops: str = "127.0.0.1:0", **further: str) -> ServerSettings:
+    return FurtherSettings.model_validate(
+        {"registry": {"listen": registry}, "ops": {"listen": ops}, "further": further}
+    )
+
+
+def left(made: tuple[Listener, ...]) -> dict[str, Sockets]:
+    """What the next program gets of listeners: descriptors of its own."""
+    return {
+        one.name: Sockets(one.address, tuple(os.dup(sock.fileno()) for sock in one.sockets)) for one in made
+    }
+
+
+def port(listener: Listener) -> int:
+    found: int = listener.sockets[0].getsockname()[1]
+    return found
+
+
+@contextlib.contextmanager
+def closing(*made: Listener) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for listener in made:
+            listener.close()
 
 
 @pytest.fixture
@@ -78,6 +103,64 @@ def test_a_busy_port_is_named_with_its_holder_and_the_way_out(taken: int) -> Non
     assert f"127.0.0.1:{taken} (registry)" in told
     assert f"process {os.getpid()} (" in told
     assert "--listen" in told
+
+
+def test_further_listeners_are_beside_the_others() -> None:
+    made = listen(settings(one="127.0.0.1:0", two="127.0.0.1:0"))
+    with closing(*made):
+        assert [listener.name for listener in made] == ["registry", "one", "two", "ops"]
+        assert len({port(listener) for listener in made}) == 4
+
+
+def test_of_a_further_one_the_setting_is_named_that_is_in_the_way(taken: int) -> None:
+    with pytest.raises(ListenFailed, match=r"\(one\): .*choose another port: further\.one in the conf"):
+        listen(settings(one=f"127.0.0.1:{taken}"))
+
+
+def test_what_is_inherited_is_taken_and_what_is_new_is_bound() -> None:
+    before = listen(settings(one="127.0.0.1:0"))
+    with closing(*before):
+        after, missing = inherit(settings(one="127.0.0.1:0", two="127.0.0.1:0"), left(before))
+        with closing(*after):
+            ports = {listener.name: port(listener) for listener in after}
+            assert {**ports, **{one.name: port(one) for one in before}} == ports
+            assert list(ports) == ["registry", "one", "two", "ops"]
+            assert missing == ()
+
+
+def test_what_has_another_name_at_the_same_address_is_taken_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    before = listen(settings(one=address))
+    with closing(*before):
+        after, missing = inherit(settings(two=address), left(before))
+        with closing(*after):
+            (two,) = (listener for listener in after if listener.name == "two")
+            assert f"127.0.0.1:{port(two)}" == address
+            assert missing == ()
+
+
+def test_what_nobody_wants_any_more_is_let_go_of() -> None:
+    before = listen(settings(one="127.0.0.1:0"))
+    (gone,) = (port(listener) for listener in before if listener.name == "one")
+    inherited = left(before)
+    for listener in before:
+        listener.close()
+    after, _ = inherit(settings(), inherited)
+    with closing(*after), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", gone))
+
+
+def test_what_cannot_be_bound_is_missing_and_the_others_are_there(taken: int) -> None:
+    before = listen(settings())
+    with closing(*before):
+        after, missing = inherit(settings(one=f"127.0.0.1:{taken}"), left(before))
+        with closing(*after):
+            assert [listener.name for listener in after] == ["registry", "ops"]
+            (told,) = missing
+            assert told.name == "one"
+            assert f"process {os.getpid()} (" in told.reason
+            assert "further.one" in told.reason
 
 
 def test_when_one_cannot_be_had_neither_is(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -266,6 +268,40 @@ def test_an_address_that_changes_takes_a_restart(start: Start, tmp_path: Path) -
     (kept,) = server.events("address.kept")
     assert (kept["listener"], kept["address"]) == ("registry", "127.0.0.1:0")
     assert server.get("/").status == 200
+
+
+def test_a_listener_that_is_new_is_there_and_one_that_is_gone_is_not(start: Start) -> None:
+    server = start(workers=2, further={"old": "127.0.0.1:0", "kept": "127.0.0.1:0"})
+    place = urlsplit(server.urls["old"])
+    settings = server.directory / "settings"
+    settings.write_text(json.dumps({"further": {"kept": "127.0.0.1:0", "new": "localhost:0"}}))
+    (server.directory / "ready").unlink()
+    renew(server)
+    urls = told(server)["urls"]
+    assert urls["kept"] == server.urls["kept"]
+    server.urls = urls
+    for listener in ("kept", "new"):
+        assert server.get("/", listener).body.split()[0].decode() == listener
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((place.hostname, place.port))
+    assert not server.events("address.kept")
+    assert server.end() == 0
+
+
+def test_a_new_listener_that_cannot_be_had_is_told_of_and_tried_again(start: Start) -> None:
+    server = start(workers=2)
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        taken = f"127.0.0.1:{holder.getsockname()[1]}"
+        (server.directory / "settings").write_text(json.dumps({"further": {"new": taken}}))
+        renew(server)
+        (missing,) = server.events("listener.missing")
+        assert (missing["listener"], taken in missing["reason"]) == ("new", True)
+        assert server.get("/").status == 200
+    (server.directory / "ready").unlink()
+    renew(server)
+    server.urls = told(server)["urls"]
+    assert server.get("/", "new").body.split()[0] == b"new"
+    assert server.end() == 0
 
 
 def test_with_one_process_it_is_refused_and_the_process_serves_on(start: Start) -> None:

@@ -31,14 +31,14 @@ def reach(server: Server, connection: http.client.HTTPConnection, pid: int) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_both_listeners_answer(start: Start, workers: int) -> None:
-    server = start(workers=workers)
-    for listener in ("registry", "ops"):
+def test_every_listener_answers(start: Start, workers: int) -> None:
+    server = start(workers=workers, further={"mirror:hub": "127.0.0.1:0"})
+    for listener in ("registry", "ops", "mirror:hub"):
         answer = server.get("/", listener)
         assert (answer.status, answer.body.split()[0].decode()) == (200, listener)
         assert "date" in answer.headers
         assert "server" not in answer.headers
-    assert server.urls["registry"] != server.urls["ops"]
+    assert len(set(server.urls.values())) == 3
     assert server.end() == 0
     assert server.journal.count("stopped") == workers
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from registry.errors import NameInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
-from registry.store import layout
+from registry.store import layout, parsing
 
 SEGMENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 HEX = "0123456789abcdef" * 4
@@ -33,7 +33,7 @@ digests = st.builds(Digest.of, st.binary(max_size=8), st.sampled_from(["sha256",
 @given(names())
 def test_a_catalog_key_gives_the_name_back_and_is_as_long(name: RepositoryName) -> None:
     key = layout.catalog_entry(name)
-    assert layout.catalog_name(key) == name
+    assert parsing.catalog_name(key) == name
     assert len(key) == len(f"{layout.CATALOG}/{name}")
     assert "/" not in key.removeprefix(f"{layout.CATALOG}/")
 
@@ -57,7 +57,7 @@ def test_the_name_asked_for_last_does_not_come_again(name: RepositoryName) -> No
 
 @pytest.mark.parametrize("stray", ["", "A", "0a", "a0", "A0J", ".tmp-x", "Z", "aKb", "x" * 300])
 def test_stray_objects_of_the_catalog_are_no_names(stray: str) -> None:
-    found = layout.catalog_name(f"{layout.CATALOG}/{stray}")
+    found = parsing.catalog_name(f"{layout.CATALOG}/{stray}")
     assert found is None or layout.catalog_entry(found) == f"{layout.CATALOG}/{stray}"
     if stray in ("", "0a", "a0", ".tmp-x", "Z", "x" * 300):
         assert found is None
@@ -90,12 +90,12 @@ def test_a_referrer_key_gives_its_digest_back(name: RepositoryName, subject: Dig
     key = layout.referrer(name, subject, digest)
     assert key.startswith(layout.subject(name, subject) + "/")
     assert key.startswith(layout.referrers(name) + "/")
-    assert layout.referrer_digest(key) == layout.referrer_digest(key.rpartition("/")[2]) == digest
+    assert parsing.referrer_digest(key) == parsing.referrer_digest(key.rpartition("/")[2]) == digest
 
 
 @pytest.mark.parametrize("stray", ["x", "sha256-", f"sha256-{HEX.upper()}", f"sha256{HEX}", ""])
 def test_stray_objects_among_referrers_are_no_digests(stray: str) -> None:
-    assert layout.referrer_digest(stray) is None
+    assert parsing.referrer_digest(stray) is None
 
 
 def test_subjects_of_unknown_algorithms_have_keys_of_their_own() -> None:
@@ -152,6 +152,36 @@ def keys_of(name: RepositoryName, tag: Tag, digest: Digest, other: Digest) -> li
     ]
 
 
+@given(names(), tags, digests)
+def test_a_link_says_whose_it_is_and_of_what(name: RepositoryName, tag: Tag, digest: Digest) -> None:
+    layer, revision = layout.layer_link(name, digest), layout.revision_link(name, digest)
+    whole, tagged = layout.whole_manifest(name, digest), layout.tag_link(name, tag)
+    placeholder, session = layout.layers_placeholder(name), f"{layout.repository(name)}/_uploads/u/data"
+    keys = [layer, revision, whole, tagged, placeholder, session]
+    assert {parsing.in_repository(key)[0] for key in keys} == {name}
+    assert [parsing.layer_of(key) for key in keys] == [digest, *[None] * 5]
+    assert [parsing.manifest_of(key) for key in keys] == [None, digest, digest, *[None] * 3]
+    assert [parsing.tag_of(key) for key in keys] == [*[None] * 3, tag, *[None] * 2]
+    assert [parsing.is_link(key) for key in keys] == [True, True, False, True, False, False]
+    assert [parsing.is_session_of_distribution(key) for key in keys] == [*[False] * 5, True]
+    kinds = [parsing.linked_at(parsing.in_repository(key)[1])[0] for key in keys if key != whole]
+    assert kinds == ["layer", "revision", "other", "other", "other"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("_layers/sha256/notes.txt", "_layers/sha256/x/link", "_layers/sha256/../link", "_backup/one", ""),
+        *(f"_layers/blake3/{HEX}/link", f"_layers/sha256/{HEX}/link/x", f"_layers/sha256/{HEX}"),
+        *(f"_signatures/_layers/sha256/{HEX}/link", f"_manifests/revisions/sha256/{HEX}/signatures/link"),
+    ],
+)
+def test_what_does_not_belong_there_is_stray(place: str) -> None:
+    key = f"{layout.REPOSITORIES}/a/{place}"
+    assert parsing.linked_at(place) == ("stray", None)
+    assert parsing.layer_of(key) is parsing.manifest_of(key) is None
+
+
 @pytest.mark.parametrize("digest", [Digest.of(b"content"), Digest.of(b"content", "sha512")])
 def test_what_holds_content_is_known_by_its_key(digest: Digest) -> None:
     # Names that look like what they are not.
@@ -169,7 +199,7 @@ def test_what_holds_content_is_known_by_its_key(digest: Digest) -> None:
             f"{layout.trash_revision(name, digest)}/{run}",
             f"{layout.trash_whole_manifest(name, digest)}/{run}",
         ]
-        assert [layout.content_of(key) for key in holding] == [digest] * len(holding)
+        assert [parsing.content_of(key) for key in holding] == [digest] * len(holding)
         others = [
             layout.layer_link(name, other),
             layout.referrer(name, digest, other),
@@ -181,5 +211,5 @@ def test_what_holds_content_is_known_by_its_key(digest: Digest) -> None:
             layout.blocked(digest),
             layout.upload_data("uuid", "random"),
         ]
-        assert digest not in [layout.content_of(key) for key in others]
-    assert layout.blocked_of(layout.blocked(digest)) == digest
+        assert digest not in [parsing.content_of(key) for key in others]
+    assert parsing.blocked_of(layout.blocked(digest)) == digest

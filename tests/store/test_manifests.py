@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from registry.errors import ManifestUnknown, StorageDamaged
+from registry.errors import ManifestInvalid, ManifestUnknown, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.model.media_types import OCI_IMAGE
+from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.store import layout
 from registry.store import manifests as module
 from registry.store.manifests import ManifestCache, StoredManifest
 from registry.store.store import Store
 from storage.errors import NotFound
-from tests.inmemory import NAME, World, image
+from tests.inmemory import NAME, World, descriptor, image
 
 CONTENT = image("one")
 DIGEST = Digest.of(CONTENT)
@@ -70,6 +71,14 @@ async def test_a_manifest_without_its_bytes_is_not_unknown(world: World) -> None
     await world.driver.delete([layout.revision_link(NAME, digest)])
     with pytest.raises(ManifestUnknown):
         await world.store.manifests.read(NAME, digest)
+
+
+async def test_what_is_here_is_read_however_much_it_refers_to(world: World) -> None:
+    child = {**descriptor(CONTENT), "mediaType": OCI_IMAGE}
+    content = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child] * 10_001}).encode()
+    with pytest.raises(ManifestInvalid, match="10001"):
+        Manifest.parse(content, OCI_INDEX)
+    assert len(StoredManifest(Digest.of(content), OCI_INDEX, content).parse().children) == 10_001
 
 
 async def test_an_alias_link_of_another_writer_is_followed(world: World) -> None:

@@ -66,6 +66,12 @@ async def test_a_manifest_that_is_read_differently_is_reported_and_served(world:
     assert (await world.repository().manifest(odd)).content == content
 
 
+async def test_a_manifest_of_more_references_than_pushes_may_have_by_default(world: World) -> None:
+    world.registry.pushes.max_references = 20_000
+    await world.push_alone(image("many", layers=[b"layer"] * 10_001), Tag("many"))
+    assert await problems(world) == []
+
+
 async def test_a_blob_that_a_manifest_needs(world: World) -> None:
     await world.driver.delete([layout.layer_link(NAME, LAYER)])
     problem = named(await problems(world), LAYER)

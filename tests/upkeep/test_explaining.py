@@ -52,6 +52,14 @@ async def test_a_layer_that_manifests_need(world: World) -> None:
     assert (await collected(world)).links_taken == 1
 
 
+async def test_a_layer_that_a_manifest_of_very_many_needs(world: World) -> None:
+    world.registry.pushes.max_references = 20_000
+    await world.push(image("one"))
+    many = await world.push_alone(image("many", layers=[b"layer"] * 10_001), Tag("many"))
+    (holder,) = (await explained(world, LAYER)).holders
+    assert str(many) in holder.needed_by
+
+
 async def test_a_manifest_with_its_tags(world: World) -> None:
     digest = await world.push(image("one"))
     await world.push(image("one"), Tag("also"))

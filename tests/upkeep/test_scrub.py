@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -17,7 +19,7 @@ from registry.errors import BlobUnknown, ManifestUnknown, ReadOnly, StorageDamag
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_ARTIFACT
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.scrub_operations import Scrubs, ShowScrubs, operations
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
@@ -89,7 +91,7 @@ async def test_all_that_is_sound_stays_as_it_is(world: World) -> None:
     assert report.ended and report.damaged == [] and not report.after
     # Two images of a config and a layer that they share, and the whole manifest.
     assert report.objects == 5
-    sizes = {key: len(data) for key, data in before.items() if layout.digest_of(key)}
+    sizes = {key: len(data) for key, data in before.items() if parsing.digest_of(key)}
     assert layout.whole_manifest(NAME, whole) in sizes and len(sizes) == 5
     assert report.bytes_read == sum(sizes.values())
     assert await content(world) == before
@@ -370,6 +372,14 @@ async def test_the_schedule_scrubs_when_it_is_due_and_not_sooner(
     world.clock.advance(hours=1)
     await process(world).if_due()
     assert len(await ScrubReports(world.store).last(10)) == 2
+
+
+async def test_whether_it_is_due_goes_by_the_clock_of_the_store(world: World) -> None:
+    await process(world, "one").if_due()
+    ahead = world.clock.now + timedelta(days=400)
+    world.store.effects = dataclasses.replace(world.store.effects, now=lambda: ahead)
+    await process(world, "ahead").if_due()
+    assert len(await ScrubReports(world.store).last(10)) == 1
 
 
 async def test_the_schedule_goes_on_where_another_has_stopped(world: World) -> None:

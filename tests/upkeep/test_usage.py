@@ -17,7 +17,7 @@ from registry.core.registry import Registry
 from registry.errors import NameUnknown, ReadOnly, TooManyRequests
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_ARTIFACT
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import Prefix, RepositoryName, Tag
 from registry.store import layout
 from registry.upkeep import usage_reports
 from registry.upkeep.counting import Counting
@@ -25,6 +25,7 @@ from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count
 from registry.upkeep.usage_operations import ShowUsage, Usage, operations
 from registry.upkeep.usage_reports import Count, Row, UsageReports
+from registry.work.inputs import read_input
 from registry.work.operations import Context, Result
 from tests.inmemory import NAME, Bytes, World, descriptor, image
 from tests.upkeep.gathering import no_step, push_index
@@ -312,16 +313,17 @@ async def test_show_tells_what_was_counted_and_how_old_that_is(monkeypatch: pyte
     few, note = await shown(counting, ShowUsage(limit=Limit(1)))
     assert len(few.usage) == 1 and few.rows_left_out == 2
     assert note == "there are 2 more rows: --limit 3"
-    of_one, _ = await shown(counting, ShowUsage(OTHER))
+    of_one, _ = await shown(counting, ShowUsage(Prefix(OTHER)))
     assert [row.name for row in of_one.usage] == [OTHER]
+    assert read_input(ShowUsage, {"prefix": f"{OTHER}/"}) == ShowUsage(Prefix(OTHER))
     with pytest.raises(NameUnknown, match="no repository tea, and none below it"):
-        await shown(counting, ShowUsage(RepositoryName("tea")))
+        await shown(counting, ShowUsage(Prefix("tea")))
     monkeypatch.setattr("registry.upkeep.counting.MOST_ROWS", 1)
     world.clock.advance(seconds=1)
     await run(counting)
     left, _ = await shown(counting)
     assert [row.name for row in left.usage] == ["team/"] and left.rows_left_out == 2
     with pytest.raises(NameUnknown, match="nor is it among the largest 1, and 2 more were counted"):
-        await shown(counting, ShowUsage(OTHER))
+        await shown(counting, ShowUsage(Prefix(OTHER)))
     monkeypatch.setattr(usage_reports, "_LIMIT", 10)
     assert "moorage usage count" in (await shown(counting))[1]

@@ -30,6 +30,8 @@ Event = Literal[
     "gc.run",
     "scrub.run",
     "retention.run",
+    "mirror.synced",
+    "mirror.prefetched",
     "storage.switched",
     "storage.reindexed",
     "storage.adopted",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from registry.settings import Secret, Settings
+from registry.settings.hosts import is_loopback
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -114,7 +114,7 @@ class LdapSettings(Settings):
     def _fits(self) -> LdapSettings:
         if self._speaks_tls and self.start_tls:
             raise ValueError("`start_tls` is for ldap://; ldaps:// is encrypted already")
-        if not self.is_encrypted and not self.allow_plaintext and not _is_loopback(self.host):
+        if not self.is_encrypted and not self.allow_plaintext and not is_loopback(self.host):
             raise ValueError(
                 "passwords would cross the network in the clear; use ldaps://, or `start_tls: true`, or write"
                 " `allow_plaintext: true` if they may"
@@ -131,10 +131,3 @@ class LdapSettings(Settings):
         if self.group_base is not None and self.group_filter is None and self.group_attribute is None:
             raise ValueError("`group_base` needs `group_filter` or `group_attribute`")
         return self
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from registry.access.templates import ClaimPattern
-from registry.settings import Settings
+from registry.settings import Settings, Url
+from registry.settings.hosts import is_loopback
 
 # None of them takes a secret that both sides know, and `none` is none of them.
 Algorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
 # What every token says, and what is looked at anyway.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NO_CONDITION = ("iss", "aud", "exp", "nbf", "iat", "jti")
-
-
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        sound = False
-    if sound:
-        sound = parts.username is None and not (parts.query or parts.fragment)
-    if not sound or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be https://, a host, and a port or path if need be, without a query")
-    return text
 
 
 def _name(text: str) -> str:
@@ -63,7 +50,6 @@ def _some(value: object) -> object:
     return value
 
 
-Url = Annotated[str, AfterValidator(_url)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Algorithms = Annotated[tuple[Algorithm, ...], BeforeValidator(_some)]
 
@@ -99,7 +85,7 @@ class IssuerSettings(Settings):
                 raise ValueError("with jwks_file nothing is fetched: leave out jwks_url and ca_file")
             return self
         asked = urlsplit(self.jwks_url or self.issuer)
-        if asked.scheme != "https" and not _is_loopback(asked.hostname or ""):
+        if asked.scheme != "https" and not is_loopback(asked.hostname or ""):
             raise ValueError(
                 "its keys would be fetched without TLS, so that anybody on the way could give others: write"
                 " https://, or name a jwks_file"
@@ -136,12 +122,3 @@ def distinct(issuers: tuple[IssuerSettings, ...]) -> tuple[IssuerSettings, ...]:
         if twice:
             raise ValueError(f"two have the {what} {twice[0]}, and each needs one of its own")
     return issuers
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

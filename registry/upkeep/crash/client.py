@@ -26,6 +26,7 @@ from registry.store import layout
 from registry.store.blocked import Block
 from registry.upkeep.crash.ledger import STORE, Fact, Tell, Value
 from registry.upkeep.expiry import expire, stamped_now
+from registry.upkeep.pace import let_others
 from registry.upkeep.reindex import reindex
 
 
@@ -271,11 +272,8 @@ class Client:
         for fact in gone:
             self._asks(fact, None)
 
-        async def step() -> None:
-            pass
-
         await store.blocked.put(Block((digest,), "rehearsal", store.effects.now(), "it leaked"))
-        await Purging(store, by="rehearsal", step=step).remove([digest])
+        await Purging(store, by="rehearsal", step=let_others).remove([digest])
         self._told(blocked, str(blocked))
         for fact in gone:
             self._told(fact, None)

@@ -14,6 +14,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.upkeep.check import Looked, check_repository
 from registry.upkeep.crash.ledger import Fact, Ledger, Value
+from storage.contract import exists
 from storage.errors import NotFound
 
 _PLACES: dict[str, Callable[[RepositoryName, str], str]] = {
@@ -107,9 +108,7 @@ async def _history(registry: Registry, fact: Fact) -> Value:
 
 
 async def _listed(registry: Registry, fact: Fact) -> Value:
-    try:
-        await registry.store.driver.stat(layout.layers_placeholder(fact.repository))
-    except NotFound:
+    if not await exists(registry.store.driver, layout.layers_placeholder(fact.repository)):
         return None
     return fact.repository if await registry.store.catalog.is_listed(fact.repository) else None
 
@@ -123,11 +122,7 @@ async def _upload(registry: Registry, fact: Fact) -> Value:
 
 
 async def _format(registry: Registry, fact: Fact) -> Value:
-    try:
-        await registry.store.driver.stat(layout.FORMAT)
-    except NotFound:
-        return None
-    return str(fact)
+    return str(fact) if await exists(registry.store.driver, layout.FORMAT) else None
 
 
 async def _read_only(registry: Registry, fact: Fact) -> Value:

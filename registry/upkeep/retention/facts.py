@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from registry.errors import ManifestUnknown, RegistryError, StorageDamaged
 from registry.model.digests import Digest
-from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import state_of
-from registry.removal.mark import Step, handfuls
+from registry.removal.hands import Hands
+from registry.removal.mark import Step, handfuls, targets_of
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.retention.judging import ManifestFacts, TagFacts
@@ -21,11 +21,11 @@ _LOOKED_AT = 20  # entries of a history, for when the tag was set to what it nam
 
 
 class Facts:
-    """The facts of one store; `now` is the time (s) by its own clock."""
+    """The facts of one store."""
 
-    def __init__(self, store: Store, *, now: float, step: Step) -> None:
+    def __init__(self, store: Store, *, step: Step) -> None:
         self._store = store
-        self._now = now
+        self._hands = Hands(store)
         self._step = step
 
     async def tags(self, name: RepositoryName, tags: Iterable[Tag]) -> list[TagFacts]:
@@ -38,12 +38,7 @@ class Facts:
 
     async def targets(self, name: RepositoryName, tags: Iterable[Tag]) -> dict[Tag, Digest | None]:
         """What the tags name; None where that is nothing, or cannot be read."""
-        found: dict[Tag, Digest | None] = {}
-        for some in handfuls(tags):
-            await self._step()
-            digests = await self._store.effects.together(self._target(name, tag) for tag in some)
-            found.update(zip(some, digests, strict=True))
-        return found
+        return await targets_of(self._store, name, tags, self._step)
 
     async def with_lists(
         self, name: RepositoryName, tags: Iterable[TagFacts], matters: Callable[[Digest], bool]
@@ -66,7 +61,7 @@ class Facts:
             if digest in seen:
                 continue
             seen.add(digest)
-            manifest = await self._manifest(name, digest)
+            manifest = await self._hands.manifest(name, digest)
             if manifest is None and digest == one.digest:
                 return replace(one, unread=True)
             if manifest is None:
@@ -116,7 +111,7 @@ class Facts:
     async def _tag(self, name: RepositoryName, tag: Tag) -> TagFacts | None:
         # Its history first: whatever is pushed after this is not in it, and so is seen before the tag goes.
         keys = await self._store.history.keys(name, tag)
-        digest = await self._target(name, tag)
+        digest = await self._store.links.target(name, tag)
         try:
             written = (await self._store.driver.stat(layout.tag_link(name, tag))).modified_at.timestamp()
         except NotFound:
@@ -140,23 +135,11 @@ class Facts:
         except NotFound:
             return otherwise
 
-    async def _target(self, name: RepositoryName, tag: Tag) -> Digest | None:
-        try:
-            return await self._store.links.tag(name, tag)
-        except (ManifestUnknown, StorageDamaged):
-            return None
-
-    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
-        try:
-            return await self._read(name, digest)
-        except (RegistryError, NotFound):
-            return None
-
     async def _manifest_facts(
         self, name: RepositoryName, digest: Digest, here: frozenset[Digest]
     ) -> ManifestFacts | None:
         try:
-            manifest = await self._read(name, digest)
+            manifest = await self._store.manifests.parsed(name, digest)
             written = await self._store.manifests.written_at(name, digest)
         except ManifestUnknown:
             return None
@@ -166,10 +149,3 @@ class Facts:
         # An index may list any number of others.
         listed = here.intersection(child.digest for child in manifest.children)
         return ManifestFacts(written, listed, subject.digest if subject is not None else None)
-
-    async def _read(self, name: RepositoryName, digest: Digest) -> Manifest:
-        stored = await self._store.manifests.read(name, digest)
-        # What is here already may be larger than any push may be.
-        return await self._store.effects.aside(
-            Manifest.parse, stored.content, stored.media_type, max_references=len(stored.content)
-        )

@@ -38,11 +38,8 @@ class InUse:
         line = line.rpartition("://")[2]
         path, at, digest = line.partition("@")
         try:
-            if at:
-                self.digests[Digest.parse(digest)] = file
-                return
-            if line.startswith(("sha256:", "sha512:")):
-                self.digests[Digest.parse(line)] = file
+            if at or line.startswith(("sha256:", "sha512:")):
+                self.digests[Digest.parse(digest if at else line)] = file
                 return
             host, slash, rest = path.partition("/")
             has_host = bool(slash) and _HOST.fullmatch(host) is not None

@@ -92,7 +92,8 @@ class Judgement:
         for called, rule in self.rules:
             if not rule.limits_tags:
                 continue
-            covered = [one for one in tags if rule.selection.has(one.tag) and subject_of(one.tag) is None]
+            selection = rule.selection
+            covered = [one for one in tags if selection.has(one.tag) and subject_of(one.tag) is None]
             for one in covered:
                 limited.setdefault(one.tag, []).append(called)
             for tag, reason in self._kept(rule, covered):

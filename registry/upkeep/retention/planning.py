@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -80,7 +80,7 @@ class Planning:
         self.pulls = pulls
         self._now = now
         self._grace = grace
-        self._facts = Facts(store, now=now, step=step)
+        self._facts = Facts(store, step=step)
 
     async def of(self, name: RepositoryName) -> Plan | None:
         """The plan for a repository; None when no rule is about it."""
@@ -88,25 +88,26 @@ class Planning:
         if not rules:
             return None
         plan = Plan(name)
-        in_use = await self._used_in(name)
-        named = await self._store.links.tags(name)
-        plan.tags_all = len(named)
+        listed = await self._store.links.tags(name)
+        plan.tags_all = len(listed)
         limits = [rule.selection for _, rule in rules if rule.limits_tags]
         patient = any(rule.untagged_for for _, rule in rules)
         tags = await self._facts.tags(
             name,
             (
                 tag
-                for tag in named
+                for tag in listed
                 if any(selection.has(tag) for selection in limits) or (patient and subject_of(tag))
             ),
         )
+        named: dict[Tag, Digest | None] = {one.tag: one.digest for one in tags}
+        in_use = await self._used_in(name, named)
         judgement = Judgement(name, rules, self._now, self._grace, in_use, self.pulls)
         plan.decisions = await self._decide(judgement, tags)
         plan.facts = {one.tag: one for one in tags}
         untagged = [(called, rule) for called, rule in rules if rule.untagged_for is not None]
         if untagged:
-            await self._plan_manifests(plan, untagged, judgement)
+            await self._plan_manifests(plan, untagged, judgement, listed, named)
         emptying = [called for called, rule in rules if rule.empty]
         if emptying and not await self._store.catalog.holds_content(name):
             plan.empty_rule = emptying[0]
@@ -150,8 +151,13 @@ class Planning:
         plan: Plan,
         rules: Sequence[tuple[str, RetentionRule]],
         judgement: Judgement,
+        listed: Sequence[Tag],
+        named: dict[Tag, Digest | None],
     ) -> None:
-        """Find what no tag leads to, and has not for as long as the most patient of the rules says."""
+        """Find what no tag leads to, and has not for as long as the most patient of the rules says.
+
+        `listed` are all tags, and `named` is what is known of what they name.
+        """
         called, rule = max(rules, key=lambda one: one[1].untagged_for or timedelta())
         span = max(rule.untagged_for or timedelta(), self._grace)
         since = self._now - span.total_seconds()
@@ -165,8 +171,8 @@ class Planning:
             # What that one lists may be any of the others.
             plan.problem = str(error)
             return
-        named = await self._facts.targets(name, await self._store.links.tags(name))
-        if unread := [tag for tag, digest in named.items() if digest is None]:
+        await self._read_rest(name, listed, named)
+        if unread := [tag for tag in listed if named[tag] is None]:
             plan.problem = f"what the tag {unread[0]} names cannot be read"
             return
         attached: dict[Digest, list[TagFacts]] = {}
@@ -189,10 +195,16 @@ class Planning:
         plan.manifests_reason = f"no tag has led to it for {format_duration(span.total_seconds())}"
         plan.attached = {subject: tags for subject, tags in attached.items() if subject in gone}
 
-    async def _used_in(self, name: RepositoryName) -> Mapping[Digest, str]:
+    async def _used_in(self, name: RepositoryName, named: dict[Tag, Digest | None]) -> Mapping[Digest, str]:
         tags: Mapping[Tag, str] = self._in_use.tags.get(name, {})
         if not tags:
             return self._in_use.digests
-        named = await self._facts.targets(name, tags)
-        found = {digest: tags[tag] for tag, digest in named.items() if digest is not None}
+        await self._read_rest(name, tags, named)
+        found = {digest: file for tag, file in tags.items() if (digest := named[tag]) is not None}
         return {**self._in_use.digests, **found}
+
+    async def _read_rest(
+        self, name: RepositoryName, tags: Iterable[Tag], named: dict[Tag, Digest | None]
+    ) -> None:
+        """Read what those of the tags name of which that is not yet known."""
+        named |= await self._facts.targets(name, [tag for tag in tags if tag not in named])

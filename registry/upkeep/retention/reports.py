@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from registry.store.store import Store
-from registry.upkeep.reports import Kept, ReportsOf
+from registry.upkeep.reports import SHOWN_TROUBLES, TROUBLES, Kept
+from registry.work.reports import ReportsOf, append, listed
 
 _DECISIONS = 10_000
 _KEPT_DECISIONS = 1000
-_TROUBLES = 1000
 _SHOWN = 100
 
 
@@ -78,17 +78,11 @@ class Retention:
 
     def decide(self, one: Decided) -> None:
         """Note what becomes of something; a long list ends in a number."""
-        if len(self.decisions) < _DECISIONS:
-            self.decisions.append(one)
-        else:
-            self.decisions_left_out += 1
+        self.decisions_left_out += append(self.decisions, one, _DECISIONS)
 
     def trouble(self, one: Kept) -> None:
         """Note what was left alone for its state."""
-        if len(self.troubles) < _TROUBLES:
-            self.troubles.append(one)
-        else:
-            self.troubles_left_out += 1
+        self.troubles_left_out += append(self.troubles, one, TROUBLES)
 
     def told(self) -> str:
         """A table of what goes, and how many stay for which reason."""
@@ -101,9 +95,7 @@ class Retention:
         )
         gone = [one for one in self.decisions if not one.stays]
         width = max((len(one.reference) for one in gone[:_SHOWN]), default=0)
-        lines += [f"  {one.reference:<{width}}  {one.why}" for one in gone[:_SHOWN]]
-        left = len(gone) - _SHOWN
-        lines += [f"  and {left} more (--json has them)"] if left > 0 else []
+        lines += listed([f"  {one.reference:<{width}}  {one.why}" for one in gone], _SHOWN)
         stays = Counter(one.why for one in self.decisions if one.stays)
         if (
             self.dry_run
@@ -119,9 +111,8 @@ class Retention:
             )
         if self.troubles:
             lines.append("left alone for what could not be read:")
-            lines += [f"  {one.repository}: {one.problem}" for one in self.troubles[:20]]
-            more = len(self.troubles) + self.troubles_left_out - 20
-            lines += [f"  and {more} more (--json has them)"] if more > 0 else []
+            left = [f"  {one.repository}: {one.problem}" for one in self.troubles]
+            lines += listed(left, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)
 
 

@@ -6,22 +6,21 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from registry.core.last_pulls import Coverage, LastPulls, last_pulls
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
-from registry.errors import ReadOnly, RegistryError, TooManyRequests, Unsupported
+from registry.errors import ReadOnly, RegistryError, Unsupported
 from registry.logs import event
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
 from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
-from registry.upkeep.collecting import let_others
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.leased import LEASE_SECONDS, Leased
+from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.deciding import (
     Shares,
@@ -36,9 +35,8 @@ from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.effects import bounded_effects
+from registry.work.leased import LEASE_SECONDS, Leased
 from storage.errors import StorageError
-from storage.paced import PacedDriver
 
 BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
@@ -57,7 +55,7 @@ class Retaining:
         settings: UpkeepSettings,
         *,
         who: str,
-        pulls: Callable[[], Awaitable[Pulls]] | None = None,
+        pulls: Callable[[float], Awaitable[Pulls]] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,14 +84,8 @@ class Retaining:
 
     async def if_due(self) -> None:
         """Run if nobody has for long enough; if the rules are not enforced, only tell what they would do."""
-        if not self._rules.rules or not self._registry().may_write() or not await self._is_due():
-            return
-        with suppress(TooManyRequests):
-            run = self._held("schedule", EVERYWHERE, self._rules.max_delete_percent)
-            async with aclosing(run):
-                async for report in run:
-                    if report.ended:
-                        _tell(report)
+        if self._rules.rules:
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(
         self, by: str, repositories: RepositoryPattern, percent: int | None
@@ -107,7 +99,7 @@ class Retaining:
                 " set it"
             )
         most = self._rules.max_delete_percent if percent is None else percent
-        async with aclosing(self._held(by, repositories, most)) as run:
+        async with self.leased.held() as step, aclosing(self._held(step, by, repositories, most)) as run:
             async for report in run:
                 yield report
 
@@ -148,38 +140,44 @@ class Retaining:
             self._rules.enforce,
         )
 
+    async def _scheduled(self, step: Step) -> None:
+        most = self._rules.max_delete_percent
+        async with aclosing(self._held(step, "schedule", EVERYWHERE, most)) as run:
+            async for report in run:
+                if report.ended:
+                    _tell(report)
+
     async def _held(
-        self, by: str, repositories: RepositoryPattern, most: int
+        self, step: Step, by: str, repositories: RepositoryPattern, most: int
     ) -> AsyncGenerator[Retention, None]:
-        async with self.leased.held() as step:
-            store = self._store()
-            now = await stamped_now(store)
-            reports = self.reports()
-            report = Retention(
-                datetime.fromtimestamp(now, UTC),
-                by,
-                dry_run=not self._rules.enforce,
-                repositories_asked=str(repositories),
-            )
-            key = reports.new(report.began)
-            await reports.keep(key, report)
-            await reports.trim()
-            shares = Shares(most)
-            try:
-                planning = await self._planning(store, now, step)
-                async for so_far in self._weigh(report, planning, repositories, shares):
+        store = self._store()
+        now = await stamped_now(store)
+        reports = self.reports()
+        report = Retention(
+            datetime.fromtimestamp(now, UTC),
+            by,
+            dry_run=not self._rules.enforce,
+            repositories_asked=str(repositories),
+        )
+        key = reports.new(report.began)
+        await reports.keep(key, report)
+        await reports.trim()
+        shares = Shares(most)
+        try:
+            planning = await self._planning(store, now, step)
+            async for so_far in self._weigh(report, planning, repositories, shares):
+                yield so_far
+            if self._rules.enforce:
+                # What runs, and what was pulled, may be another by now.
+                planning = await self._planning(store, await stamped_now(store), step)
+                async for so_far in self._remove(report, planning, store, repositories, shares, step):
                     yield so_far
-                if self._rules.enforce:
-                    # What runs, and what was pulled, may be another by now.
-                    planning = await self._planning(store, await stamped_now(store), step)
-                    async for so_far in self._remove(report, planning, store, repositories, shares, step):
-                        yield so_far
-            except Unsupported as error:
-                report.stopped.append(error.message)
-                report.failed = True
-            report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
-            await reports.keep(key, report)
-            yield report
+        except Unsupported as error:
+            report.stopped.append(error.message)
+            report.failed = True
+        report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
+        await reports.keep(key, report)
+        yield report
 
     async def _weigh(
         self,
@@ -278,31 +276,23 @@ class Retaining:
             store,
             self._rules.rules,
             in_use,
-            await self._pulls(),
+            await self._pulls(now),
             now=now,
             grace=self._settings.gc.grace_period,
             step=step,
         )
 
-    async def _recorded(self) -> Pulls:
-        """What was pulled, as far as servers have recorded it."""
-        store = self._registry().store
-        now = store.effects.now()
-        since = (now - self._settings.usage.keep_pulls_for).date()
+    async def _recorded(self, now: float) -> Pulls:
+        """What was pulled, as far as servers have recorded it by `now` (s)."""
         if not any(rule.goes_by_pulls for rule in self._rules.rules):
             return LastPulls(Coverage((), None))
-        records = PullRecords(store.driver)
-        if not await records.any():
-            # Nobody has begun to count.
-            return LastPulls(Coverage((now.date(),), None))
-        return await last_pulls(records, since, now)
+        at = datetime.fromtimestamp(now, UTC)
+        since = (at - self._settings.usage.keep_pulls_for).date()
+        return await last_pulls(PullRecords(self._registry().store.driver), since, at)
 
     def _store(self) -> Store:
-        """The store at the pace of collections, nothing remembered."""
-        store = self._registry().store
-        paced = PacedDriver(store.driver, self._settings.gc.requests_per_second)
-        effects = bounded_effects(store.effects)
-        return Store(paced, effects, manifest_cache_bytes=0, beneath=paced, blocked=store.blocked)
+        """The store at the pace of collections."""
+        return paced(self._registry().store, self._settings.gc.requests_per_second)
 
     async def _is_due(self) -> bool:
         """Whether the last run over everything that came to an end is old enough."""

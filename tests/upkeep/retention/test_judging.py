@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,25 +21,12 @@ from registry.upkeep.retention.judging import (
     unneeded,
 )
 from registry.upkeep.settings import RetentionRule
+from tests.upkeep.retention.retaining import Known
 
 NAME = RepositoryName("team/app")
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 GRACE = timedelta(days=1)
 DAY = timedelta(days=1)
-
-
-@dataclass
-class Known:
-    """Pulls as a test has them."""
-
-    uncovered_until: date | None = None
-    days: Mapping[tuple[str | None, Digest | None], date] = field(default_factory=dict)
-
-    def of(self, name: RepositoryName, tag: Tag | None, digest: Digest | None) -> date | None:
-        """As it was given."""
-        assert name == NAME
-        found = [self.days.get((tag, digest)), self.days.get((None, digest))]
-        return max((day for day in found if day is not None), default=None)
 
 
 def digest_of(number: int) -> Digest:

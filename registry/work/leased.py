@@ -6,31 +6,44 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
-from registry.core.registry import Registry
 from registry.errors import TooManyRequests
 from registry.logs import event
-from registry.removal.mark import Step
+from registry.store.store import Store
 from registry.work.leases import Lease, LeaseLost
 
 LEASE_SECONDS = 60.0
-_BEAT_SECONDS = 1.0
 _LOG = logging.getLogger(__name__)
+
+
+class Writable(Protocol):
+    """What is worked on: a registry's store, as long as it may be written to."""
+
+    @property
+    def store(self) -> Store:
+        """Where the lease lies."""
+
+    def may_write(self) -> bool:
+        """Whether anything may be written."""
+
+    def require_writable(self) -> None:
+        """Raises ReadOnly while nothing may be written."""
 
 
 class Leased:
     """The lease of one kind of work: others know this process as `who`, which is `doing` it then.
 
-    `status` is the command that tells how far it is.
+    `status` is the command that tells how far it is, where there is one.
     """
 
     def __init__(
         self,
-        registry: Callable[[], Registry],
+        registry: Callable[[], Writable],
         name: str,
         doing: str,
-        status: str,
+        status: str | None = None,
         *,
         who: str,
         seconds: float = LEASE_SECONDS,
@@ -52,7 +65,7 @@ class Leased:
         )
 
     @asynccontextmanager
-    async def held(self) -> AsyncIterator[Step]:
+    async def held(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Hold the lease, and say all the time that we do; gives what to call between handfuls of work.
 
         Raises TooManyRequests while another process holds it, and when it took over since this one was silent
@@ -61,9 +74,16 @@ class Leased:
         lease = self.lease()
         if not await lease.take():
             holder = await lease.holder() or "another process"
-            raise self._busy(f"{holder} is {self._doing} already; `{self._status}` tells how far it is")
+            status = f"; `{self._status}` tells how far it is" if self._status else ""
+            raise self._busy(f"{holder} is {self._doing} already{status}")
         try:
-            async with self._alive(lease) as step:
+            async with lease.kept() as kept:
+
+                async def step() -> None:
+                    await kept()
+                    self._registry().require_writable()
+                    await asyncio.sleep(0)
+
                 yield step
         except LeaseLost:
             event(_LOG, logging.WARNING, "lease.lost", work=self._name)
@@ -73,28 +93,19 @@ class Leased:
         finally:
             await lease.release()
 
+    async def when_due(
+        self,
+        is_due: Callable[[], Awaitable[bool]],
+        work: Callable[[Callable[[], Awaitable[None]]], Awaitable[object]],
+    ) -> None:
+        """Do work that is due, with the step of `held`, unless somebody else does it or nobody may."""
+        if not self._registry().may_write() or not await is_due():
+            return
+        with suppress(TooManyRequests):
+            async with self.held() as step:
+                # Whoever has just let go of it may have done all.
+                if await is_due():
+                    await work(step)
+
     def _busy(self, message: str) -> TooManyRequests:
         return TooManyRequests(message, headers={"Retry-After": "60"})
-
-    @asynccontextmanager
-    async def _alive(self, lease: Lease) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(max(_BEAT_SECONDS, self._seconds / 4))
-                await lease.beat()
-
-        # Beside the work: one piece of it may take longer than the silence that is allowed.
-        beating = asyncio.create_task(beat())
-
-        async def step() -> None:
-            if beating.done():
-                await beating
-            await lease.beat()
-            self._registry().require_writable()
-            await asyncio.sleep(0)
-
-        try:
-            yield step
-        finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from registry.settings.hosts import is_loopback
 
 _FORM = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]/@\s]*)):(?P<port>[0-9]{1,5})")
 
@@ -35,12 +40,7 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect; a name other than `localhost` counts as reachable."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def clashes(self, other: Address) -> bool:
         """Whether the two cannot both be listened at: one port, of the same host or of every one."""
@@ -53,3 +53,12 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _written(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+Listen = Annotated[str, AfterValidator(_written)]
+"""An address to listen at, as it was written."""

@@ -1,0 +1,98 @@
+"""The namespaces whose content comes from elsewhere, put together where any are configured."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.config import Config
+from registry.core.registry import Registry
+from registry.logs import event
+from registry.mirror.fetching import transfer_memory
+from registry.mirror.mirror import Mirror
+from registry.mirror.mirrors import Mirrors
+from registry.mirror.settings import MirrorSettings, UpstreamSettings
+from registry.mirror.upstreams import Upstreams
+from registry.remote.egress import CertificatesUnusable, Egress
+from registry.remote.endpoint import Endpoint
+from registry.remote.errors import UpstreamError
+from registry.remote.upstream import Upstream
+from registry.server.application import StartFailed
+
+if TYPE_CHECKING:
+    from registry.remote.client import Client
+
+_LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_mirrors(
+    config: Config, registry: Registry, count: Callable[[str, str], None], *, who: str
+) -> AsyncIterator[Mirrors]:
+    """The namespaces; `count` hears which upstream has failed, and why. Raises StartFailed."""
+    egress = Egress.of(config.egress, os.environ)
+    async with AsyncExitStack() as opened:
+        # One for all that believe the same authorities, since those take long to read.
+        clients: dict[Path | None, Client] = {}
+
+        async def client(ca_file: Path | None) -> Client:
+            if ca_file not in clients:
+                try:
+                    clients[ca_file] = await opened.enter_async_context(egress.client(ca_file))
+                except CertificatesUnusable as error:
+                    raise StartFailed(f"mirrors: {error}") from error
+            return clients[ca_file]
+
+        async def upstream(settings: UpstreamSettings, seconds: float) -> Upstream:
+            return Upstream(
+                await client(settings.ca_file),
+                Endpoint(settings.url, settings.username, _password(settings), settings.realms),
+                clock=time.monotonic,
+                head_seconds=seconds,
+                stall_seconds=seconds,
+                manifest_bytes=config.manifests.max_size,
+            )
+
+        async def mirror(settings: MirrorSettings) -> Mirror:
+            def tell(upstream: str, error: UpstreamError) -> None:
+                count(upstream, error.cause)
+                if error.cause != "absent":
+                    event(
+                        _LOG,
+                        logging.WARNING,
+                        "upstream.failed",
+                        namespace=settings.name,
+                        upstream=upstream,
+                        cause=error.cause,
+                        reason=error.reason if error.host == upstream else str(error),
+                    )
+
+            seconds = settings.give_up_after.total_seconds()
+            upstreams = Upstreams(
+                [await upstream(one, seconds) for one in settings.upstreams],
+                clock=time.monotonic,
+                tell=tell,
+                rest_seconds=settings.rest_for.total_seconds(),
+            )
+            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic, memory=memory)
+
+        memory = transfer_memory()
+        mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
+        opened.push_async_callback(mirrors.aclose)
+        yield mirrors
+
+
+def _password(settings: UpstreamSettings) -> str | None:
+    if settings.password_file is None:
+        return None
+    try:
+        return settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartFailed(
+            f"mirrors: the password in {settings.password_file} cannot be read: {error}"
+        ) from error

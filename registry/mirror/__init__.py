@@ -1,0 +1,1 @@
+"""Mirrors: namespaces whose content comes from other registries, is kept, and outlives them."""

@@ -1,0 +1,330 @@
+"""What mirrors offer to operators: what there is, how the upstreams answer, and fetching ahead."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry.core.registry import Registry
+from registry.errors import NameUnknown, RegistryError, RequestInvalid
+from registry.mirror.images import Came, Images, Parts, why
+from registry.mirror.mirror import Mirror
+from registry.mirror.mirrors import Mirrors
+from registry.mirror.platforms import Platform
+from registry.mirror.settings import MirrorSettings
+from registry.mirror.syncing import Synced, Syncing
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.units import format_size
+from registry.remote.errors import UpstreamError
+from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+from storage.errors import StorageError
+
+Outcome = AsyncIterator[Progress | Result]
+
+_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ListMirrors:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace as it is configured."""
+
+    name: str
+    upstreams: list[str]
+    answers_for: list[str]
+    repositories: list[str]
+    fresh_for_seconds: float
+    strict: list[str]
+    precedence: str
+    mirrors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """All of them."""
+
+    namespaces: list[Namespace]
+
+    def told(self) -> str:
+        """A line for each."""
+        if not self.namespaces:
+            return "no namespace comes from elsewhere (docs/mirrors.md)"
+        return "\n".join(
+            f"{one.name}: from {', '.join(one.upstreams) or 'nowhere'}"
+            + (f", for {', '.join(one.answers_for)}" if one.answers_for else "")
+            for one in self.namespaces
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OneNamespace:
+    """Which."""
+
+    namespace: str | None = argument("the namespace, like hub; all if none is given", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """How an upstream answers just now, and what it says of how much may be asked."""
+
+    namespace: str
+    upstream: str
+    answers: bool
+    cause: str | None
+    reason: str | None
+    limit: int | None
+    remaining: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamStates:
+    """All of them; under way are blobs that this process fetches or follows; `synced` are the last ones."""
+
+    upstreams: list[UpstreamState]
+    under_way: int
+    synced: list[Synced]
+
+    def told(self) -> str:
+        """A line for each."""
+        lines = []
+        for one in self.upstreams:
+            state = "answers" if one.answers else f"{one.cause}: {one.reason}"
+            left = "" if one.remaining is None else f" ({one.remaining} of {one.limit} pulls left)"
+            lines.append(f"{one.namespace}: {one.upstream} {state}{left}")
+        lines.append(f"blobs under way: {self.under_way}")
+        for synced in self.synced:
+            lines += [f"mirrored at {synced.began:%Y-%m-%d %H:%M:%S}", *synced.told().splitlines()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class AllSynced:
+    """What came of each."""
+
+    namespaces: list[Synced]
+
+    def told(self) -> str:
+        """For people."""
+        return (
+            "\n".join(one.told() for one in self.namespaces) or "nothing is to be mirrored (mirrors[].sync)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """What to fetch, and which parts of it."""
+
+    references: tuple[str, ...] = argument("images, like hub/library/busybox:1.36", default=())
+    file: Path | None = option("a file with an image on each line, too", default=None, local=True)
+    platform: tuple[Platform, ...] = option("of an index only these, like linux/amd64", default=())
+    without_referrers: bool = option("leave out signatures and other referrers", default=False)
+
+
+@dataclass(slots=True)
+class Prefetched:
+    """What came, and what did not, and why."""
+
+    images: int = 0
+    manifests: int = 0
+    blobs: int = 0
+    size_bytes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """For people."""
+        lines = [f"{self.images} images are held; {self.blobs} blobs came ({format_size(self.size_bytes)})"]
+        return "\n".join([*lines, *(f"failed: {one}" for one in self.failures)])
+
+
+def operations(
+    registry: Callable[[], Registry],
+    settings: Iterable[MirrorSettings],
+    opened: Callable[[], AbstractAsyncContextManager[Mirrors]],
+    who: str,
+) -> Iterable[Operation[Any]]:
+    """Operations on the namespaces; `opened` gives them while one of these runs."""
+    configured = tuple(settings)
+
+    async def mirror_list(_: ListMirrors, __: Context) -> Outcome:
+        yield Result(Namespaces([_shown(one) for one in configured]))
+
+    async def mirror_status(asked: OneNamespace, _: Context) -> Outcome:
+        async with opened() as mirrors:
+            states, synced = [], []
+            for mirror in _meant(mirrors, asked.namespace):
+                synced += await Syncing(registry(), mirror, who=who).reports.last(1)
+                states += [await _state(mirror, one) for one in range(len(mirror.upstreams.each))]
+            under_way = sum(mirror.blobs.under_way for mirror in mirrors.each)
+        failed = any(not one.answers for one in states)
+        yield Result(UpstreamStates(states, under_way, synced), Status.FAILED if failed else Status.DONE)
+
+    async def mirror_sync(asked: OneNamespace, context: Context) -> Outcome:
+        all_synced = AllSynced([])
+        async with opened() as mirrors:
+            done = 0
+            for mirror in _meant(mirrors, asked.namespace):
+                if not mirror.settings.sync:
+                    continue
+                syncing = Syncing(registry(), mirror, who=who)
+                async for one in syncing.run(dry_run=context.dry_run):
+                    if isinstance(one, Synced):
+                        all_synced.namespaces.append(one)
+                    else:
+                        done += one
+                        yield Progress(done, None, "bytes", str(mirror.name))
+        failed = any(one.failures for one in all_synced.namespaces)
+        yield Result(all_synced, Status.FAILED if failed else Status.DONE)
+
+    async def mirror_prefetch(asked: Prefetch, _: Context) -> Outcome:
+        wanted = [*asked.references, *(_lines(asked.file) if asked.file else ())]
+        if not wanted:
+            raise RequestInvalid("name images, like hub/library/busybox:1.36, or a --file that does")
+        parts = Parts(asked.platform, not asked.without_referrers)
+        found = Prefetched()
+        async with opened() as mirrors:
+            for text in wanted:
+                try:
+                    name, reference = _reference(text)
+                    mirror = mirrors.of(name)
+                    if mirror is None:
+                        raise NameUnknown(f"{name} is in no namespace whose upstreams may be asked for it")
+                    async for _size in _fetch(registry(), mirror, name, reference, parts, found):
+                        yield Progress(found.size_bytes, None, "bytes", text)
+                    found.images += 1
+                except UpstreamError as error:
+                    found.failures.append(f"{text}: {error}")
+                except (RegistryError, StorageError) as error:
+                    told = why(error) if isinstance(error, RegistryError) else str(error)
+                    found.failures.append(f"{text}: {told}")
+        yield Result(found, Status.FAILED if found.failures else Status.DONE)
+
+    return (
+        Operation(
+            "mirror.list",
+            "List the namespaces whose content comes from other registries",
+            "admin",
+            False,
+            ListMirrors,
+            mirror_list,
+            needs_store=lambda _: False,
+            result=Namespaces,
+        ),
+        Operation(
+            "mirror.status",
+            "Ask the upstreams of namespaces, and show how they answer",
+            "admin",
+            False,
+            OneNamespace,
+            mirror_status,
+            needs_store=lambda _: False,
+            result=UpstreamStates,
+        ),
+        Operation(
+            "mirror.sync",
+            "Have what namespaces are to mirror as their upstreams have it now: fetched, or removed",
+            "admin",
+            True,
+            OneNamespace,
+            mirror_sync,
+            event="mirror.synced",
+            result=AllSynced,
+        ),
+        Operation(
+            "mirror.prefetch",
+            "Fetch images whole, before anybody asks for them",
+            "admin",
+            False,
+            Prefetch,
+            mirror_prefetch,
+            changes=True,
+            event="mirror.prefetched",
+            result=Prefetched,
+        ),
+    )
+
+
+async def _fetch(
+    registry: Registry,
+    mirror: Mirror,
+    name: RepositoryName,
+    reference: Tag | Digest,
+    parts: Parts,
+    found: Prefetched,
+) -> AsyncIterator[int]:
+    came = Came()
+    if isinstance(reference, Tag):
+        root = await mirror.refreshed(name, reference)
+    else:
+        root = await mirror.by_digest(name, reference)
+    async for size in Images(mirror, registry).fetch(name, root, parts, came):
+        found.size_bytes += size
+        yield size
+    found.manifests += came.manifests
+    found.blobs += came.blobs
+
+
+async def _state(mirror: Mirror, which: int) -> UpstreamState:
+    upstream = mirror.upstreams.each[which]
+    error: UpstreamError | None = None
+    try:
+        await upstream.check()
+    except UpstreamError as failure:
+        error = failure
+    limit = upstream.rate_limit
+    return UpstreamState(
+        str(mirror.name),
+        upstream.host,
+        error is None,
+        None if error is None else error.cause,
+        None if error is None else error.reason,
+        None if limit is None else limit.limit,
+        None if limit is None else limit.remaining,
+    )
+
+
+def _meant(mirrors: Mirrors, name: str | None) -> list[Mirror]:
+    if name is None:
+        return list(mirrors.each)
+    found = [mirror for mirror in mirrors.each if mirror.name == name]
+    if not found:
+        raise NameUnknown(f"there is no namespace {name}; `moorage mirror list` shows them")
+    return found
+
+
+def _shown(settings: MirrorSettings) -> Namespace:
+    return Namespace(
+        settings.name,
+        [one.url for one in settings.upstreams],
+        list(settings.answers_for),
+        ["**"] if settings.repositories is None else [str(one) for one in settings.repositories],
+        settings.fresh_for.total_seconds(),
+        list(settings.strict),
+        settings.precedence,
+        [str(one) for section in settings.sync for one in section.repositories],
+    )
+
+
+def _reference(text: str) -> tuple[RepositoryName, Tag | Digest]:
+    """What a text names. Raises NameInvalid, TagInvalid, DigestInvalid."""
+    name, at, digest = text.partition("@")
+    if at:
+        return RepositoryName(name.partition(":")[0]), Digest.parse(digest)
+    name, _, tag = text.partition(":")
+    return RepositoryName(name), Tag(tag or "latest")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestInvalid(f"{file} cannot be read: {error}") from error
+    lines = (line.partition("#")[0].strip()[:_LINE] for line in text.splitlines())
+    return [line for line in lines if line]

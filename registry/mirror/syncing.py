@@ -1,0 +1,231 @@
+"""Mirroring ahead of being asked: which images, from which upstream, how often (and now)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from registry.core.registry import Registry
+from registry.errors import RegistryError, TooManyRequests
+from registry.logs import event
+from registry.mirror.images import Came, Images, Parts, why
+from registry.mirror.mirror import Mirror
+from registry.mirror.settings import SyncSettings
+from registry.model.names import RepositoryName, Tag
+from registry.model.selection import Selection
+from registry.model.units import format_size
+from registry.model.versions import Version
+from registry.remote.errors import UpstreamError
+from registry.removal.claims import state_of
+from registry.removal.releasing import Releasing
+from registry.work.leased import LEASE_SECONDS, Leased
+from registry.work.reports import ReportsOf
+from storage.errors import StorageError
+
+_LOG = logging.getLogger(__name__)
+_MOST_TOLD = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One that is to be had: where, under which tag, and what it names there (empty: that is not known)."""
+
+    repository: RepositoryName
+    tag: Tag
+    digest: str
+
+
+@dataclass(slots=True)
+class Synced:
+    """What came of it: images looked at, those that have moved or are new, and what failed, and why."""
+
+    namespace: str
+    began: datetime
+    dry_run: bool
+    ended: datetime | None = None
+    images: int = 0
+    moved: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    manifests: int = 0
+    blobs: int = 0
+    size_bytes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """For people."""
+        would = "would be" if self.dry_run else "were"
+        lines = [
+            f"{self.namespace}: looked at {self.images} tags, of which {len(self.moved)} {would} fetched",
+            *(f"  {one}" for one in self.moved[:_MOST_TOLD]),
+        ]
+        if self.removed:
+            lines.append(f"gone there, and {would} removed: {len(self.removed)}")
+            lines += [f"  {one}" for one in self.removed[:_MOST_TOLD]]
+        if not self.dry_run:
+            lines.append(f"came: {self.blobs} blobs, {format_size(self.size_bytes)}")
+        lines += [f"failed: {one}" for one in self.failures[:_MOST_TOLD]]
+        return "\n".join(lines)
+
+
+class Syncing:
+    """How one process mirrors a namespace; others know it as `who`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        mirror: Mirror,
+        *,
+        who: str,
+        seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._mirror = mirror
+        self._images = Images(mirror, registry)
+        self._releasing = Releasing(registry.store, registry.intents, mirror.by)
+        own = str(mirror.name)
+        self._leased = Leased(
+            lambda: registry,
+            f"sync-{own.replace('/', '_')}",
+            f"mirroring {own}",
+            f"moorage mirror status {own}",
+            who=who,
+            seconds=seconds,
+            clock=clock,
+        )
+        self.reports = ReportsOf(registry.store, f"mirror-{mirror.name.replace('/', '_')}", Synced)
+
+    async def if_due(self) -> None:
+        """Do it if the last time is long enough ago, whoever did it, and nobody does."""
+        settings = self._mirror.settings
+        if not settings.sync or not self._registry.may_write():
+            return
+        last = await self.reports.newest()
+        if last is not None and self._registry.store.effects.now() - last[1].began < settings.sync_interval:
+            return
+        try:
+            synced = [one async for one in self.run(dry_run=False) if isinstance(one, Synced)][-1]
+        except TooManyRequests:
+            return
+        event(
+            _LOG,
+            logging.WARNING if synced.failures else logging.INFO,
+            "mirror.synced",
+            namespace=synced.namespace,
+            images=synced.images,
+            moved=len(synced.moved),
+            removed=len(synced.removed),
+            bytes=synced.size_bytes,
+            failures=synced.failures[:10],
+        )
+
+    async def run(self, *, dry_run: bool) -> AsyncIterator[int | Synced]:
+        """Fetch what is selected; the bytes of each blob, and last what came of it.
+
+        Raises TooManyRequests while another process does it.
+        """
+        store = self._registry.store
+        synced = Synced(str(self._mirror.name), store.effects.now(), dry_run)
+        if dry_run:
+            async for size in self._all(synced):
+                yield size
+        else:
+            self._registry.require_writable()
+            async with self._leased.held() as step:
+                async for size in self._all(synced):
+                    await step()
+                    yield size
+                synced.ended = store.effects.now()
+                await self.reports.save(self.reports.new(synced.began), synced)
+                await self.reports.trim()
+        yield synced
+
+    async def _all(self, synced: Synced) -> AsyncIterator[int]:
+        for settings in self._mirror.settings.sync:
+            async for repository, tags in self._selected(settings, synced):
+                for tag in tags:
+                    async for size in self._image(repository, tag, settings, synced):
+                        yield size
+
+    async def _image(
+        self, name: RepositoryName, tag: Tag, settings: SyncSettings, synced: Synced
+    ) -> AsyncIterator[int]:
+        """Have an image as it is there now, with all that belongs to it."""
+        synced.images += 1
+        came = Came()
+        try:
+            moved = await self._mirror.has_moved(name, tag)
+            if moved:
+                synced.moved.append(f"{name}:{tag}")
+            if synced.dry_run:
+                yield 0
+                return
+            root = await self._mirror.refreshed(name, tag)
+            parts = Parts(settings.platforms, settings.referrers)
+            async for size in self._images.fetch(name, root, parts, came):
+                yield size
+        except UpstreamError as error:
+            synced.failures.append(f"{name}:{tag}: {error}")
+        except (RegistryError, StorageError) as error:
+            told = why(error) if isinstance(error, RegistryError) else str(error)
+            synced.failures.append(f"{name}:{tag}: {told}")
+        synced.manifests += came.manifests
+        synced.blobs += came.blobs
+        synced.size_bytes += came.size_bytes
+
+    async def _selected(
+        self, settings: SyncSettings, synced: Synced
+    ) -> AsyncIterator[tuple[RepositoryName, list[Tag]]]:
+        """The repositories that are selected, with those of their tags that are."""
+        selection = settings.selection
+        for name in await self._repositories(settings):
+            try:
+                there = await self._mirror.tags_there(name)
+            except UpstreamError as error:
+                synced.failures.append(f"{name}: {error}")
+                continue
+            if settings.delete:
+                await self._follow(name, there, selection, synced)
+            yield name, newest([tag for tag in there if selection.has(tag)], settings.newest)
+
+    async def _follow(
+        self, name: RepositoryName, there: Collection[Tag], selection: Selection, synced: Synced
+    ) -> None:
+        """Let go of tags that came from there and are gone there; what was pushed meanwhile stays."""
+        store = self._registry.store
+        if not there:
+            # So it answers, too, who may not see them any more.
+            synced.failures.append(f"{name}: the upstream has no tags at all, so none were removed")
+            return
+        for tag in await store.links.tags(name):
+            if tag in there or not selection.has(tag):
+                continue
+            judged = state_of(await store.history.keys(name, tag))
+            digest = await store.links.target(name, tag)
+            if digest is None or await self._mirror.is_ours(name, tag, digest):
+                continue
+            if synced.dry_run or await self._releasing.release_tag(name, tag, digest, judged):
+                synced.removed.append(f"{name}:{tag}")
+
+    async def _repositories(self, settings: SyncSettings) -> list[RepositoryName]:
+        """Those that are named; of those that are meant by a pattern, which no upstream lists, those held."""
+        prefix = f"{self._mirror.name}/"
+        names = {f"{prefix}{one}" for one in settings.repositories if "*" not in str(one)}
+        if len(names) < len(settings.repositories):
+            async for name in self._registry.store.catalog.names(after=prefix):
+                if not name.startswith(prefix):
+                    break
+                if settings.selection.has_repository(name[len(prefix) :]):
+                    names.add(name)
+        return [RepositoryName(name) for name in sorted(names)]
+
+
+def newest(tags: Iterable[Tag], count: int | None) -> list[Tag]:
+    """The tags, or of those that are versions the newest, and no others."""
+    if count is None:
+        return sorted(tags)
+    versions = [(version, tag) for tag in tags if (version := Version.parse(tag)) is not None]
+    return [tag for _, tag in sorted(versions, reverse=True)[:count]]

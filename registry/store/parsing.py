@@ -1,0 +1,152 @@
+"""What the keys of a store say, parsed here and nowhere else; they are built in `layout.py`."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from registry.errors import DigestInvalid, NameInvalid
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.store.layout import (
+    BLOBS,
+    BLOCKED,
+    CATALOG,
+    QUARANTINE,
+    REFERRERS,
+    REPOSITORIES,
+    TRASH_DATA,
+    TRASH_LINKS,
+    WHOLE_MANIFESTS,
+    blob_data,
+)
+
+Kind = Literal["layer", "revision", "other", "stray"]
+
+# Data, trash copies of data, and whole manifests (behind a line with their type).
+_ADDRESSED = (
+    re.compile(rf"{BLOBS}/([^/]+)/[^/]+/([^/]+)/data"),
+    re.compile(rf"{TRASH_DATA}/([^/]+)/([^/]+)/[^/]+"),
+    re.compile(rf"{WHOLE_MANIFESTS}/.+/_/([^/]+)/([^/]+)"),
+)
+
+# All that has the bytes of content, or makes a repository have it; what refers to it has not.
+_CONTENT = re.compile(
+    rf"(?:{BLOBS}|{TRASH_DATA}|{QUARANTINE}|{REPOSITORIES}/.+/(?:_layers|_manifests/revisions)"
+    rf"|{WHOLE_MANIFESTS}/.+/_|{TRASH_LINKS}/.+/_/(?:layers|revisions|manifests))"
+    r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
+)
+
+_UNESCAPE = str.maketrans("0ABCDEFGHIJ", "/0123456789")
+
+
+def digest_of(key: str) -> Digest | None:
+    """The digest that the bytes under a key must have; None where the key names none."""
+    return _digest(next(filter(None, (pattern.fullmatch(key) for pattern in _ADDRESSED)), None))
+
+
+def content_of(key: str) -> Digest | None:
+    """The digest of the content of which the key holds bytes, a description or a link; None for others."""
+    if key.startswith(f"{REFERRERS}/"):
+        return referrer_digest(key)
+    return _digest(_CONTENT.fullmatch(key))
+
+
+def blob_of(key: str) -> Digest | None:
+    """The digest of the data that lies under `key`; None when it is a stray object."""
+    digest = _digest(_ADDRESSED[0].fullmatch(key))
+    return digest if digest is not None and digest.supported and key == blob_data(digest) else None
+
+
+def is_whole_manifest(key: str) -> bool:
+    """Whether a manifest that Distribution would refuse lies under the key."""
+    return key.startswith(f"{WHOLE_MANIFESTS}/")
+
+
+def in_repository(key: str) -> tuple[str, str]:
+    """The repository that a link or a whole manifest belongs to, and the key's place in it.
+
+    The name is as it stands there, valid or not; a stray key that is in no repository has no place.
+    """
+    path = key.removeprefix(f"{REPOSITORIES}/").removeprefix(f"{WHOLE_MANIFESTS}/")
+    name, own, place = path.partition("/_")
+    return (name, f"_{place}") if own else (path, "")
+
+
+def linked_at(place: str) -> tuple[Kind, Digest | None]:
+    """What a place in a repository of Distribution's tree is for; of a link also what it is called after."""
+    match place.split("/"):
+        case ["_layers", algorithm, encoded, "link"]:
+            kind: Kind = "layer"
+        case ["_manifests", "revisions", algorithm, encoded, "link"]:
+            kind = "revision"
+        case ["_layers", "_placeholder"] | ["_uploads", *_] | ["_manifests", "tags", *_]:
+            return "other", None
+        case _:
+            return "stray", None
+    digest = _parsed(f"{algorithm}:{encoded}")
+    return (kind, digest) if digest is not None and digest.supported else ("stray", None)
+
+
+def is_link(key: str) -> bool:
+    """Whether a link lies under the key, of whichever kind."""
+    return key.endswith("/link")
+
+
+def is_session_of_distribution(key: str) -> bool:
+    """Whether what lies under the key is of an upload to Distribution."""
+    return in_repository(key)[1].startswith("_uploads/")
+
+
+def layer_of(key: str) -> Digest | None:
+    """The digest of the blob whose link lies under `key`; None when it is no blob link."""
+    kind, digest = linked_at(in_repository(key)[1])
+    return digest if kind == "layer" else None
+
+
+def manifest_of(key: str) -> Digest | None:
+    """The digest of the manifest that a repository has by what lies under `key`; None when it is no such."""
+    kind, digest = linked_at(in_repository(key)[1])
+    return digest if kind == "revision" else digest_of(key) if is_whole_manifest(key) else None
+
+
+def tag_of(key: str) -> Tag | None:
+    """The tag whose link lies under `key`; None when it is none."""
+    match = re.fullmatch(rf"{REPOSITORIES}/.+/_manifests/tags/([^/]+)/current/link", key)
+    return Tag(match[1]) if match else None
+
+
+def catalog_name(key: str) -> RepositoryName | None:
+    """The repository that a catalog key stands for; None for a stray object."""
+    try:
+        return RepositoryName(key.removeprefix(f"{CATALOG}/").translate(_UNESCAPE))
+    except NameInvalid:
+        return None
+
+
+def referrer_digest(entry: str) -> Digest | None:
+    """The digest in the last segment of a referrer's key; None for a stray object."""
+    return _parsed(entry.rpartition("/")[2].replace("-", ":", 1))
+
+
+def trashed_data(key: str) -> tuple[Digest, str] | None:
+    """Whose bytes a trash copy of data has, and the run that took them; None for a stray object."""
+    digest = _digest(_ADDRESSED[1].fullmatch(key))
+    return (digest, key.rpartition("/")[2]) if digest is not None and digest.supported else None
+
+
+def blocked_of(key: str) -> Digest | None:
+    """What a mark blocks; None for a stray object."""
+    digest = _parsed(key.removeprefix(f"{BLOCKED}/").replace("/", ":", 1))
+    return digest if digest is not None and digest.supported else None
+
+
+def _digest(match: re.Match[str] | None) -> Digest | None:
+    return None if match is None else _parsed(f"{match[1]}:{match[2]}")
+
+
+def _parsed(text: str) -> Digest | None:
+    try:
+        return Digest.parse(text)
+    except DigestInvalid:
+        return None
