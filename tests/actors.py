@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
@@ -57,7 +57,7 @@ class Shelf(MemoryDriver):
 
 @dataclass(frozen=True)
 class Touch:
-    """What a step reads or writes: keys, or (a list) all below a prefix."""
+    """What a step reads or writes: keys, and (a list) all below a prefix."""
 
     keys: tuple[str, ...] = ()
     prefix: str | None = None
@@ -70,16 +70,17 @@ class Touch:
         return self._covers(other) or other._covers(self)
 
     def _covers(self, other: Touch) -> bool:
-        if self.prefix is not None:
-            return any(key.startswith(f"{self.prefix}/") for key in other.keys)
+        if self.prefix is not None and any(key.startswith(f"{self.prefix}/") for key in other.keys):
+            return True
         return not set(self.keys).isdisjoint(other.keys)
 
     def found(self, objects: Objects) -> object:
         """What it finds there."""
+        found: list[object] = [objects.get(key) for key in self.keys]
         if self.prefix is not None:
             below = f"{self.prefix}/"
-            return tuple(sorted(item for item in objects.items() if item[0].startswith(below)))
-        return tuple(objects.get(key) for key in self.keys)
+            found += sorted(item for item in objects.items() if item[0].startswith(below))
+        return tuple(found)
 
     def left(self, objects: Objects) -> Changes:
         """What it has made of what it writes to."""
@@ -95,20 +96,31 @@ class Watched(Driver):
         self.heard = hash(name)
         self.next: Touch | None = None
         self.dead = False
+        self._recalled: dict[str, Callable[[Object | None], None]] = {}
 
     @property
     def epoch(self) -> str | None:
         return self._inner.epoch
 
+    def recall(self, key: str, told: Callable[[Object | None], None]) -> None:
+        """What lies under the key is in the memory of the actor's process: it is `told` in each step.
+
+        Whoever is told has to say what is heard of it.
+        """
+        self._recalled[key] = told
+
     async def _step(self, touch: Touch) -> None:
         if self.dead:
             raise Died
-        self.next = touch
+        self.next = replace(touch, keys=(*touch.keys, *self._recalled)) if self._recalled else touch
         await _pause()
         if self.dead:
             raise Died
+        for key, told in self._recalled.items():
+            told(self._inner.holding().get(key))
 
-    def _hear(self, answer: object) -> None:
+    def hear(self, answer: object) -> None:
+        """Note an answer of which it depends what the actor does."""
         self.heard = hash((self.heard, repr(answer)))
 
     async def _call(self, call: Coroutine[Any, Any, T], *keys: str, writes: bool = False) -> T:
@@ -120,9 +132,9 @@ class Watched(Driver):
             answer = await call
         except BaseException as error:
             call.close()
-            self._hear(type(error))
+            self.hear(type(error))
             raise
-        self._hear(answer)
+        self.hear(answer)
         return answer
 
     async def get(self, key: str, *, limit: int) -> bytes:
@@ -136,10 +148,10 @@ class Watched(Driver):
         await self._step(Touch((key,)))
         try:
             async with self._inner.open(key, start, end) as opened:
-                self._hear(opened.info)
+                self.hear(opened.info)
                 yield opened
         except StorageError as error:
-            self._hear(type(error))
+            self.hear(type(error))
             raise
 
     async def write(self, key: str, chunks: Any, **how: Any) -> int:
@@ -161,10 +173,10 @@ class Watched(Driver):
     async def walk(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
         await self._step(Touch(prefix=prefix))
         async for key in self._inner.walk(prefix, after=after):
-            self._hear(key)
+            self.hear(key)
             yield key
             await self._step(Touch(prefix=prefix))
-        self._hear(None)
+        self.hear(None)
 
     async def delete(self, keys: Any, *, durable: bool = True) -> None:
         await self._call(self._inner.delete(keys, durable=durable), *keys, writes=True)

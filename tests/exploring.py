@@ -67,8 +67,10 @@ class _Play:
         except StopIteration as end:
             self.situation.results[name] = end.value
             del self.alive[name]
-        except Died:
+        except BaseException as error:
             del self.alive[name]
+            if not isinstance(error, Died):
+                raise
 
     def come_to(self) -> tuple[object, ...]:
         """What has become of each actor."""

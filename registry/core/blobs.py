@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from registry.errors import BlobUnknown
 from registry.model.digests import Digest
@@ -130,11 +130,12 @@ class Blobs:
         try:
             return key, await stat(key)
         except NotFound:
-            if self._may_write():
-                if await self._trash.put_back_data(target):
-                    return key, await stat(key)
-            elif (trashed := await self._trash.data_key(target)) is not None:
-                return trashed, await stat(trashed)
+            with suppress(NotFound):  # purged right behind that
+                if self._may_write():
+                    if await self._trash.put_back_data(target):
+                        return key, await stat(key)
+                elif (trashed := await self._trash.data_key(target)) is not None:
+                    return trashed, await stat(trashed)
             raise BlobUnknown(
                 "the repository links to this blob and its bytes are missing; push it again",
                 detail={"name": name, "digest": str(digest)},

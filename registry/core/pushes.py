@@ -14,8 +14,9 @@ from registry.model.manifests import Manifest
 from registry.model.names import RepositoryName, Tag
 from registry.model.tag_rights import TagRights
 from registry.removal.intents import RENEW, Intents
+from registry.removal.purging import Purge, Purging
 from registry.store.store import Store
-from storage.errors import NotFound
+from storage.errors import NotFound, Withheld
 
 _INLINE = 64 << 10  # bytes; hashing and parsing more than that is done aside
 
@@ -96,6 +97,12 @@ class Pushes:
                 self._require_writable()
                 self._store.blocked.refuse(required)
                 replaced = await self._write(name, digest, manifest, allowed, by)
+            except Withheld:
+                if digest in self._store.blocked.digests:
+                    # A purge looks for tags where it finds the link, which may have been away by then.
+                    purging = Purging(self._store, by=by, step=_go_on)
+                    await purging.remove_tags(name, frozenset({digest}), Purge())
+                raise
             finally:
                 await self._intents.close(intent)
             return Pushed(digest, manifest.subject.digest if manifest.subject else None, named, replaced)
@@ -169,3 +176,7 @@ class Pushes:
         if manifest.subject is not None:
             descriptor = manifest.referrer_descriptor(digest)
             await self._store.referrers.put(name, manifest.subject.digest, digest, descriptor)
+
+
+async def _go_on() -> None:
+    """Nobody waits behind a push."""

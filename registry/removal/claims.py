@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.intents import Intents
+from registry.removal.runs import Move, Runs
+from registry.store import layout
 from registry.store.store import Store
 from storage.errors import AlreadyExists
 
@@ -35,6 +37,7 @@ class Claims:
     def __init__(self, store: Store, intents: Intents) -> None:
         self._store = store
         self._intents = intents
+        self._runs = Runs(store.driver, store.effects)
 
     async def judge(self, name: RepositoryName, tag: Tag) -> Judged:
         """Look at a tag's history, before looking at the tag itself and taking it away."""
@@ -57,6 +60,19 @@ class Claims:
             if key not in judged.entries or move.digest in moving:
                 return move.digest
         return None
+
+    async def _settled(self, judged: Judged) -> list[str]:
+        """The entries that nobody goes by any more who may not have moved the tag yet."""
+        if not judged.moving:
+            return sorted(judged.entries)
+        moves = {key: await self._store.history.read(key) for key in sorted(judged.entries)}
+        return [key for key, move in moves.items() if move is None or move.digest not in judged.moving]
+
+    async def mark(self, run: str, name: RepositoryName, judged: Mapping[Tag, Judged]) -> None:
+        """Have it known that tags are about to go: if we die, others put back what pushes made of them."""
+        moves = [Move(layout.tag_link(name, tag), f"{layout.trash_tag(name, tag)}/{run}") for tag in judged]
+        settled = [key for one in judged.values() for key in await self._settled(one)]
+        await self._runs.mark(run, name, moves, settled)
 
     async def put_back_newest(self, name: RepositoryName, tag: Tag, judged: frozenset[str]) -> None:
         """The same for somebody who died some time ago: what was done to the tag last has to stand."""

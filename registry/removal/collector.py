@@ -256,13 +256,21 @@ class Collector:
     async def _move(self, moves: Iterable[Move]) -> None:
         for some in handfuls(moves):
             await self._step()
-            await self._effects.together(self._copy(move) for move in some)
+            copied = await self._effects.together(self._copy(move) for move in some)
             # What a power cut brings back is found unneeded once more.
-            await self._driver.delete([move.key for move in some], durable=False)
+            taken = [move.key for move, has_copy in zip(some, copied, strict=True) if has_copy]
+            await self._driver.delete(taken, durable=False)
 
-    async def _copy(self, move: Move) -> None:
-        with suppress(NotFound):  # gone meanwhile: somebody else has taken it
+    async def _copy(self, move: Move) -> bool:
+        """Copy it to the trash; False when it has gone meanwhile.
+
+        Whoever has taken it answers for it: what lies there by the next step was put back, for a writer.
+        """
+        try:
             await self._driver.copy(move.trash, move.key)
+        except NotFound:
+            return False
+        return True
 
     async def _put_back_link(self, move: Move) -> None:
         # The trash copy stays: whoever else has seen it may be about to put it back, too.

@@ -7,7 +7,7 @@ delete moves links and tags, whatever their age, and never data.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from storage.errors import AlreadyExists, NotFound, StorageError
 
 # A removal that has been open for so long is not under way any more: its process died.
 ABANDONED = timedelta(minutes=10)
+_PUSHED = "a push that needs the blob is under way; it stays"
 
 
 class Door:
@@ -81,6 +82,8 @@ class Door:
         late = await self._take_manifest(name, digest, named, run, by, rights)
         moves += [self._hands.tag_move(name, tag, run) for tag in late]
         await self._runs.record(run, name, moves, by, done=True)
+        if named or late:
+            await self._runs.unmark(run)
         return named + late
 
     async def remove_layer(self, name: RepositoryName, digest: Digest, by: str) -> None:
@@ -94,8 +97,11 @@ class Door:
         try:
             await self._store.links.layer(name, digest)
         except BlobUnknown:
-            if not await self._keep_away(name, [digest], run, by):
+            if await self._trash.layer_key(name, digest) is None:
                 raise
+            await self._needs.refuse(name, digest)
+            if not await self._keep_away(name, [digest], run, by):
+                raise Unsupported(_PUSHED) from None
             return
         await self._needs.refuse(name, digest)
         await self._runs.record(run, name, [move], by, done=False)
@@ -106,13 +112,13 @@ class Door:
         try:
             # Intents first, then links: whoever is not seen in the first has its link by the second.
             if digest in await self._intents.needed(name):
-                raise Unsupported("a push that needs the blob is under way; it stays")
+                raise Unsupported(_PUSHED)
             await self._needs.refuse(name, digest)
         except GeneratorExit:
             raise
         except BaseException:
             # Needed, or not known whether (a failing storage, a shutdown): then it was not deleted.
-            await self._hands.put_back(move)
+            await self._put_back_layer(name, digest, move)
             await self._runs.record(run, name, [move], by, done=True)
             await self._runs.unmark(run)
             raise
@@ -131,12 +137,14 @@ class Door:
         run = self._runs.new(BY_USER)
         moves = {tag: self._hands.tag_move(name, tag, run) for tag in created}
         await self._runs.record(run, name, moves.values(), by, done=False)
+        await self.claims.mark(run, name, created)
         for tag, judged in created.items():
             if await self._store.links.target(name, tag) != digest or await self.claims.of(name, tag, judged):
                 continue
             await self._hands.move_tag(name, tag, moves[tag])
             await self.claims.put_back(name, tag, judged)
         await self._runs.record(run, name, moves.values(), by, done=True)
+        await self._runs.unmark(run)
 
     async def remove_repository(self, name: RepositoryName, by: str, rights: TagRights = EVERY_TAG) -> int:
         """Take all tags, manifests and blob links of a repository away; how many of these there were.
@@ -167,7 +175,7 @@ class Door:
         taken = set(manifests)
         for tag, target in named.items():
             if target not in taken:  # it names nothing that is here, or cannot be read
-                await self._take_tag(name, tag, target, run, by)
+                await self._take_tags(name, [tag], target, run, by)
         await self._put_back_listed(name, manifests, run)
         await self._runs.mark(run, name, list(layer_moves.values()))
         for move in layer_moves.values():
@@ -175,7 +183,7 @@ class Door:
         needed = await self._needs.of(name)
         for digest, move in layer_moves.items():
             if needed is None or digest in needed:
-                await self._hands.put_back(move)
+                await self._put_back_layer(name, digest, move)
         await self._runs.unmark(run)
         await self._hands.unlist(name)
         await self._runs.record(run, name, moves, by, done=True, whole=True)
@@ -206,17 +214,27 @@ class Door:
         return finished
 
     async def _keep_away(self, name: RepositoryName, digests: Iterable[Digest], run: str, by: str) -> int:
-        """Let what a policy took be deleted by a user as well, so that it stays away; how much that was."""
+        """Let what a policy took be deleted by a user as well, so that it stays away; how much that was.
+
+        What is needed comes back: whoever took it may not have looked yet.
+        """
         keys = {digest: await self._trash.layer_key(name, digest) for digest in digests}
         taken = {digest: key for digest, key in keys.items() if key is not None}
         moves = {digest: self._layer_move(name, digest, run) for digest in taken}
-        if moves:
-            await self._runs.record(run, name, moves.values(), by, done=False)
-            for digest, move in moves.items():
-                with suppress(NotFound):
-                    await self._driver.copy(move.trash, taken[digest])
-            await self._runs.record(run, name, moves.values(), by, done=True)
-        return len(moves)
+        if not moves:
+            return 0
+        await self._runs.record(run, name, moves.values(), by, done=False)
+        await self._runs.mark(run, name, moves.values())
+        for digest, move in moves.items():
+            with suppress(NotFound):
+                await self._driver.copy(move.trash, taken[digest])
+        needed = await self._needs.of(name)
+        back = [digest for digest in moves if needed is None or digest in needed]
+        for digest in back:
+            await self._put_back_layer(name, digest, moves[digest])
+        await self._runs.record(run, name, moves.values(), by, done=True)
+        await self._runs.unmark(run)
+        return len(moves) - len(back)
 
     async def _finish(self, record: Mapping[str, Any]) -> None:
         name = RepositoryName(record["repository"])
@@ -231,7 +249,10 @@ class Door:
             # What it lists, and what refers to it, went with it.
             back = left
         for move in back:
-            await self._hands.put_back(move)
+            if digest := parsing.layer_of(move.key):
+                await self._put_back_layer(name, digest, move)
+            else:
+                await self._hands.put_back(move)
         for digest in filter(None, (parsing.manifest_of(move.key) for move in back)):
             manifest = await self._hands.manifest(name, digest)
             if manifest is None:
@@ -247,16 +268,14 @@ class Door:
     ) -> list[Tag]:
         """Move a manifest and the tags that name it to the trash; the tags that were not among `named`."""
         manifest = await self._hands.manifest(name, digest)
-        for tag in named:
-            await self._take_tag(name, tag, digest, run, by)
+        await self._take_tags(name, named, digest, run, by)
         # A push that was not seen above may have let a tag name the manifest before its link went.
         found = await self._take_link(name, digest, run, rights)
         late = []
         for tag in found:
             if await self._store.manifests.exists(name, digest):
                 break
-            await self._store.history.add(name, tag, None, digest, by)
-            await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
+            await self._take_tags(name, [tag], digest, run, by)
             late.append(tag)
             if await self._store.manifests.exists(name, digest):
                 with suppress(AlreadyExists):
@@ -265,15 +284,20 @@ class Door:
             await self._hands.remove_referrer(name, manifest.subject.digest, digest)
         return late
 
-    async def _take_tag(
-        self, name: RepositoryName, tag: Tag, target: Digest | None, run: str, by: str
+    async def _take_tags(
+        self, name: RepositoryName, tags: Sequence[Tag], target: Digest | None, run: str, by: str
     ) -> None:
-        """Move a tag to the trash if it still names `target` (None: what cannot be read)."""
-        await self._store.history.add(name, tag, None, target, by)
-        judged = await self.claims.judge(name, tag)
-        if await self._store.links.target(name, tag) == target:
-            await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
-            await self.claims.put_back(name, tag, judged, removed=target)
+        """Move those of the tags to the trash that still name `target` (None: what cannot be read)."""
+        judged: dict[Tag, Judged] = {}
+        for tag in tags:
+            await self._store.history.add(name, tag, None, target, by)
+            judged[tag] = await self.claims.judge(name, tag)
+        if judged:
+            await self.claims.mark(run, name, judged)
+        for tag in tags:
+            if await self._store.links.target(name, tag) == target:
+                await self._hands.move_tag(name, tag, self._hands.tag_move(name, tag, run))
+                await self.claims.put_back(name, tag, judged[tag], removed=target)
 
     async def _take_link(
         self, name: RepositoryName, digest: Digest, run: str, rights: TagRights
@@ -299,6 +323,12 @@ class Door:
             # Somebody who may have deleted the tag, and with it a manifest whose link was away.
             if any([await self._store.links.target(name, tag) == digest for tag in kept]):
                 return []
+
+    async def _put_back_layer(self, name: RepositoryName, digest: Digest, move: Move) -> None:
+        """Put a blob's link back, and its bytes: a collector may have looked while that was away."""
+        await self._hands.put_back(move)
+        with suppress(RegistryError):
+            await self._trash.put_back_data(await self._store.links.layer(name, digest))
 
     async def _put_back_listed(self, name: RepositoryName, taken: Iterable[Digest], run: str) -> None:
         """Put back those of a repository's manifests that are listed by what was pushed meanwhile."""

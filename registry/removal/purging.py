@@ -15,6 +15,8 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import Claims
 from registry.removal.intents import Intents
 from registry.removal.mark import Step, found, handfuls, targets_of
+from registry.removal.runs import Runs
+from registry.removal.trash import BY_POLICY
 from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
@@ -64,6 +66,7 @@ class Purging:
         self._store = store
         self._driver = store.driver
         self._claims = Claims(store, Intents(store.driver, store.effects))
+        self._runs = Runs(store.driver, store.effects)
         self._by = by
         self._step = step
         self._dry_run = dry_run
@@ -83,7 +86,8 @@ class Purging:
     async def remove(self, digests: Iterable[Digest], *, everywhere: bool = False) -> Purge:
         """Remove all that has these digests.
 
-        Who needs it is looked for where it was, or `everywhere`, as after a purge that came half-way.
+        Who needs it and names it is looked for where it was, or `everywhere`, as after a purge that came
+        half-way.
         """
         gone = frozenset(digests)
         purge = Purge()
@@ -99,6 +103,9 @@ class Purging:
             await self._tell_needing(name, gone, purge)
         for name, keys in places.items():
             await self._remove_from(name, keys, gone, purge)
+        for name in others:
+            # Somebody who died may have let a tag name what was away by then.
+            await self.remove_tags(name, gone, purge)
         async for key in self._driver.walk(layout.TRASH_LINKS):
             if parsing.content_of(key) in gone:
                 await self._destroy([key])
@@ -124,27 +131,34 @@ class Purging:
     ) -> None:
         """Tags and descriptions first: while the link stands, whoever does this again finds them."""
         if any(parsing.manifest_of(key) for key in keys):
-            await self._remove_tags(name, gone, purge)
+            await self.remove_tags(name, gone, purge)
             described = [key async for key in self._driver.walk(layout.referrers(name))]
             await self._destroy([key for key in described if parsing.content_of(key) in gone])
         await self._destroy(keys)
         purge.links += len(keys)
         if any(parsing.manifest_of(key) for key in keys):
             # A push that had not heard of it may have let one name it meanwhile.
-            await self._remove_tags(name, gone, purge)
+            await self.remove_tags(name, gone, purge)
 
-    async def _remove_tags(self, name: RepositoryName, gone: frozenset[Digest], purge: Purge) -> None:
+    async def remove_tags(self, name: RepositoryName, gone: frozenset[Digest], purge: Purge) -> None:
+        """Remove the tags of a repository that name it, and count them in."""
+        run = None
         for tag, target in (await self._named(name)).items():
-            if target not in gone or f"{name}:{tag}" in purge.tags:
+            if target not in gone:
                 continue
-            purge.tags.append(f"{name}:{tag}")
+            if f"{name}:{tag}" not in purge.tags:  # or else a push has let it name that again meanwhile
+                purge.tags.append(f"{name}:{tag}")
             if self._dry_run:
                 continue
             await self._store.history.add(name, tag, None, target, self._by)
             judged = await self._claims.judge(name, tag)
+            run = run or self._runs.new(BY_POLICY)
+            await self._claims.mark(run, name, {tag: judged})
             if await self._store.links.target(name, tag) == target:
                 await self._destroy(await self._store.tag_keys(name, tag))
                 await self._claims.put_back(name, tag, judged, removed=target)
+        if run is not None:
+            await self._runs.unmark(run)
 
     async def _tell_needing(self, name: RepositoryName, gone: frozenset[Digest], purge: Purge) -> None:
         needing: list[Digest] = []

@@ -44,14 +44,19 @@ class Trash:
         return True
 
     async def layer(self, name: RepositoryName, digest: Digest) -> Digest | None:
-        """What the link of a blob contains that a policy took; None when it was not so.
+        """What the link of a blob contains that a policy took, or that a user is just about to delete.
 
-        It was one of the repository when it was taken, and may come back at any moment.
+        None when it was not so. It was one of the repository when it was taken, and may come back at any
+        moment.
         """
-        content = await self._taken(layout.trash_layer(name, digest))
+        trashed = layout.trash_layer(name, digest)
+        runs = await self._driver.children(trashed)
+        if not runs or not all([await self._is_open(run) for run in runs if run.startswith(BY_USER)]):
+            return None
         try:
-            return None if content is None else Digest.parse(content.decode("ascii")).require_supported()
-        except (UnicodeDecodeError, DigestInvalid):
+            content = await self._driver.get(f"{trashed}/{runs[-1]}", limit=_LIMIT)
+            return Digest.parse(content.decode("ascii")).require_supported()
+        except (NotFound, UnicodeDecodeError, DigestInvalid):
             return None
 
     async def layer_key(self, name: RepositoryName, digest: Digest) -> str | None:
@@ -88,9 +93,15 @@ class Trash:
             return None
         for prefix in prefixes:
             key = await self._taken_key(prefix)
-            if key and await exists(self._driver, layout.trash_open(key.rpartition("/")[2])):
+            if key is None:
+                continue
+            if await self._is_open(key.rpartition("/")[2]):
                 return key
         return None
+
+    async def _is_open(self, run: str) -> bool:
+        """Whether it is not known yet if something needs what a run took."""
+        return await exists(self._driver, layout.trash_open(run))
 
     async def _put_back(self, key: str, trashed: str) -> bool:
         content = await self._taken(trashed)

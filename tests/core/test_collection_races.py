@@ -15,8 +15,6 @@ import pytest
 
 from registry.core.references import References
 from registry.model.digests import Digest
-from registry.model.media_types import OCI_IMAGE
-from registry.model.names import Tag
 from registry.removal.collector import Collector
 from registry.removal.intents import Intents
 from registry.removal.mark import short
@@ -24,71 +22,28 @@ from registry.removal.runs import Move
 from registry.removal.trash import Trash
 from registry.store import layout
 from registry.upkeep.collection import Rules
-from tests.core import collections_explored
-from tests.core.collections_explored import (
-    NAME,
-    OLD,
-    Act,
-    Yard,
-    collecting,
-    deleting,
-    mounting,
-    pushing,
-    uploading,
-)
-from tests.exploring import Explored, explore
-from tests.interleaving import run
+from tests.core import yard
+from tests.core.acts import collecting, deleting, mounting, pushing, tried, uploading
+from tests.core.yard import Act, Prepare, all_in_the_trash, an_older_image, nothing_else
 
 pytestmark = pytest.mark.exhaustive
 
-Prepare = Callable[[Yard], None]
+BESIDE = [
+    (pushing, nothing_else),
+    (pushing, all_in_the_trash),
+    (uploading, all_in_the_trash),
+    (mounting, nothing_else),
+    (mounting, all_in_the_trash),
+    (deleting, an_older_image),
+    (collecting, nothing_else),
+    (collecting, all_in_the_trash),
+]
 
 
-def nothing_else(_: Yard) -> None:
-    """Only the config is there, and nothing needs it."""
-
-
-def an_older_image(yard: Yard) -> None:
-    """An image that is tagged, with the same config."""
-    older = yard.opened(yard.driver, "older").repository(NAME, "judge")
-    run(older.push_manifest(Tag("old"), OLD, OCI_IMAGE, []))
-
-
-def all_in_the_trash(yard: Yard) -> None:
-    """A collection has taken the config half a day after it came; today the trash is to be emptied of it."""
-    yard.collect(0.5)
-
-
-def tried(*acts: Act, prepare: Prepare, mortal: bool = True, preemptions: int | None = None) -> Explored:
-    named = dict(zip("abc", acts, strict=False))
-    yard = Yard(prepare)
-    return explore(lambda: yard.copied().situation(named, named if mortal else ()), preemptions=preemptions)
-
-
-@pytest.mark.parametrize(
-    ("act", "prepare"),
-    [
-        (pushing, nothing_else),
-        (pushing, all_in_the_trash),
-        (uploading, all_in_the_trash),
-        (mounting, nothing_else),
-        (mounting, all_in_the_trash),
-        (deleting, an_older_image),
-        (collecting, nothing_else),
-        (collecting, all_in_the_trash),
-    ],
-)
+@pytest.mark.parametrize(("act", "prepare"), BESIDE)
 def test_beside_a_collection_each_keeps_what_it_was_told(act: Act, prepare: Prepare) -> None:
     """trap 79"""
-    made = tried(act, collecting, prepare=prepare)
-    print(f"{act.__name__} beside collecting, {prepare.__name__}: {made}")
-    assert made.ends > 10
-
-
-def test_two_collections_and_a_push_with_few_preemptions() -> None:
-    made = tried(pushing, collecting, collecting, prepare=nothing_else, mortal=False, preemptions=2)
-    print(f"pushing beside two collections: {made}")
-    assert made.ends > 10
+    assert tried(act, collecting, prepare=prepare).states > 1000
 
 
 # One clause left out each.
@@ -173,7 +128,7 @@ def emptied_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     hasty = Rules(timedelta(hours=1), timedelta(seconds=-1), None)
-    monkeypatch.setattr(collections_explored, "RULES", hasty)
+    monkeypatch.setattr(yard, "RULES", hasty)
     monkeypatch.setattr("registry.upkeep.collection.FLOOR", timedelta(seconds=-1))
     monkeypatch.setattr("registry.upkeep.collection.overdue.__kwdefaults__", {"floor": timedelta(seconds=-1)})
 
@@ -223,5 +178,5 @@ def test_each_clause_is_needed_beside_two_collections(
 ) -> None:
     leave_out(monkeypatch)
     with pytest.raises(Exception) as missed:
-        tried(pushing, collecting, collecting, prepare=nothing_else, mortal=False, preemptions=2)
+        tried(pushing, collecting, collecting, prepare=nothing_else, mortal="", preemptions=2)
     assert any(note.startswith("by way of") for note in missed.value.__notes__)

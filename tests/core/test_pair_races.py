@@ -1,0 +1,141 @@
+"""Every pair of those who change a store: each order of their steps, and a death of either at each of them.
+
+This is where each pair is explored:
+
+               pusher  mounter  deleter  retention  copier  collector  purger
+    pusher      here     here     here       R       here       C        P
+    mounter              here     here      here     here       C        P
+    deleter                       here     R, here  R, here  C, here     P
+    retention                                R         R      R, here    P
+    copier                                            here      R        P
+    collector                                                   C        P
+    purger                                                               P
+
+C is tests/core/test_collection_races.py (a collector beside a collector is the second one), R is
+tests/core/test_retention_races.py, and P is tests/removal/test_purge_races.py. A mounter and retention have
+nothing in common but what comes back with a manifest, since retention takes no blobs; those two are explored
+all the same. How many states there were is printed.
+
+Triples have at most three preemptions and no deaths.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import pytest
+
+from tests.core import test_collection_races, test_retention_races
+from tests.core.acts import (
+    KINDS,
+    collecting,
+    copying,
+    deleting,
+    deleting_config,
+    deleting_image,
+    deleting_repository,
+    deleting_tag,
+    mounting,
+    pushing,
+    pushing_another,
+    pushing_both,
+    pushing_index,
+    releasing_manifest,
+    releasing_repository,
+    releasing_tag,
+    tried,
+    uploading,
+    uploading_there,
+)
+from tests.core.yard import (
+    Act,
+    Prepare,
+    all_in_the_trash,
+    an_older_image,
+    nothing_else,
+    older_by_the_tag,
+    tagged,
+    untagged,
+)
+from tests.removal import test_purge_races
+
+pytestmark = pytest.mark.exhaustive
+
+BESIDE: list[tuple[Act, Act, Prepare]] = [
+    (pushing, pushing, nothing_else),
+    (pushing, pushing_another, nothing_else),
+    (uploading, uploading, nothing_else),
+    (uploading, mounting, nothing_else),
+    (uploading, mounting, all_in_the_trash),
+    (uploading_there, mounting, nothing_else),
+    (pushing, deleting, older_by_the_tag),
+    (pushing_both, deleting, an_older_image),
+    (pushing_both, deleting, older_by_the_tag),
+    (pushing, deleting_image, tagged),
+    (pushing_index, deleting_image, tagged),
+    (pushing, deleting_tag, tagged),
+    (pushing, deleting_config, nothing_else),
+    (pushing, deleting_repository, tagged),
+    (uploading, deleting_repository, untagged),
+    (pushing, releasing_repository, nothing_else),
+    (pushing, copying, untagged),
+    (pushing_another, copying, tagged),
+    (uploading_there, copying, tagged),
+    (mounting, mounting, nothing_else),
+    (mounting, mounting, all_in_the_trash),
+    (mounting, deleting_config, nothing_else),
+    (mounting, deleting_repository, untagged),
+    (mounting, releasing_manifest, untagged),
+    (mounting, releasing_tag, tagged),
+    (mounting, releasing_repository, nothing_else),
+    (mounting, copying, untagged),
+    (deleting_image, deleting_image, tagged),
+    (deleting_image, deleting_tag, tagged),
+    (deleting_image, deleting_config, tagged),
+    (deleting_image, deleting_repository, tagged),
+    (deleting_repository, deleting_repository, tagged),
+    (deleting_image, releasing_tag, tagged),
+    (deleting_repository, releasing_manifest, untagged),
+    (deleting_config, copying, tagged),
+    (deleting_repository, copying, tagged),
+    (deleting_image, collecting, tagged),
+    (deleting_config, collecting, nothing_else),
+    (deleting_repository, collecting, tagged),
+    (releasing_tag, collecting, tagged),
+    (copying, copying, untagged),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "prepare"), BESIDE)
+def test_each_keeps_what_it_was_told(one: Act, other: Act, prepare: Prepare) -> None:
+    """trap 79"""
+    assert tried(one, other, prepare=prepare).ends > 2
+
+
+def test_there_is_no_other_pair() -> None:
+    explored = [(one, other) for one, other, _ in (*BESIDE, *test_retention_races.BESIDE)]
+    explored += [(one, collecting) for one, _ in test_collection_races.BESIDE]
+    explored += [(one, other) for one, other, _ in test_purge_races.BESIDE]
+    kinds = KINDS | {test_purge_races.purging_config: "purger", test_purge_races.purging_older: "purger"}
+    pairs = {frozenset((kinds[one], kinds[other])) for one, other in explored}
+    assert pairs == {frozenset(pair) for pair in combinations_with_replacement(set(kinds.values()), 2)}
+    assert len(pairs) == 28
+
+
+@pytest.mark.parametrize(
+    ("acts", "prepare"),
+    [
+        ((pushing, collecting, collecting), nothing_else),
+        ((uploading, mounting, collecting), nothing_else),
+        ((mounting, deleting_config, collecting), nothing_else),
+        ((pushing, deleting_config, collecting), nothing_else),
+        ((pushing, releasing_manifest, collecting), untagged),
+        ((copying, releasing_manifest, collecting), untagged),
+        ((copying, deleting_image, collecting), tagged),
+        ((pushing, pushing_index, releasing_manifest), untagged),
+        ((pushing, copying, deleting_image), tagged),
+        ((pushing, pushing_another, deleting_tag), nothing_else),
+    ],
+)
+def test_three_beside_one_another_with_few_preemptions(acts: tuple[Act, ...], prepare: Prepare) -> None:
+    assert tried(*acts, prepare=prepare, mortal="", preemptions=3).ends > 2
