@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, InstanceOf, ValidationError, model_validator
 
@@ -34,6 +34,7 @@ from registry.settings import (
     problems_of,
     read_document,
 )
+from registry.settings.selections import made
 
 EVERYBODY = "anonymous"
 AUTHENTICATED = "authenticated"
@@ -79,10 +80,6 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else _some(value)
 
 
-def _made(kind: type[Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
-
-
 Rights = Annotated[tuple[Annotated[str, BeforeValidator(_right)], ...], BeforeValidator(_some)]
 
 
@@ -95,18 +92,18 @@ class Rule(Settings):
         Mapping[
             str,
             Annotated[
-                tuple[Annotated[InstanceOf[ClaimPattern], _made(ClaimPattern)], ...],
+                tuple[Annotated[InstanceOf[ClaimPattern], made(ClaimPattern)], ...],
                 BeforeValidator(_one_or_many),
             ],
         ],
         BeforeValidator(_some),
     ] = {}
     repositories: Annotated[
-        tuple[Annotated[InstanceOf[RepositoryTemplate], _made(RepositoryTemplate)], ...],
+        tuple[Annotated[InstanceOf[RepositoryTemplate], made(RepositoryTemplate)], ...],
         BeforeValidator(_some),
     ]
     tags: (
-        Annotated[tuple[Annotated[InstanceOf[TagPattern], _made(TagPattern)], ...], BeforeValidator(_some)]
+        Annotated[tuple[Annotated[InstanceOf[TagPattern], made(TagPattern)], ...], BeforeValidator(_some)]
         | None
     ) = None
     may: Rights | None = None

@@ -6,17 +6,17 @@ import re
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, PlainSerializer, model_validator
 
 from registry.errors import NameInvalid
 from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
-from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
 from registry.settings import Duration, Listen, Settings, Size, Url
+from registry.settings.selections import Repositories, Tags, made
 
 _SLOWEST = 64 << 10  # bytes a second
 DOCKER_HUB = "docker.io"
@@ -36,10 +36,6 @@ def _host(text: str) -> str:
     return text
 
 
-def _made(kind: type[Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
-
-
 def _pace(rate: int) -> int:
     if 0 < rate < _SLOWEST:
         raise ValueError("must be 0B, for no limit, or at least 64KiB")
@@ -47,11 +43,6 @@ def _pace(rate: int) -> int:
 
 
 Host = Annotated[str, AfterValidator(_host)]
-Repositories = Annotated[
-    InstanceOf[RepositoryPattern],
-    _made(RepositoryPattern),
-    PlainSerializer(str, return_type=str),
-]
 Failure = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent"]
 
 
@@ -75,8 +66,7 @@ class UpstreamSettings(Settings):
         return self
 
 
-Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), PlainSerializer(str, return_type=str)]
-Platforms = Annotated[InstanceOf[Platform], _made(Platform), PlainSerializer(str, return_type=str)]
+Platforms = Annotated[InstanceOf[Platform], made(Platform), PlainSerializer(str, return_type=str)]
 
 
 class SyncSettings(Settings):

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
-from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
 from registry.settings import Duration, Settings, Size
+from registry.settings.selections import Repositories, Tags
 
-
-def _made(kind: type[Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
-
-
-Repositories = Annotated[
-    InstanceOf[RepositoryPattern], _made(RepositoryPattern), PlainSerializer(str, return_type=str)
-]
-Tags = Annotated[InstanceOf[TagSelector], _made(TagSelector), PlainSerializer(str, return_type=str)]
 Count = Annotated[int, Field(ge=1)]
 Days = Annotated[Duration, Field(ge=timedelta(days=1))]
 
