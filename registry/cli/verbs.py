@@ -27,6 +27,7 @@ _NOUNS = {
     "apikey": "API keys: credentials of machines.",
     "client": "Clients: what they have to be told.",
     "gc": "Collection of what nothing needs any more.",
+    "mirror": "Namespaces whose content comes from other registries.",
     "pulls": "How often, and when last, tags were pulled.",
     "repo": "Repositories: what there is, removing and restoring it.",
     "retention": "Old tags that go by rules.",

@@ -307,8 +307,13 @@ async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 def lease_name(namespace: RepositoryName, digest: Digest) -> str:
     """Who fetches a blob into a namespace: what others have of the same content is not waited for."""
+    return f"{TRANSFER}{segment(namespace)}-{digest.algorithm}-{digest.encoded}"
+
+
+def segment(namespace: RepositoryName) -> str:
+    """The name of a namespace as a part of one segment of a key."""
     # No name has a capital letter.
-    return f"{TRANSFER}{namespace.replace('/', 'I')}-{digest.algorithm}-{digest.encoded}"
+    return namespace.replace("/", "I")
 
 
 def _begun_anew(digest: Digest) -> Unavailable:

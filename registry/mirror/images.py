@@ -92,6 +92,6 @@ class Images:
         return 0
 
 
-def why(error: RegistryError) -> str:
+def why(error: Exception) -> str:
     """What an error says, for a report."""
-    return f"{error.code}: {error.message}"
+    return f"{error.code}: {error.message}" if isinstance(error, RegistryError) else str(error)

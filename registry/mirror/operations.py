@@ -20,6 +20,7 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.units import format_size
 from registry.remote.errors import UpstreamError
+from registry.remote.upstream import Upstream
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 from storage.errors import StorageError
 
@@ -161,7 +162,7 @@ def operations(
             states, synced = [], []
             for mirror in _meant(mirrors, asked.namespace):
                 synced += await Syncing(registry(), mirror, who=who).reports.last(1)
-                states += [await _state(mirror, one) for one in range(len(mirror.upstreams.each))]
+                states += [await _state(mirror.name, one) for one in mirror.upstreams.each]
             under_way = sum(mirror.blobs.under_way for mirror in mirrors.each)
         failed = any(not one.answers for one in states)
         yield Result(UpstreamStates(states, under_way, synced), Status.FAILED if failed else Status.DONE)
@@ -199,11 +200,8 @@ def operations(
                     async for _size in _fetch(registry(), mirror, name, reference, parts, found):
                         yield Progress(found.size_bytes, None, "bytes", text)
                     found.images += 1
-                except UpstreamError as error:
-                    found.failures.append(f"{text}: {error}")
-                except (RegistryError, StorageError) as error:
-                    told = why(error) if isinstance(error, RegistryError) else str(error)
-                    found.failures.append(f"{text}: {told}")
+                except (UpstreamError, RegistryError, StorageError) as error:
+                    found.failures.append(f"{text}: {why(error)}")
         yield Result(found, Status.FAILED if found.failures else Status.DONE)
 
     return (
@@ -271,8 +269,7 @@ async def _fetch(
     found.blobs += came.blobs
 
 
-async def _state(mirror: Mirror, which: int) -> UpstreamState:
-    upstream = mirror.upstreams.each[which]
+async def _state(namespace: str, upstream: Upstream) -> UpstreamState:
     error: UpstreamError | None = None
     try:
         await upstream.check()
@@ -280,7 +277,7 @@ async def _state(mirror: Mirror, which: int) -> UpstreamState:
         error = failure
     limit = upstream.rate_limit
     return UpstreamState(
-        str(mirror.name),
+        str(namespace),
         upstream.host,
         error is None,
         None if error is None else error.cause,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from registry.core.registry import Registry
-from registry.errors import RegistryError, TooManyRequests
+from registry.errors import RegistryError
 from registry.logs import event
+from registry.mirror.fetching import segment
 from registry.mirror.images import Came, Images, Parts, why
 from registry.mirror.mirror import Mirror
 from registry.mirror.settings import SyncSettings
@@ -25,17 +27,10 @@ from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.reports import ReportsOf
 from storage.errors import StorageError
 
+Step = Callable[[], Awaitable[None]]
+
 _LOG = logging.getLogger(__name__)
 _MOST_TOLD = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One that is to be had: where, under which tag, and what it names there (empty: that is not known)."""
-
-    repository: RepositoryName
-    tag: Tag
-    digest: str
 
 
 @dataclass(slots=True)
@@ -89,27 +84,48 @@ class Syncing:
         own = str(mirror.name)
         self._leased = Leased(
             lambda: registry,
-            f"sync-{own.replace('/', '_')}",
+            f"sync-{segment(mirror.name)}",
             f"mirroring {own}",
             f"moorage mirror status {own}",
             who=who,
             seconds=seconds,
             clock=clock,
         )
-        self.reports = ReportsOf(registry.store, f"mirror-{mirror.name.replace('/', '_')}", Synced)
+        self.reports = ReportsOf(registry.store, f"mirror-{segment(mirror.name)}", Synced)
 
     async def if_due(self) -> None:
         """Do it if the last time is long enough ago, whoever did it, and nobody does."""
-        settings = self._mirror.settings
-        if not settings.sync or not self._registry.may_write():
-            return
+        if self._mirror.settings.sync:
+            await self._leased.when_due(self._is_due, self._scheduled)
+
+    async def run(self, *, dry_run: bool) -> AsyncIterator[int | Synced]:
+        """Fetch what is selected; the bytes of each blob, and last what came of it.
+
+        Raises TooManyRequests while another process does it.
+        """
+        synced = self._new(dry_run=dry_run)
+        if dry_run:
+            async for size in self._all(synced):
+                yield size
+        else:
+            self._registry.require_writable()
+            async with self._leased.held() as step, aclosing(self._held(step, synced)) as sizes:
+                async for size in sizes:
+                    yield size
+        yield synced
+
+    def _new(self, *, dry_run: bool) -> Synced:
+        return Synced(str(self._mirror.name), self._registry.store.effects.now(), dry_run)
+
+    async def _is_due(self) -> bool:
         last = await self.reports.newest()
-        if last is not None and self._registry.store.effects.now() - last[1].began < settings.sync_interval:
-            return
-        try:
-            synced = [one async for one in self.run(dry_run=False) if isinstance(one, Synced)][-1]
-        except TooManyRequests:
-            return
+        now = self._registry.store.effects.now()
+        return last is None or now - last[1].began >= self._mirror.settings.sync_interval
+
+    async def _scheduled(self, step: Step) -> None:
+        synced = self._new(dry_run=False)
+        async for _ in self._held(step, synced):
+            pass
         event(
             _LOG,
             logging.WARNING if synced.failures else logging.INFO,
@@ -122,26 +138,14 @@ class Syncing:
             failures=synced.failures[:10],
         )
 
-    async def run(self, *, dry_run: bool) -> AsyncIterator[int | Synced]:
-        """Fetch what is selected; the bytes of each blob, and last what came of it.
-
-        Raises TooManyRequests while another process does it.
-        """
-        store = self._registry.store
-        synced = Synced(str(self._mirror.name), store.effects.now(), dry_run)
-        if dry_run:
-            async for size in self._all(synced):
-                yield size
-        else:
-            self._registry.require_writable()
-            async with self._leased.held() as step:
-                async for size in self._all(synced):
-                    await step()
-                    yield size
-                synced.ended = store.effects.now()
-                await self.reports.save(self.reports.new(synced.began), synced)
-                await self.reports.trim()
-        yield synced
+    async def _held(self, step: Step, synced: Synced) -> AsyncGenerator[int, None]:
+        """Do all of it while the lease is held, and keep what came of it."""
+        async for size in self._all(synced):
+            await step()
+            yield size
+        synced.ended = self._registry.store.effects.now()
+        await self.reports.save(self.reports.new(synced.began), synced)
+        await self.reports.trim()
 
     async def _all(self, synced: Synced) -> AsyncIterator[int]:
         for settings in self._mirror.settings.sync:
@@ -157,21 +161,19 @@ class Syncing:
         synced.images += 1
         came = Came()
         try:
-            moved = await self._mirror.has_moved(name, tag)
-            if moved:
-                synced.moved.append(f"{name}:{tag}")
             if synced.dry_run:
-                yield 0
+                if await self._mirror.has_moved(name, tag):
+                    synced.moved.append(f"{name}:{tag}")
                 return
+            held = await self._registry.store.links.target(name, tag)
             root = await self._mirror.refreshed(name, tag)
+            if root.digest != held:
+                synced.moved.append(f"{name}:{tag}")
             parts = Parts(settings.platforms, settings.referrers)
             async for size in self._images.fetch(name, root, parts, came):
                 yield size
-        except UpstreamError as error:
-            synced.failures.append(f"{name}:{tag}: {error}")
-        except (RegistryError, StorageError) as error:
-            told = why(error) if isinstance(error, RegistryError) else str(error)
-            synced.failures.append(f"{name}:{tag}: {told}")
+        except (UpstreamError, RegistryError, StorageError) as error:
+            synced.failures.append(f"{name}:{tag}: {why(error)}")
         synced.manifests += came.manifests
         synced.blobs += came.blobs
         synced.size_bytes += came.size_bytes

@@ -71,6 +71,7 @@ async def test_what_has_not_moved_is_not_fetched_again(around: Make) -> None:
     assert (synced.images, synced.moved, synced.blobs) == (1, [], 0)
     assert hub.shelf.calls["manifest"] == asked["manifest"]
     assert hub.shelf.calls["blob"] == asked["blob"]
+    assert hub.shelf.calls["head_manifest"] == 1, "whether it has moved is asked once"
 
 
 async def test_a_dry_run_says_what_has_moved_and_fetches_nothing(around: Make) -> None:
