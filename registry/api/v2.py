@@ -105,10 +105,10 @@ class V2:
         response = await handler(call)
         if not isinstance(response, blobs.BlobResponse):
             response.raw_headers.extend(_RAW_HEADERS)
-            response.raw_headers.extend(raw(call.namespace))
-            response.raw_headers.extend(
-                (b"warning", one.encode()) for one in request.scope.get("warnings", ())
-            )
+            if self._services.mirrors is not None:
+                warnings = request.scope.get("warnings", ())
+                response.raw_headers.extend(raw(call.namespace))
+                response.raw_headers.extend((b"warning", one.encode()) for one in warnings)
         return response
 
     def _name(self, request: Request, target: Target) -> tuple[RepositoryName | None, str | None]:

@@ -48,6 +48,7 @@ from tests.e2e.misbehaving import (
     trickling,
     truncated,
 )
+from tests.server.conftest import until
 
 MIB = 1 << 20
 OPS = re.compile(r"metrics and health: https?://(127\.0\.0\.1:[0-9]+)")
@@ -99,7 +100,10 @@ class Namespace:
         logged = set(causes) - {"absent"}
         counted = self.failures - failures
         # Lines come later than answers: the last of them must not be taken for one of what comes next.
-        until(lambda: len(self.lines) - lines >= sum(counted[cause] for cause in logged))
+        until(
+            lambda: len(self.lines) - lines >= sum(counted[cause] for cause in logged),
+            "each failure is in the log",
+        )
         told = self.lines[lines:]
         assert {line["cause"] for line in told} == logged, told
         assert {line["namespace"] for line in told} <= {self.name}
@@ -116,14 +120,6 @@ class Namespace:
         ours = self.server.root / "_moorage/v1"
         places = [ours / "transfers" / self.name, *ours.glob(f"leases/transfer-{self.name}-*")]
         return [str(path) for place in places for path in place.rglob("*") if path.is_file()]
-
-
-def until(met: Callable[[], bool]) -> None:
-    """Wait for what another thread or process does."""
-    deadline = time.monotonic() + SECONDS
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def settings(name: str, url: str, *, seconds: float = 12, **more: Any) -> dict[str, Any]:
@@ -212,7 +208,7 @@ def bad(namespaces: dict[str, list[Namespace]]) -> Iterator[Namespace]:
     """A namespace of the test's own, of which nothing is under way when it ends."""
     namespace = namespaces["bad"].pop()
     yield namespace
-    until(lambda: not namespace.left())
+    until(lambda: not namespace.left(), "nothing is left of it")
 
 
 @pytest.fixture
@@ -220,7 +216,7 @@ def slow(namespaces: dict[str, list[Namespace]]) -> Iterator[Namespace]:
     """The same, waiting for its upstream for a second."""
     namespace = namespaces["slow"].pop()
     yield namespace
-    until(lambda: not namespace.left())
+    until(lambda: not namespace.left(), "nothing is left of it")
 
 
 @pytest.fixture
@@ -518,7 +514,7 @@ def test_a_name_that_leads_elsewhere_the_second_time(
         assert answer.body == old.data and "this machine itself" in answer["Warning"]
         assert refused(here.get(new.digest), 503)
         assert len(proxy.requests) == 1 and not thief.was_met()
-        until(lambda: len(server.events("upstream.failed")) == 2)
+        until(lambda: len(server.events("upstream.failed")) == 2, "both have failed")
         assert {line["upstream"] for line in server.events("upstream.failed")} == {f"{rebinding.NAME}:{port}"}
         sound(server)
 
@@ -586,7 +582,7 @@ def test_too_many_requests_with_a_time(bad: Namespace, there: Repository, when: 
         answer = here.get(new.digest)
         assert refused(answer, 429) and int(answer["Retry-After"]) <= 2
         assert len(bad.proxy.requests) == asked, "it is left alone"
-    until(lambda: here.get("v1").body == new.data)
+    until(lambda: here.get("v1").body == new.data, "the tag has moved")
     assert whole(here, new, "v1")
 
 

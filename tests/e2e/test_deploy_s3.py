@@ -24,7 +24,6 @@ from tests.e2e.processes import Result, run
 from tests.equipment.absence import require, unavailable
 from tests.equipment.catalogue import Missing
 
-pytestmark = pytest.mark.soak
 SHIPPED = Path(__file__).parents[2] / "deploy/s3"
 PLACE = "localhost:5000"
 DEADLINE_SECONDS = 90
