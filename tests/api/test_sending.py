@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from starlette.types import Message
@@ -47,6 +47,7 @@ async def answer(client: Client, world: World, size: int, ranges: list[ByteRange
 
     class FakeCall:
         repository = world.repository()
+        namespace: ClassVar[dict[str, str]] = {}
 
     response = BlobResponse(cast(Call, FakeCall()), digest, {}, ranges, size)
     scope: dict[str, Any] = {

@@ -104,6 +104,12 @@ def session_folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.fixture(scope="module")
+def module_folder(session_folder: Path) -> Path:
+    """A folder of one module's own; another one where a worker comes back to it for a class."""
+    return Path(tempfile.mkdtemp(dir=session_folder))
+
+
 @pytest.fixture
 def scratch(session_folder: Path) -> Path:
     """A folder of one test's own."""

@@ -147,9 +147,9 @@ def serving(
 
 
 @pytest.fixture(scope="module")
-def moorage(session_folder: Path) -> Iterator[Server]:
+def moorage(module_folder: Path) -> Iterator[Server]:
     """An upstream that means well."""
-    folder = session_folder / "well-meaning"
+    folder = module_folder / "well-meaning"
     folder.mkdir()
     server = Server(folder / "data", folder)
     yield server
@@ -157,17 +157,17 @@ def moorage(session_folder: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def distribution3(distribution: Callable[..., Distribution], session_folder: Path) -> Registry:
+def distribution3(distribution: Callable[..., Distribution], module_folder: Path) -> Registry:
     """Another one."""
-    return Registry(distribution(3, session_folder / "well-meaning-distribution").host_port)
+    return Registry(distribution(3, module_folder / "distribution").host_port)
 
 
 @pytest.fixture(scope="module")
 def namespaces(
-    moorage: Server, session_folder: Path, request: pytest.FixtureRequest
+    moorage: Server, module_folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[dict[str, list[Namespace]]]:
     """One for each test, all of one server: by the names of the fixtures that give them."""
-    folder = session_folder / "bad-upstreams"
+    folder = module_folder / "bad"
     folder.mkdir()
     wanted = [
         (kind, f"{kind}{number}")

@@ -102,11 +102,11 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(session_folder: Path) -> Iterator[Served]:
-    folder = session_folder / "configured"
-    folder.mkdir()
-    logins = add_users(folder / "data", ["pusher"])
-    server = Server(folder / "data", folder, {**rules_file(folder, RULES), "mirrors": MIRRORS})
+def served(module_folder: Path) -> Iterator[Served]:
+    logins = add_users(module_folder / "data", ["pusher"])
+    server = Server(
+        module_folder / "data", module_folder, {**rules_file(module_folder, RULES), "mirrors": MIRRORS}
+    )
     yield Served(server, logins["pusher"])
     server.stop()
 

@@ -43,21 +43,21 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def hub(session_folder: Path) -> Iterator[Hub]:
+def hub(module_folder: Path) -> Iterator[Hub]:
     """All of the upstream's has been pulled, by who may."""
-    folder = session_folder / "strangers"
-    folder.mkdir()
     opened, closed, private = (image([os.urandom(100_000)]) for _ in range(3))
     with ExitStack() as stack:
-        upstream = Server(folder / "upstream", folder)
+        upstream = Server(module_folder / "upstream", module_folder)
         stack.callback(upstream.stop)
         upstream.repository("open/app").push(opened, "v1")
         upstream.repository("closed/app").push(closed, "v1")
         proxy = stack.enter_context(Misbehaving(upstream.registry.host_port))
-        logins = add_users(folder / "data", ["eve", "admin"])
+        logins = add_users(module_folder / "data", ["eve", "admin"])
         mirror = {"name": "hub", "upstreams": [{"url": f"http://{proxy.host_port}"}], "answers_for": [HOST]}
         settings = {"mirrors": [{**mirror, "library": True}], "egress": {"allow": ["127.0.0.1/32"]}}
-        server = Server(folder / "data", folder, merged(rules_file(folder, RULES), settings))
+        server = Server(
+            module_folder / "data", module_folder, merged(rules_file(module_folder, RULES), settings)
+        )
         stack.callback(server.stop)
         found = Hub(server.registry, proxy, logins["admin"], logins["eve"], opened, closed, private)
         put(found, "private/app", private)

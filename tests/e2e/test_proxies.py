@@ -60,9 +60,9 @@ def connection(proxied: Proxied) -> Iterator[http.client.HTTPSConnection]:
 
 
 @pytest.fixture(scope="module", params=PROXIES)
-def proxied(request: pytest.FixtureRequest, session_folder: Path) -> Iterator[Proxied]:
+def proxied(request: pytest.FixtureRequest, module_folder: Path) -> Iterator[Proxied]:
     """Both of them, started."""
-    folder = session_folder / f"behind-{request.param}"
+    folder = module_folder / request.param
     folder.mkdir()
     rules = folder / "access.yaml"
     rules.write_text(RULES)

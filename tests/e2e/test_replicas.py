@@ -35,24 +35,22 @@ RULES = """
 
 
 @pytest.fixture(scope="module")
-def servers(engine: Engine, session_folder: Path) -> Iterator[list[Server]]:
+def servers(engine: Engine, module_folder: Path) -> Iterator[list[Server]]:
     """Three that are configured alike."""
     bucket = Bucket(client_of(engine.endpoint), "registries/replicas")
-    folder = session_folder / "replicas"
-    folder.mkdir()
-    (folder / "access.yaml").write_text(RULES)
-    (folder / "seal.key").write_bytes(base64.b64encode(os.urandom(32)))
-    (folder / "seal.key").chmod(0o600)
+    (module_folder / "access.yaml").write_text(RULES)
+    (module_folder / "seal.key").write_bytes(base64.b64encode(os.urandom(32)))
+    (module_folder / "seal.key").chmod(0o600)
     access = {
-        "rules_file": str(folder / "access.yaml"),
-        "seal_key_file": str(folder / "seal.key"),
+        "rules_file": str(module_folder / "access.yaml"),
+        "seal_key_file": str(module_folder / "seal.key"),
         "seal": None,
         "passwords": {"cost": 10},
     }
     with contextlib.ExitStack() as stack:
         started = []
         for number in range(3):
-            own = folder / str(number)
+            own = module_folder / str(number)
             own.mkdir()
             started.append(serve(bucket, own, merged(SPARSE, {"access": access})))
             stack.callback(started[-1].stop)

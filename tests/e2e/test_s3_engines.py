@@ -43,10 +43,9 @@ class TestOnCeph(OnAnEngine):
 
 
 @pytest.fixture(scope="module")
-def versity_client(session_folder: Path) -> Iterator[Any]:
+def versity_client(module_folder: Path) -> Iterator[Any]:
     """Of versitygw, which keeps buckets as directories."""
-    (folder := session_folder / "versity").mkdir()
-    with versity(require("versitygw"), folder) as endpoint:
+    with versity(require("versitygw"), module_folder) as endpoint:
         yield client_of(endpoint)
 
 
@@ -62,9 +61,9 @@ class TestOnVersity(OnAnEngine):
 
 
 @pytest.fixture(scope="module")
-def minio_client(session_folder: Path) -> Iterator[Any]:
+def minio_client(module_folder: Path) -> Iterator[Any]:
     """Of MinIO."""
-    with minio(session_folder / "minio-contract") as server:
+    with minio(module_folder / "minio-contract") as server:
         yield client_of(server.endpoint)
 
 
