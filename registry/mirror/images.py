@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, RegistryError
 from registry.mirror.mirror import Mirror
-from registry.mirror.platforms import Platform, chosen
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.model.platforms import Platform, chosen
 from registry.store.manifests import StoredManifest
 
 # An upstream can go on with indexes of indexes, and with what refers to what refers to them.

@@ -13,11 +13,11 @@ from registry.errors import NameUnknown, RegistryError, RequestInvalid
 from registry.mirror.images import Came, Images, Parts, why
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
-from registry.mirror.platforms import Platform
 from registry.mirror.settings import MirrorSettings
 from registry.mirror.syncing import Synced, Syncing
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.model.platforms import Platform
 from registry.model.units import format_size
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import Upstream

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, InstanceOf, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from registry.errors import NameInvalid
-from registry.mirror.platforms import Platform
 from registry.model.names import RepositoryName
-from registry.model.selection import Selection, TagSelector
 from registry.settings import Duration, Listen, Settings, Size, Url
-from registry.settings.selections import Repositories, Tags, made
+from registry.settings.selections import Repositories, SelectionSettings
 
 _SLOWEST = 64 << 10  # bytes a second
 DOCKER_HUB = "docker.io"
@@ -66,25 +64,11 @@ class UpstreamSettings(Settings):
         return self
 
 
-Platforms = Annotated[InstanceOf[Platform], made(Platform), PlainSerializer(str, return_type=str)]
-
-
-class SyncSettings(Settings):
+class SyncSettings(SelectionSettings):
     """Images that are fetched whole without being asked for, by the upstreams' own names."""
 
-    repositories: Annotated[tuple[Repositories, ...], Field(min_length=1)]
-    tags: Annotated[tuple[Tags, ...], Field(min_length=1)] = (TagSelector("*"),)
-    # Of those tags only so many, the newest versions.
-    newest: Annotated[int, Field(ge=1)] | None = None
-    platforms: tuple[Platforms, ...] = ()
-    referrers: bool = True
     # Whether those of the tags that are gone there go here, too.
     delete: bool = False
-
-    @property
-    def selection(self) -> Selection:
-        """What it is about."""
-        return Selection(self.repositories, self.tags)
 
 
 class MirrorSettings(Settings):

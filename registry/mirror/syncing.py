@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,9 +17,8 @@ from registry.mirror.images import Came, Images, Parts, why
 from registry.mirror.mirror import Mirror
 from registry.mirror.settings import SyncSettings
 from registry.model.names import RepositoryName, Tag
-from registry.model.selection import Selection
+from registry.model.selection import Selection, newest
 from registry.model.units import format_size
-from registry.model.versions import Version
 from registry.remote.errors import UpstreamError
 from registry.removal.claims import state_of
 from registry.removal.releasing import Releasing
@@ -223,11 +222,3 @@ class Syncing:
                 if settings.selection.has_repository(name[len(prefix) :]):
                     names.add(name)
         return [RepositoryName(name) for name in sorted(names)]
-
-
-def newest(tags: Iterable[Tag], count: int | None) -> list[Tag]:
-    """The tags, or of those that are versions the newest, and no others."""
-    if count is None:
-        return sorted(tags)
-    versions = [(version, tag) for tag in tags if (version := Version.parse(tag)) is not None]
-    return [tag for _, tag in sorted(versions, reverse=True)[:count]]

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from registry.model.names import Tag
 from registry.model.patterns import RepositoryPattern, TagPattern
-from registry.model.versions import VersionRange
+from registry.model.versions import Version, VersionRange
 
 _EXPRESSION = "re:"
 _VERSIONS = "semver:"
@@ -77,3 +78,11 @@ class Selection:
 def matches_any(selectors: Iterable[TagSelector], tag: str) -> bool:
     """Whether one of the selectors matches the tag."""
     return any(selector.matches(tag) for selector in selectors)
+
+
+def newest(tags: Iterable[Tag], count: int | None) -> list[Tag]:
+    """The tags, or of those that are versions the newest, and no others."""
+    if count is None:
+        return sorted(tags)
+    versions = [(version, tag) for tag in tags if (version := Version.parse(tag)) is not None]
+    return [tag for _, tag in sorted(versions, reverse=True)[:count]]

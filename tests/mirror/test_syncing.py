@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from registry.errors import TooManyRequests
-from registry.mirror.syncing import Synced, Syncing, newest
+from registry.mirror.syncing import Synced, Syncing
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.model.names import Tag
+from registry.model.selection import newest
 from tests.inmemory import descriptor, image
 from tests.mirror.shelf import HERE, LATEST, Around
 

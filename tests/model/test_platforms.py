@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from registry.mirror.platforms import Platform, chosen
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
+from registry.model.platforms import Platform, chosen
 
 
 def listed(note: str, platform: dict[str, Any] | None, **annotations: str) -> Descriptor:
