@@ -1,0 +1,1 @@
+"""Bundles: images carried across an air gap as plain files (docs/bundle-format.md)."""

@@ -1,0 +1,28 @@
+"""What is wrong with a bundle, told with the file and what to do."""
+
+from __future__ import annotations
+
+from registry.errors import Denied, RegistryError
+
+
+class BundleInvalid(RegistryError):
+    """A bundle is not what it must be; nothing of it is visible."""
+
+    code, status, message = "BUNDLE_INVALID", 400, "the bundle is not sound"
+
+
+class BundleRefused(Denied):
+    """A bundle is sound, and what is configured here does not let it in."""
+
+    message = "the bundle may not be imported here"
+
+
+class BundleUnknown(RegistryError):
+    """There is no such bundle here."""
+
+    code, status, message = "NOT_FOUND", 404, "there is no such bundle; `moorage bundle list` shows them"
+
+
+def unsound(file: str, problem: str, remedy: str) -> BundleInvalid:
+    """The error of one file of a bundle."""
+    return BundleInvalid(f"{file}: {problem}; {remedy}", detail={"file": file})

@@ -1,0 +1,99 @@
+"""Which bytes lie in which medium: in order, each medium filled before the next, large files cut in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry.bundles.format import LARGEST_FILE
+from registry.bundles.statement import Content, Key, Piece, Statement, digest_of
+from registry.errors import RequestInvalid
+from registry.model.units import format_size
+
+# Files take whole blocks of a medium, which exFAT makes as large as this.
+_BLOCK = 32 << 10
+_SUM_BYTES = 160  # a line of SHA256SUMS
+# The head, its signatures, README.txt, the layout's files, and their directories.
+_RESERVED = 2 << 20
+_SMALLEST_PIECE = 1 << 20
+SMALLEST_MEDIUM = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file with bytes of a manifest or blob: `size` of them from `start` on, in a medium (from 1 on)."""
+
+    medium: int
+    name: str
+    key: Key
+    start: int
+    size: int
+
+
+def medium_folder(number: int) -> str:
+    """The folder of one of several media."""
+    return f"medium-{number:03d}"
+
+
+def file_name(key: Key, piece: int | None = None) -> str:
+    """The name of a file with the bytes of a digest, or one piece of them (image-spec: Image Layout)."""
+    digest = digest_of(key)
+    name = f"blobs/{digest.algorithm}/{digest.encoded}"
+    return name if piece is None else f"{name}.{piece:03d}"
+
+
+def files_of(key: Key, content: Content) -> Iterator[File]:
+    """The files in which the bytes of a manifest or blob lie."""
+    start = 0
+    for number, piece in enumerate(content.pieces):
+        name = file_name(key, None if len(content.pieces) == 1 else number)
+        yield File(piece.medium, name, key, start, piece.size)
+        start += piece.size
+
+
+def files(statement: Statement) -> Iterator[File]:
+    """All such files, in the order in which they are written."""
+    for key, content in statement.carried:
+        yield from files_of(key, content)
+
+
+def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, other_bytes: int) -> int:
+    """Give what is carried its place; how many media that takes.
+
+    Without a size there is one, whose files are never cut. `other_bytes` are those of the files that lie in
+    the first beside what all have. Raises RequestInvalid for media that are too small.
+    """
+    if medium_bytes is None:
+        for key, content in statement.all:
+            content.pieces = (Piece(1, content.size),) if key in carried else ()
+        return 1
+    room = medium_bytes - _RESERVED
+    if medium_bytes < SMALLEST_MEDIUM or room - other_bytes < _SMALLEST_PIECE:
+        least = max(SMALLEST_MEDIUM, _RESERVED + other_bytes + _SMALLEST_PIECE)
+        raise RequestInvalid(
+            f"media of {format_size(medium_bytes)} are too small for this bundle; it needs such of at least"
+            f" {format_size(least)}"
+        )
+    medium, left = 1, room - _blocks(other_bytes)
+    for key, content in statement.all:
+        content.pieces = ()
+        if key not in carried:
+            continue
+        pieces: list[Piece] = []
+        missing = content.size
+        while missing or not pieces:
+            # A file that fits is not cut; nor is a large one for the sake of a small rest.
+            most = min(left - _SUM_BYTES, LARGEST_FILE) // _BLOCK * _BLOCK
+            if missing > most and most < _SMALLEST_PIECE:
+                medium, left = medium + 1, room
+                continue
+            size = min(missing, most if most < LARGEST_FILE // _BLOCK * _BLOCK else LARGEST_FILE)
+            pieces.append(Piece(medium, size))
+            missing -= size
+            left -= _blocks(size) + _SUM_BYTES
+        content.pieces = tuple(pieces)
+    return medium
+
+
+def _blocks(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK

@@ -1,0 +1,248 @@
+"""The statement of a bundle, `contents.jsonl`: the whole selection as it stands, and where its bytes lie.
+
+A line each, in this order: manifests, each behind those that it lists; blobs by digest; tags by name. What is
+not said to lie in a medium is believed to be where the bundle goes. It is kept small in memory, since it may
+be of a hundred thousand manifests: digests are bytes, and repositories are shared lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.bundles.errors import BundleInvalid, unsound
+from registry.bundles.format import CONTENTS, canonical, parse_object
+from registry.errors import RegistryError
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+
+Key = bytes
+"""A digest as bytes: 32 of sha256 or 64 of sha512."""
+
+LINE_BYTES = 4 << 20
+_ALGORITHMS = {32: "sha256", 64: "sha512"}
+_AGAIN = "copy it once more from where it was made, or ask for a new one"
+
+
+def key_of(digest: Digest) -> Key:
+    """The bytes of a digest."""
+    return bytes.fromhex(digest.encoded)
+
+
+def digest_of(key: Key) -> Digest:
+    """The digest of which these are the bytes."""
+    return Digest(_ALGORITHMS[len(key)], key.hex())
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes in one file of a medium."""
+
+    medium: int
+    size: int
+
+
+@dataclass(slots=True)
+class Content:
+    """A manifest or a blob: its bytes, the repositories that have it, and the pieces that lie in the media.
+
+    `media_type` is a manifest's; `sparse` says that an index lists more than comes with it.
+    """
+
+    size: int
+    repositories: tuple[str, ...]
+    media_type: str = ""
+    sparse: bool = False
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def carried(self) -> bool:
+        """Whether its bytes lie in the bundle."""
+        return bool(self.pieces)
+
+
+@dataclass(slots=True)
+class Statement:
+    """All that is selected. Manifests stand behind those that they list."""
+
+    manifests: dict[Key, Content] = field(default_factory=dict)
+    blobs: dict[Key, Content] = field(default_factory=dict)
+    tags: dict[tuple[str, str], Key] = field(default_factory=dict)
+
+    @property
+    def all(self) -> Iterator[tuple[Key, Content]]:
+        """Manifests, then blobs."""
+        yield from self.manifests.items()
+        yield from self.blobs.items()
+
+    @property
+    def carried(self) -> Iterator[tuple[Key, Content]]:
+        """What lies in the bundle, in the order in which it lies there."""
+        return ((key, one) for key, one in self.all if one.carried)
+
+    @property
+    def repositories(self) -> set[str]:
+        """All that have something."""
+        return {name for _, one in self.all for name in one.repositories} | {name for name, _ in self.tags}
+
+    def order(self) -> None:
+        """Put blobs and tags into the order in which they are written."""
+        self.blobs = dict(sorted(self.blobs.items()))
+        self.tags = dict(sorted(self.tags.items()))
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of the file."""
+        for key, one in self.manifests.items():
+            yield canonical(_line("manifest", key, one))
+        for key, one in self.blobs.items():
+            yield canonical(_line("blob", key, one))
+        for (name, tag), key in self.tags.items():
+            line = {"kind": "tag", "repository": name, "tag": tag, "digest": str(digest_of(key))}
+            yield canonical(line)
+
+    def sum(self) -> tuple[str, int]:
+        """The SHA-256 and the size of the file."""
+        hasher, size = hashlib.sha256(), 0
+        for line in self.lines():
+            hasher.update(line)
+            size += len(line)
+        return hasher.hexdigest(), size
+
+
+class StatementReader:
+    """Reads a statement line by line, as it comes, and believes none: each raises BundleInvalid."""
+
+    def __init__(self, media: int) -> None:
+        self.statement = Statement()
+        self._media = media
+        self._number = 0
+        self._lists: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._types: dict[str, str] = {}
+        self._kinds = ("manifest", "blob", "tag")
+        self._kind = 0
+        self._last: Any = None
+
+    def lines(self, lines: Iterable[bytes]) -> None:
+        """Read some lines."""
+        for line in lines:
+            self._number += 1
+            self._line(line)
+
+    def _line(self, line: bytes) -> None:
+        if len(line) > LINE_BYTES:
+            raise self._wrong("it is too long")
+        document = parse_object(line, self._place)
+        kind = document.get("kind")
+        if kind not in self._kinds:
+            raise self._wrong(f"its kind is {kind!r}, and must be manifest, blob or tag")
+        if (at := self._kinds.index(kind)) != self._kind:
+            if at < self._kind:
+                raise self._wrong(f"a {kind} stands behind what comes after those")
+            self._kind, self._last = at, None
+        try:
+            if kind == "tag":
+                self._tag(document)
+            else:
+                self._content(kind, document)
+        except RegistryError as error:
+            raise error if isinstance(error, BundleInvalid) else self._wrong(error.message) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._wrong(f"it lacks or garbles {error}") from None
+
+    def _content(self, kind: str, document: Mapping[str, Any]) -> None:
+        key = key_of(Digest.parse(_text(document["digest"])).require_supported())
+        if key in self.statement.manifests or key in self.statement.blobs:
+            raise self._wrong("its digest stands there twice")
+        media_type = _text(document["mediaType"]) if kind == "manifest" else ""
+        content = Content(
+            _whole(document["size"]),
+            self._repositories(document["repositories"]),
+            self._types.setdefault(media_type, media_type),
+            document.get("sparse") is True,
+            self._pieces(document),
+        )
+        if content.carried and sum(one.size for one in content.pieces) != content.size:
+            raise self._wrong("its pieces are not as large as it")
+        if kind == "manifest":
+            self.statement.manifests[key] = content
+            return
+        self._in_order(key)
+        self.statement.blobs[key] = content
+
+    def _tag(self, document: Mapping[str, Any]) -> None:
+        name, tag = RepositoryName(_text(document["repository"])), Tag(_text(document["tag"]))
+        key = key_of(Digest.parse(_text(document["digest"])).require_supported())
+        content = self.statement.manifests.get(key)
+        if content is None or name not in content.repositories:
+            raise self._wrong(f"{name}:{tag} names a manifest that is not stated for {name}")
+        self._in_order((str(name), str(tag)))
+        self.statement.tags[str(name), str(tag)] = key
+
+    def _repositories(self, told: object) -> tuple[str, ...]:
+        if not isinstance(told, list) or not told:
+            raise self._wrong("it is in no repository")
+        names = tuple(_text(one) for one in told)
+        known = self._lists.get(names)
+        if known is None:
+            if sorted(set(names)) != list(names):
+                raise self._wrong("its repositories are not in order, or one is named twice")
+            known = self._lists[names] = tuple(str(RepositoryName(one)) for one in names)
+        return known
+
+    def _pieces(self, document: Mapping[str, Any]) -> tuple[Piece, ...]:
+        if "pieces" in document:
+            told = document["pieces"]
+            if not isinstance(told, list) or len(told) < 2:
+                raise self._wrong("its pieces are none")
+            pieces = tuple(Piece(_whole(one["medium"]), _whole(one["size"])) for one in told)
+        elif "medium" in document:
+            pieces = (Piece(_whole(document["medium"]), _whole(document["size"])),)
+        else:
+            return ()
+        if any(not 1 <= one.medium <= self._media for one in pieces):
+            raise self._wrong(f"it lies in a medium that is none of the {self._media}")
+        return pieces
+
+    def _in_order(self, key: Any) -> None:
+        if self._last is not None and key <= self._last:
+            raise self._wrong("it is not in order")
+        self._last = key
+
+    @property
+    def _place(self) -> str:
+        return f"{CONTENTS}, line {self._number}"
+
+    def _wrong(self, problem: str) -> BundleInvalid:
+        return unsound(self._place, problem, _AGAIN)
+
+
+def _line(kind: str, key: Key, one: Content) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "kind": kind,
+        "digest": str(digest_of(key)),
+        "size": one.size,
+        "repositories": one.repositories,
+    }
+    if kind == "manifest":
+        line["mediaType"] = one.media_type
+    if one.sparse:
+        line["sparse"] = True
+    if len(one.pieces) == 1:
+        line["medium"] = one.pieces[0].medium
+    elif one.pieces:
+        line["pieces"] = [{"medium": piece.medium, "size": piece.size} for piece in one.pieces]
+    return line
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise TypeError("a whole number")
+    return value
