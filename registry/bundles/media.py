@@ -1,4 +1,4 @@
-"""Which bytes lie in which medium: in order, each medium filled before the next, large files cut in pieces."""
+"""Which bytes lie in which medium: in order, each filled before the next, large files cut in pieces."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             if missing > most and most < _SMALLEST_PIECE:
                 medium, left = medium + 1, room
                 continue
-            size = min(missing, most if most < LARGEST_FILE // _BLOCK * _BLOCK else LARGEST_FILE)
+            size = min(missing, most)
             pieces.append(Piece(medium, size))
             missing -= size
             left -= _blocks(size) + _SUM_BYTES
