@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from registry.bundles.format import LARGEST_FILE
 from registry.bundles.statement import Content, Key, Piece, Statement, digest_of
 from registry.errors import RequestInvalid
 from registry.model.units import format_size
+
+FILE = re.compile(
+    r"blobs/(?:sha256/(?=[0-9a-f]{64}(?:\.|$))|sha512/(?=[0-9a-f]{128}(?:\.|$)))([0-9a-f]+)(?:\.([0-9]{3,6}))?"
+)
+"""The names of files with bytes of a manifest or blob, or a piece of them."""
 
 # Files take whole blocks of a medium, which exFAT makes as large as this.
 _BLOCK = 32 << 10
@@ -49,6 +56,20 @@ def files_of(key: Key, content: Content) -> Iterator[File]:
         name = file_name(key, None if len(content.pieces) == 1 else number)
         yield File(piece.medium, name, key, start, piece.size)
         start += piece.size
+
+
+def file_of(statement: Statement, name: str) -> File | None:
+    """The file that is called so; None where what is stated has no such."""
+    found = FILE.fullmatch(name)
+    if found is None:
+        return None
+    key = bytes.fromhex(found[1])
+    content = statement.manifests.get(key) or statement.blobs.get(key)
+    if content is None:
+        return None
+    number = int(found[2] or 0)
+    file = next(islice(files_of(key, content), number, None), None)
+    return file if file is not None and file.name == name else None
 
 
 def files(statement: Statement) -> Iterator[File]:

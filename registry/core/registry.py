@@ -135,11 +135,13 @@ class Repository:
 
     # What comes from elsewhere.
 
-    async def keep_manifest(self, reference: Tag | Digest, content: bytes, media_type: str) -> Pushed:
+    async def keep_manifest(
+        self, reference: Tag | Digest, content: bytes, media_type: str, tags: Sequence[Tag] = ()
+    ) -> Pushed:
         """Keep a manifest that another registry has, whose blobs come when they are asked for."""
         self._registry.require_writable()
         return await self._registry.pushes.push(
-            self.name, reference, content, media_type, (), self._by, self._rights, sparse=True
+            self.name, reference, content, media_type, tags, self._by, self._rights, sparse=True
         )
 
     async def keep_blob(self, digest: Digest, segments: Sequence[str], size_bytes: int) -> None:

@@ -27,6 +27,10 @@
       pulls/days/<day>/…, pulls/{processes/<uuid>,uncovered/<day>}  what was pulled: see core/pull_records
       transfers/<namespace>/_/<alg>/<hex>/<segment>             a blob on its way here: see transfers
       mirrored/<namespace>/_/<alg>/<hex>                        a blob that came from elsewhere
+      bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
+      bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
+      bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
+      bundles/contents/<id>                                     what a bundle states
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
@@ -75,6 +79,10 @@ PULLS = f"{OURS}/pulls"
 TRANSFERS = f"{OURS}/transfers"
 MIRRORED = f"{OURS}/mirrored"
 SECRET = f"{OURS}/secret"
+BUNDLES = f"{OURS}/bundles"
+BUNDLES_SENT = f"{BUNDLES}/sent"
+BUNDLES_GIVEN = f"{BUNDLES}/given"
+BUNDLES_RECEIVED = f"{BUNDLES}/received"
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
@@ -297,3 +305,28 @@ def quarantined(digest: Digest) -> str:
 def blocked(digest: Digest) -> str:
     """The mark that says that content may not be stored again."""
     return f"{BLOCKED}/{digest.algorithm}/{digest.encoded}"
+
+
+def bundles_sent(stream: str) -> str:
+    """The prefix of the bundles of a stream that were written here."""
+    return f"{BUNDLES_SENT}/{stream}"
+
+
+def bundle_sent(stream: str, number: int, part: str) -> str:
+    """What is known of a bundle that was written here."""
+    return f"{BUNDLES_SENT}/{stream}/{number:020d}/{part}"
+
+
+def bundle_given(inventory: str, part: str) -> str:
+    """What is known of an inventory that was given out."""
+    return f"{BUNDLES_GIVEN}/{inventory}/{part}"
+
+
+def bundle_received(bundle: str, *parts: str) -> str:
+    """What is known of a bundle that has come."""
+    return "/".join((BUNDLES_RECEIVED, bundle, *parts))
+
+
+def bundle_contents(bundle: str) -> str:
+    """What a bundle states."""
+    return f"{BUNDLES}/contents/{bundle}"

@@ -1,0 +1,221 @@
+"""Deciding about a bundle that waits: approved, its tags move by a journal; rejected, it goes; or undone.
+
+Any process finishes what another has begun: what was decided is written down first, and each step may be done
+again. The tags move last, so a tag never names what is not there whole; while they move, old and new ones are
+seen side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from registry.bundles.errors import BundleRefused
+from registry.bundles.format import Head
+from registry.bundles.names import Names
+from registry.bundles.planting import Planting
+from registry.bundles.received import Decision, Done, Journal, Move, Received, Staged
+from registry.bundles.records import read_contents
+from registry.bundles.statement import Statement, digest_of
+from registry.core.registry import Registry
+from registry.core.restoring import Wanted
+from registry.errors import ManifestBlobUnknown, ManifestUnknown, RegistryError
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.model.patterns import RepositoryPattern
+from registry.model.selection import Selection, TagSelector
+from registry.model.staged import staged_repository
+from registry.store.effects import Effects
+
+
+class Approving:
+    """Decides about bundles of one registry; `names` says what repositories of bundles are called here."""
+
+    def __init__(self, registry: Registry, effects: Effects, names: Names, approvals: int) -> None:
+        self._registry = registry
+        self._effects = effects
+        self._names = names
+        self._needed = approvals
+        self.received = Received(registry.store)
+
+    async def approve(self, bundle: str, by: str, note: str, *, allow_rollback: bool) -> int:
+        """Approve a bundle that waits; how many more approvals it needs. It is not applied yet.
+
+        Raises BundleUnknown, BundleRefused where it was rejected.
+        """
+        head = await self.received.head(bundle)
+        staged = await self._waiting(bundle)
+        if self._needed:
+            if by == staged.by:
+                raise BundleRefused(
+                    f"{by} has imported {bundle}, and another one must approve it (bundles.import.approvals)"
+                )
+            await self.received.approve(bundle, by)
+        approvals = [one for one in await self.received.approvals(bundle) if one != staged.by]
+        if len(approvals) < self._needed:
+            return self._needed - len(approvals)
+        last = await self.received.last_number(head)
+        if head.number < last and not allow_rollback:
+            raise BundleRefused(
+                f"{bundle} is number {head.number} of {head.stream}, and number {last} was approved here"
+                " already; if the older state is meant, say --allow-rollback"
+            )
+        self._registry.require_writable()
+        await self._decide(bundle, Decision("approve", approvals or [by], note))
+        return 0
+
+    async def reject(self, bundle: str, by: str, note: str) -> None:
+        """Reject a bundle that waits. It is not put away yet. Raises as `approve` does."""
+        await self.received.head(bundle)
+        await self._waiting(bundle)
+        self._registry.require_writable()
+        await self._decide(bundle, Decision("reject", [by], note))
+
+    async def undo(self, bundle: str, by: str, note: str) -> None:
+        """Want a bundle undone that was applied. It is not undone yet."""
+        await self.received.head(bundle)
+        decision = await self.received.decision(bundle)
+        if decision is None or decision.verb != "approve":
+            raise BundleRefused(f"{bundle} was not approved, so there is nothing to undo")
+        self._registry.require_writable()
+        await self.received.put(bundle, "undo", Decision("undo", [by], note))
+
+    async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:
+        """Do what was decided and is not done; how much of it is, and last what came of it."""
+        decision = await self.received.decision(bundle)
+        done = await self.received.done(bundle)
+        if decision is not None and done is None:
+            head, staged = await self.received.head(bundle), await self.received.staged(bundle)
+            assert staged is not None
+            if decision.verb == "approve":
+                statement = await read_contents(self._registry.store, head)
+                async for step in self._apply(head, staged, statement, by):
+                    if isinstance(step, Done):
+                        done = step
+                    else:
+                        yield step
+            else:
+                done = Done(0)
+            assert done is not None
+            await self._put_away(head, staged, by)
+            await self.received.put(bundle, "done", done)
+        if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
+            done = await self._undo(bundle, by)
+            await self.received.put(bundle, "undone", done)
+        if done is not None:
+            yield done
+
+    async def _waiting(self, bundle: str) -> Staged:
+        staged = await self.received.staged(bundle)
+        if staged is None:
+            raise BundleRefused(f"{bundle} has not come whole yet; import it, with all its media")
+        return staged
+
+    async def _decide(self, bundle: str, decision: Decision) -> None:
+        """Raises BundleRefused where something else was decided."""
+        if not await self.received.put(bundle, "decision", decision):
+            before = await self.received.decision(bundle)
+            assert before is not None
+            if before.verb != decision.verb:
+                did = {"approve": "approved", "reject": "rejected"}[before.verb]
+                raise BundleRefused(f"{bundle} was {did} by {', '.join(before.by)} already")
+
+    async def _apply(
+        self, head: Head, staged: Staged, statement: Statement, by: str
+    ) -> AsyncIterator[int | Done]:
+        names = {name: RepositoryName(here) for name, here in staged.names.items()}
+        journal = await self.received.journal(head.id)
+        if journal is None:
+            moves = await self._moves(head, staged, statement, names)
+            await self.received.put(head.id, "journal", Journal(moves))
+            journal = await self.received.journal(head.id)
+        assert journal is not None
+        planting = Planting(self._registry, self._effects, statement, names.__getitem__, names, by)
+        count = 0
+        async for count in planting.content({}):
+            yield count
+        left = []
+        for number, move in enumerate(journal.moves, 1):
+            if not await self._move(move, by, move.old, move.new):
+                left.append(f"{move.repository}:{move.tag}")
+            yield count + number
+        yield Done(len(journal.moves) - len(left), left, sorted({str(one) for one in names.values()}))
+
+    async def _moves(
+        self, head: Head, staged: Staged, statement: Statement, names: dict[str, RepositoryName]
+    ) -> list[Move]:
+        links = self._registry.store.links
+        moves = []
+        for (name, tag), key in statement.tags.items():
+            new, old = digest_of(key), await links.target(names[name], Tag(tag))
+            if old != new:
+                moves.append(Move(str(names[name]), tag, None if old is None else str(old), str(new)))
+        if staged.delete:
+            stated = {(str(names[name]), tag) for name, tag in statement.tags}
+            async for here, selection in self._selected(head):
+                for one in await links.tags(here):
+                    if (str(here), str(one)) not in stated and selection.has(one):
+                        old = await links.target(here, one)
+                        moves.append(Move(str(here), str(one), None if old is None else str(old), None))
+        return moves
+
+    async def _selected(self, head: Head) -> AsyncIterator[tuple[RepositoryName, Selection]]:
+        """The repositories here that the bundle's selection is about; none for one of images by name."""
+        told = head.selection
+        try:
+            patterns = tuple(RepositoryPattern(one) for one in told.get("repositories", ()))
+            tags = tuple(TagSelector(one) for one in told.get("tags", ()))
+        except (ValueError, TypeError, RegistryError):
+            return
+        selection = Selection(patterns, tags)
+        async for here in self._registry.store.catalog.names():
+            there = self._names.there(here)
+            if there is not None and selection.has_repository(there):
+                yield here, selection
+
+    async def _move(self, move: Move, by: str, before: str | None, after: str | None) -> bool:
+        """Let a tag name what it is to name, unless somebody else has moved it by now; whether it does."""
+        name, tag = RepositoryName(move.repository), Tag(move.tag)
+        now = await self._registry.store.links.target(name, tag)
+        named = None if now is None else str(now)
+        if named == after:
+            return True
+        if named != before:
+            return False
+        if after is None:
+            with suppress(ManifestUnknown):
+                await self._registry.door.remove_tag(name, tag, by)
+            return True
+        digest = Digest.parse(after)
+        repository = self._registry.repository(name, by)
+        stored = await repository.manifest_or_none(digest)
+        try:
+            if stored is None:
+                # What a policy or a person took since then comes back.
+                await repository.restore(Wanted({tag: digest}), overwrite=True, some=True)
+            else:
+                await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+        except ManifestUnknown:
+            return False
+        except ManifestBlobUnknown:
+            if stored is None:
+                return False
+            # It was never here whole, as the bundle says.
+            await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
+        return True
+
+    async def _undo(self, bundle: str, by: str) -> Done:
+        """Let the tags of the journal name again what they named before, where they name what it set."""
+        journal = await self.received.journal(bundle)
+        assert journal is not None
+        left = [
+            f"{move.repository}:{move.tag}"
+            for move in journal.moves
+            if not await self._move(move, by, move.new, move.old)
+        ]
+        return Done(len(journal.moves) - len(left), left)
+
+    async def _put_away(self, head: Head, staged: Staged, by: str) -> None:
+        """Take away where it waited."""
+        for here in staged.names.values():
+            await self._registry.door.remove_repository(staged_repository(head.id, here), by)

@@ -1,0 +1,248 @@
+"""The files of a bundle as they arrive: each seen to be what it must be before anything is made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from registry.bundles.errors import BundleInvalid, BundleRefused, unsound
+from registry.bundles.exporting import totals_of
+from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, SUMS, FileSum, Head
+from registry.bundles.keys import PublicKey, raw_signature, signature_files
+from registry.bundles.media import FILE, File, file_of, files, files_of
+from registry.bundles.reading import Entry, Files, Opening
+from registry.bundles.records import chunked, lines_of
+from registry.bundles.statement import Content, Key, Statement, StatementReader, digest_of
+from registry.errors import DigestInvalid
+from registry.model.digests import DigestCheck
+from registry.store import layout
+from registry.store.effects import Effects
+from registry.store.store import Store
+from storage.errors import NotFound
+
+T = TypeVar("T")
+
+_SMALL = 64 << 20  # bytes of a file that is read whole
+_AT_ONCE = 64
+_AGAIN = "copy it once more from where it was made"
+_ALTERED = "its bytes are not those that the bundle was written with"
+_SUM = re.compile(r"([0-9a-f]{64})  ([\x21-\x7e]+)")
+
+
+class Arriving:
+    """One bundle that arrives at a store; `absent` is what it carries of which no data is here."""
+
+    def __init__(self, store: Store, effects: Effects, arriving: Files, head: Head, opening: Opening) -> None:
+        self._store = store
+        self._effects = effects
+        self._files = arriving
+        self._head = head
+        self._sums = {HEAD: hashlib.sha256(opening.head).hexdigest()}
+        self._entries = arriving.entries(self._is_wanted)
+        self.statement = Statement()
+        self.absent: set[Key] = set()
+
+    async def read_statement(self) -> None:
+        """Read what is stated, and look which of it is here. Raises BundleInvalid."""
+        if not self._files.comes_once and self._files.size(CONTENTS) is None:
+            self.statement = await self._stated_before()
+        else:
+            self.statement = await self._read()
+        if totals_of(self.statement) != self._head.totals:
+            raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
+        self.absent = {key for key, _ in await self.without_data(self.statement.carried)}
+
+    async def without_data(self, contents: Iterable[tuple[Key, Content]]) -> list[tuple[Key, Content]]:
+        """Which of the contents have no data here."""
+        found: list[tuple[Key, Content]] = []
+        for some in handfuls(contents):
+            here = await self._effects.together(self._is_here(key, one) for key, one in some)
+            found += [pair for pair, is_here in zip(some, here, strict=True) if not is_here]
+        return found
+
+    async def media_to_come(self) -> list[int]:
+        """The media whose files are still to be given. Raises BundleInvalid where there is no other."""
+        if self._files.comes_once:
+            return []
+        lacking = []
+        for file in files(self.statement):
+            name = file.name
+            size = self._files.size(name)
+            if size is not None and size != file.size:
+                raise unsound(name, f"it has {size} bytes, and should have {file.size}", _AGAIN)
+            if size is None and file.key in self.absent and not await self._has_piece(file):
+                lacking.append(file)
+        if lacking and self._head.media == 1:
+            raise unsound(lacking[0].name, "it is not there", _AGAIN)
+        return sorted({file.medium for file in lacking})
+
+    async def keep(self) -> AsyncIterator[int]:
+        """Keep the data of all that is not here; the bytes of each file. Raises BundleInvalid."""
+        await self._store.driver.write(layout.bundle_contents(self._head.id), chunked(self.statement.lines()))
+        while (entry := await self._effects.aside(next, self._entries, None)) is not None:
+            if entry.name == SUMS:
+                self._require_sums(await self._effects.aside(entry.whole, _SMALL))
+                continue
+            file = file_of(self.statement, entry.name)
+            if file is None:
+                continue
+            if entry.size != file.size:
+                raise unsound(entry.name, f"it has {entry.size} bytes, and should have {file.size}", _AGAIN)
+            await self._file(entry, file)
+            yield file.size
+        await self._join()
+        of_these = ((key, one) for key, one in self.statement.carried if key in self.absent)
+        self.absent = {key for key, _ in await self.without_data(of_these)}
+
+    def first_absent(self) -> str:
+        """The name of a file that did not come."""
+        return next(file.name for file in files(self.statement) if file.key in self.absent)
+
+    def _is_wanted(self, name: str) -> bool:
+        if FILE.fullmatch(name) is None:
+            return True
+        file = file_of(self.statement, name)
+        if file is None:
+            raise unsound(name, "the bundle has no such file", "take it away, or copy the bundle once more")
+        return file.key in self.absent
+
+    async def _read(self) -> Statement:
+        while (entry := await self._effects.aside(next, self._entries, None)) is not None:
+            told = self._head.files.get(entry.name)
+            if told is None:
+                raise unsound(entry.name, f"it comes before {CONTENTS}", "this was not written by Moorage")
+            if entry.size != told.size:
+                raise unsound(entry.name, f"it has {entry.size} bytes, and should have {told.size}", _AGAIN)
+            self._sums[entry.name] = told.sha256
+            if entry.name == CONTENTS:
+                return await self._contents(entry, told)
+            content = await self._effects.aside(entry.whole, _SMALL)
+            if hashlib.sha256(content).hexdigest() != told.sha256:
+                raise unsound(entry.name, _ALTERED, _AGAIN)
+        raise unsound(CONTENTS, "it is not there", _AGAIN)
+
+    async def _stated_before(self) -> Statement:
+        """What a bundle states of which another medium has come already."""
+        reader = StatementReader(self._head.media)
+        try:
+            async with self._store.driver.open(layout.bundle_contents(self._head.id)) as opened:
+                async for lines in lines_of(opened.chunks()):
+                    await self._effects.aside(reader.lines, lines)
+        except NotFound:
+            raise unsound(
+                CONTENTS, "it is not in this folder", "import the folder of the first medium before this one"
+            ) from None
+        return reader.statement
+
+    async def _contents(self, entry: Entry, told: FileSum) -> Statement:
+        reader, hasher = StatementReader(self._head.media), hashlib.sha256()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for chunk in self._chunks(entry):
+                hasher.update(chunk)
+                yield chunk
+
+        wrong: BundleInvalid | None = None
+        async for lines in lines_of(chunks()):
+            if wrong is None:
+                try:
+                    await self._effects.aside(reader.lines, lines)
+                except BundleInvalid as error:
+                    wrong = error
+        if hasher.hexdigest() != told.sha256:
+            # Where it was altered, that is what to say.
+            raise unsound(CONTENTS, _ALTERED, _AGAIN)
+        if wrong is not None:
+            raise wrong
+        return reader.statement
+
+    async def _chunks(self, entry: Entry) -> AsyncIterator[bytes]:
+        while (chunk := await self._effects.aside(next, entry.chunks, None)) is not None:
+            yield chunk
+
+    async def _is_here(self, key: Key, content: Content) -> bool:
+        try:
+            return (await self._store.content.stat(digest_of(key))).size_bytes == content.size
+        except NotFound:
+            return False
+
+    async def _has_piece(self, file: File) -> bool:
+        _, _, number = file.name.rpartition(".")
+        key = layout.bundle_received(self._head.id, "pieces", digest_of(file.key).encoded, number)
+        try:
+            return "." in file.name and (await self._store.driver.stat(key)).size_bytes == file.size
+        except NotFound:
+            return False
+
+    async def _file(self, entry: Entry, file: File) -> None:
+        digest = digest_of(file.key)
+        _, is_piece, number = entry.name.rpartition(".")
+        try:
+            if is_piece:
+                piece = layout.bundle_received(self._head.id, "pieces", digest.encoded, number)
+                await self._store.driver.write(piece, self._chunks(entry), durable=False)
+            else:
+                await self._store.content.write(digest, self._chunks(entry), DigestCheck(digest))
+        except DigestInvalid:
+            raise unsound(entry.name, _ALTERED, _AGAIN) from None
+
+    async def _join(self) -> None:
+        """Join the pieces of what has all of them here."""
+        for key, content in self.statement.carried:
+            if key not in self.absent or len(content.pieces) < 2:
+                continue
+            digest = digest_of(key)
+            folder = layout.bundle_received(self._head.id, "pieces", digest.encoded)
+            keys = [f"{folder}/{one}" for one in await self._store.driver.children(folder)]
+            if len(keys) < len(content.pieces):
+                continue
+            if await self._store.content.hash(keys, digest.algorithm) != digest:
+                await self._store.driver.delete(keys, durable=False)
+                name = next(files_of(key, content)).name
+                raise unsound(
+                    name,
+                    "it and the other pieces together are not what the bundle was written with",
+                    f"{_AGAIN}, each medium on which a piece of it lies",
+                )
+            await self._store.content.compose(digest, keys, size=content.size)
+
+    def _require_sums(self, text: bytes) -> None:
+        """See that SHA256SUMS says what is so, as far as that is known without reading again."""
+        for line in text.decode("ascii", "replace").splitlines():
+            found = _SUM.fullmatch(line)
+            if found is None:
+                raise unsound(SUMS, "a line of it is no sum", _AGAIN)
+            told, name = found.groups()
+            file = file_of(self.statement, name)
+            known = self._sums.get(name, told if name in DESCRIBED else None)
+            if file is not None:
+                is_known = len(file.key) == 32 and name.endswith(file.key.hex())
+                known = file.key.hex() if is_known else told
+            if known != told:
+                raise unsound(SUMS, f"what it says of {name} is not so", _AGAIN)
+
+
+def require_sigstore(opening: Opening, trusted: Iterable[PublicKey]) -> None:
+    """See that the signatures for cosign are the same as those for openssl. Raises BundleRefused."""
+    keys = {one.id: one for one in trusted}
+    for name, signature in opening.signatures.items():
+        key = keys.get(raw_signature(name) or "")
+        if key is None:
+            continue
+        for other, content in signature_files(key, signature, opening.head).items():
+            if opening.signatures.get(other, content) != content:
+                raise BundleRefused(
+                    f"{other}: this is not the signature that {name} is; one of the two was altered: copy"
+                    " both once more from where they were made",
+                    detail={"files": [other]},
+                )
+
+
+def handfuls(things: Iterable[T], size: int = _AT_ONCE) -> Iterator[list[T]]:
+    """Some at a time."""
+    left = iter(things)
+    while some := list(islice(left, size)):
+        yield some

@@ -1,0 +1,164 @@
+"""Writing a bundle: what is selected, less what the other side is believed to hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from registry.bundles.errors import BundleRefused
+from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, Head, Origin, Totals
+from registry.bundles.media import lay_out
+from registry.bundles.records import SentBundles, read_contents
+from registry.bundles.selecting import Selected
+from registry.bundles.sources import Source
+from registry.bundles.statement import Key, Statement
+from registry.bundles.texts import index_json, layout_json, readme, sum_of
+from registry.bundles.writing import Writer
+from registry.errors import RequestInvalid
+from registry.store.store import Store
+
+_TRIES = 100  # others may be given numbers meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What the other side is believed to hold: `parent` says by what."""
+
+    parent: str | None
+    held: frozenset[Key] | set[Key]
+
+
+NOTHING = Belief(None, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A bundle that is to be written, but for its number."""
+
+    stream: str
+    source: str
+    selection: Mapping[str, Any]
+    selected: Selected
+    belief: Belief
+    medium_bytes: int | None
+    provenance: tuple[Origin, ...] = ()
+    supplements: Head | None = None
+
+
+class Exporting:
+    """Writes the bundles of one store's registry."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.sent = SentBundles(store)
+
+    async def believed(self, stream: str, *, one_way: bool) -> Belief:
+        """What the last bundle says that has arrived: by a receipt or, `one_way`, since it was written."""
+        async for sent in self.sent.each(stream):
+            if sent.acknowledged or (one_way and sent.written and not sent.forgotten):
+                statement = await read_contents(self._store, sent.head)
+                return Belief(sent.head.id, {key for key, _ in statement.all})
+        return NOTHING
+
+    async def number(self, order: Order) -> tuple[Head, Statement]:
+        """Lay the bundle out, and give it its number. Raises BundleRefused for one without anything."""
+        statement = order.selected.statement
+        if not statement.manifests:
+            raise BundleRefused("nothing is selected, so there is nothing to write")
+        carried = carried_of(order.selected, order.belief.held)
+        head = self._head(order, statement, carried)
+        if order.supplements is not None:
+            # What is stated is the same, and the number too: it is the same bundle once more.
+            return replace(head, number=order.supplements.number), statement
+        for _ in range(_TRIES):
+            numbers = await self.sent.numbers(order.stream)
+            head = replace(head, number=numbers[-1] + 1 if numbers else 1)
+            if await self.sent.claim(head, statement):
+                return head, statement
+        raise RequestInvalid(f"too many bundles of {order.stream} are written at once; write one at a time")
+
+    def _head(self, order: Order, statement: Statement, carried: set[Key]) -> Head:
+        index = index_json(statement, carried)
+        lay_out(statement, carried, None, 0)
+        estimate = statement.sum()[1] + 96 * len(carried) + len(index)
+        media = lay_out(statement, carried, order.medium_bytes, estimate)
+        sha256, size = statement.sum()
+        totals = totals_of(statement)
+        files = {
+            CONTENTS: FileSum(sha256, size),
+            INDEX: sum_of(index),
+            LAYOUT: sum_of(layout_json()),
+            README: sum_of(readme(order.stream, order.source, totals, media)),
+        }
+        return Head(
+            stream=order.stream,
+            number=1,
+            source=order.source,
+            selection=order.selection,
+            totals=totals,
+            media=media,
+            files=files,
+            parent=order.belief.parent,
+            supplements=None if order.supplements is None else order.supplements.id,
+            provenance=order.provenance,
+        )
+
+
+async def write(
+    head: Head,
+    statement: Statement,
+    source: Source,
+    writer: Writer,
+    signatures: Mapping[str, bytes],
+) -> AsyncIterator[int]:
+    """Write all files of a bundle; the bytes of each blob. Raises StorageDamaged for what is not sound."""
+    async for size in writer.write(head, statement, source, signatures):
+        yield size
+
+
+def carried_of(selected: Selected, held: Iterable[Key]) -> set[Key]:
+    """What is to lie in the bundle: what the other side lacks, and what goes with each manifest of that.
+
+    Tools that copy an image read its manifests and its config, whatever the other side has.
+    """
+    held = held if isinstance(held, set | frozenset) else set(held)
+    carried = {key for key, _ in selected.statement.all if key not in held}
+    for key in reversed(selected.statement.manifests):
+        if key in carried:
+            carried.update(selected.small.get(key, ()))
+    return carried
+
+
+def totals_of(statement: Statement) -> Totals:
+    """How much a bundle states, and how much of it it carries."""
+    carried = [one.size for _, one in statement.carried]
+    return Totals(
+        repositories=len(statement.repositories),
+        tags=len(statement.tags),
+        manifests=len(statement.manifests),
+        blobs=len(statement.blobs),
+        bytes=sum(one.size for _, one in statement.all),
+        carried_files=len(carried),
+        carried_bytes=sum(carried),
+    )
+
+
+def missing_keys(lines: Iterable[str]) -> tuple[str, set[str]]:
+    """The bundle and the digests that a list of what was missing names. Raises RequestInvalid."""
+    bundle, digests = "", set[str]()
+    for line in lines:
+        word, _, rest = line.strip().partition(" ")
+        if word == "bundle":
+            bundle = rest.strip()
+        elif word and not word.startswith("#"):
+            digests.add(word)
+    if not bundle or not digests:
+        raise RequestInvalid("this is no list of what is missing; `moorage bundle import` writes such lists")
+    return bundle, digests
+
+
+def path_for(folder: Path, head: Head) -> Path:
+    """Where a bundle goes in a folder of bundles."""
+    return folder / f"{head.stream}-{head.number:06d}-{head.id}"

@@ -1,0 +1,76 @@
+"""What bundles that are under way may still need: kept from retention until they are acknowledged.
+
+A bundle that was written is held on the near side until a receipt has come, since a supplement of it may be
+asked for; what an inventory says is held on the far side, since it will not be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+from registry.bundles.inventory import read_inventory
+from registry.bundles.records import SentBundles, read_contents
+from registry.bundles.statement import digest_of
+from registry.model.digests import Digest
+from registry.store import layout
+from registry.store.store import Store
+from storage.contract import exists
+from storage.errors import NotFound
+
+_LIMIT = 1 << 30
+
+
+class Holds:
+    """The holds of one store; each ends `hold_for` after it was made. `now` tells the store's own time (s)."""
+
+    def __init__(self, store: Store, hold_for: timedelta, now: Callable[[], Awaitable[float]]) -> None:
+        self._store = store
+        self._hold_for = hold_for
+        self._now = now
+        self.sent = SentBundles(store)
+
+    async def held(self) -> Mapping[Digest, str]:
+        """The manifests that are held, each with what holds it."""
+        found: dict[Digest, str] = {}
+        async for sent in self.sent.each():
+            if not sent.is_open:
+                continue
+            key = layout.bundle_sent(sent.head.stream, sent.head.number, "head")
+            if await self._is_young(key):
+                statement = await read_contents(self._store, sent.head)
+                found |= {digest_of(held): f"bundle {sent.head.id}" for held in statement.manifests}
+        for one in await self._store.driver.children(layout.BUNDLES_GIVEN):
+            key = layout.bundle_given(one, "contents")
+            if await exists(self._store.driver, layout.bundle_given(one, "forgotten")):
+                continue
+            if await self._is_young(key):
+                try:
+                    content = await self._store.driver.get(key, limit=_LIMIT)
+                except NotFound:
+                    continue
+                inventory = await self._store.effects.aside(read_inventory, content)
+                found |= {
+                    digest_of(held): f"inventory {one[:12]}" for held in (*inventory.whole, *inventory.sparse)
+                }
+        return found
+
+    async def give(self, content: bytes) -> str:
+        """Hold what an inventory says; what it is called."""
+        inventory = await self._store.effects.aside(read_inventory, content)
+        await self._store.driver.put(layout.bundle_given(inventory.sha256, "contents"), content)
+        return inventory.sha256
+
+    async def forget(self, inventory: str) -> bool:
+        """Hold no more what an inventory says; False where there is none that is called so."""
+        found = [one for one in await self._store.driver.children(layout.BUNDLES_GIVEN) if one == inventory]
+        for one in found:
+            await self._store.driver.put(layout.bundle_given(one, "forgotten"), b"")
+        return bool(found)
+
+    async def _is_young(self, key: str) -> bool:
+        try:
+            made = (await self._store.driver.stat(key)).modified_at
+        except NotFound:
+            return False
+        return await self._now() - made.timestamp() < self._hold_for.total_seconds()

@@ -1,0 +1,170 @@
+"""Taking a bundle in: judged whole before anything of it is staged, and the same again goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from registry.bundles.arriving import Arriving, require_sigstore
+from registry.bundles.errors import BundleRefused, unsound
+from registry.bundles.format import HEAD, Head
+from registry.bundles.images import ImageSignatures
+from registry.bundles.keys import PublicKey, require_signatures
+from registry.bundles.names import Names
+from registry.bundles.planting import Planting
+from registry.bundles.reading import Files
+from registry.bundles.receipts import code_of
+from registry.bundles.received import Received, Staged
+from registry.bundles.statement import Key, Statement, digest_of
+from registry.core.registry import Registry
+from registry.model.names import RepositoryName, Tag
+from registry.model.staged import staged_repository
+from registry.store.effects import Effects
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Whom an import believes, and what it lets in."""
+
+    trusted: Sequence[PublicKey]
+    required: int
+    names: Names
+    image_keys: Sequence[PublicKey] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What who imports asks for besides."""
+
+    by: str
+    allow_rollback: bool = False
+    delete: bool = False
+    note: str = ""
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Judged:
+    """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
+
+    `is_staged` says that all of it waits to be approved, or was decided on.
+    """
+
+    head: Head
+    statement: Statement
+    signed_by: list[PublicKey]
+    names: dict[str, RepositoryName]
+    missing: list[str] = field(default_factory=list)
+    media: list[int] = field(default_factory=list)
+    is_staged: bool = False
+
+
+class Importing:
+    """Imports into one registry; `effects` say how much is done at once."""
+
+    def __init__(self, registry: Registry, effects: Effects) -> None:
+        self._registry = registry
+        self._effects = effects
+        self.received = Received(registry.store)
+
+    async def run(self, files: Files, rules: Rules, wish: Wish) -> AsyncIterator[tuple[int, int] | Judged]:
+        """Take a bundle in; how many bytes have come of how many, and last what is known of it then.
+
+        Raises BundleInvalid, BundleRefused, QuotaExceeded; nothing of the bundle is staged then.
+        """
+        opening = await self._effects.aside(files.opening)
+        signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
+        require_sigstore(opening, rules.trusted)
+        head = Head.decode(opening.head)
+        await self._require_newer(head, wish)
+        arriving = Arriving(self._registry.store, self._effects, files, head, opening)
+        await arriving.read_statement()
+        statement = arriving.statement
+        judged = Judged(head, statement, signed_by, rules.names.all(statement.repositories))
+        for name in judged.names.values():
+            staged_repository(head.id, name)
+        judged.missing = await self._missing(arriving, judged)
+        if judged.missing:
+            yield judged
+            return
+        await self._require_room(judged)
+        judged.media = await arriving.media_to_come()
+        if wish.dry_run:
+            yield judged
+            return
+        self._registry.require_writable()
+        await self.received.put_head(head.id, opening.head)
+        done, total = 0, sum(one.size for key, one in statement.carried if key in arriving.absent)
+        async for size in arriving.keep():
+            done += size
+            yield done, total
+        if arriving.absent and not judged.media:
+            raise unsound(arriving.first_absent(), "it did not come", "copy the bundle once more")
+        if not judged.media:
+            await self._stage(judged, rules, wish)
+            judged.is_staged = True
+        yield judged
+
+    async def _require_newer(self, head: Head, wish: Wish) -> None:
+        last = await self.received.last_number(head)
+        if head.number < last and not wish.allow_rollback:
+            raise BundleRefused(
+                f"{HEAD}: this is number {head.number} of {head.stream}, and number {last} was approved here"
+                " already; if the older state is meant, say --allow-rollback",
+                detail={"number": head.number, "last": last},
+            )
+
+    async def _missing(self, arriving: Arriving, judged: Judged) -> list[str]:
+        """What neither the bundle has nor the registry."""
+        statement = judged.statement
+        missing = []
+        believed = ((key, one) for key, one in statement.all if not one.carried)
+        for key, one in await arriving.without_data(believed):
+            digest = digest_of(key)
+            # What Distribution would refuse lies elsewhere, with its repository.
+            names = [judged.names[name] for name in (one.repositories if one.media_type else ())]
+            held = [
+                await self._registry.repository(name, "").manifest_or_none(digest) is not None
+                for name in names
+            ]
+            # What a collector took comes back.
+            may_write = self._registry.may_write()
+            if not any(held) and not (may_write and await self._registry.trash.put_back_data(digest)):
+                missing.append(str(digest))
+        return missing
+
+    async def _require_room(self, judged: Judged) -> None:
+        """Raises QuotaExceeded where what is stated does not fit."""
+        for stated, name in judged.names.items():
+            if self._registry.quotas.above(name):
+                here = ((key, one) for key, one in judged.statement.all if stated in one.repositories)
+                await self._registry.quotas.require_all(
+                    name, {digest_of(key): one.size for key, one in here if len(key) == 32}
+                )
+
+    async def _stage(self, judged: Judged, rules: Rules, wish: Wish) -> None:
+        """Give what is stated to the repositories where it waits."""
+        head, statement = judged.head, judged.statement
+        tags: dict[tuple[str, Key], list[Tag]] = {}
+        for (name, tag), key in statement.tags.items():
+            tags.setdefault((name, key), []).append(Tag(tag))
+
+        def target(name: str) -> RepositoryName:
+            return staged_repository(head.id, judged.names[name])
+
+        planting = Planting(self._registry, self._effects, statement, target, judged.names, wish.by)
+        signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
+        await signatures.require()
+        if await self.received.decision(head.id) is not None:
+            return  # it was here before, and what waited has gone where it was to go
+        async for _ in planting.content(tags):
+            pass
+        staged = Staged(
+            by=wish.by,
+            names={name: str(here) for name, here in judged.names.items()},
+            delete=wish.delete,
+            note=wish.note,
+            signed_by=[one.id for one in judged.signed_by],
+            code=code_of(head),
+        )
+        await self.received.put(head.id, "staged", staged)

@@ -1,0 +1,64 @@
+"""What repositories of a bundle are called here: prefixes that stand for others, and where images may go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from registry.bundles.errors import BundleRefused
+from registry.errors import NameInvalid, RequestInvalid
+from registry.model.names import RepositoryName
+from registry.model.patterns import RepositoryPattern
+from registry.model.staged import is_staged
+
+_TOLD = 10
+
+
+class Names:
+    """The mappings of one import, such as `hub/=mirror/hub/`; of several that fit the longest counts."""
+
+    def __init__(self, mappings: Iterable[str], allowed: Sequence[RepositoryPattern]) -> None:
+        pairs = [one.split("=", 1) for one in mappings]
+        if any(len(pair) != 2 or any(part and not part.endswith("/") for part in pair) for pair in pairs):
+            raise RequestInvalid("a mapping is two prefixes that end with a /, such as hub/=mirror/hub/")
+        self._pairs = sorted(((old, new) for old, new in pairs), key=lambda pair: -len(pair[0]))
+        self._allowed = allowed
+
+    def here(self, name: str) -> str:
+        """What a repository of the bundle is called here."""
+        for old, new in self._pairs:
+            if name.startswith(old):
+                return new + name[len(old) :]
+        return name
+
+    def there(self, name: str) -> str | None:
+        """What a repository of this registry is called in the bundle; None where it is none of that."""
+        for old, new in self._pairs:
+            if name.startswith(new) and self.here(there := old + name[len(new) :]) == name:
+                return there
+        return name if self.here(name) == name else None
+
+    def all(self, names: Iterable[str]) -> dict[str, RepositoryName]:
+        """What they are all called here. Raises BundleRefused for names that may not be."""
+        found: dict[str, RepositoryName] = {}
+        wrong: list[str] = []
+        for name in sorted(names):
+            here = self.here(name)
+            try:
+                found[name] = RepositoryName(here)
+            except NameInvalid as error:
+                wrong.append(f"{here} ({error.message})")
+                continue
+            if is_staged(here) or not any(one.matches(here) for one in self._allowed):
+                wrong.append(here)
+        if len(set(found.values())) < len(found):
+            raise BundleRefused(
+                "two repositories of the bundle would have the same name here; mend the mapping"
+            )
+        if wrong:
+            more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+            raise BundleRefused(
+                f"the bundle has images for {', '.join(wrong[:_TOLD])}{more}, where none may go"
+                " (bundles.import.repositories); map them elsewhere (--map), or allow it",
+                detail={"repositories": wrong[:_TOLD]},
+            )
+        return found

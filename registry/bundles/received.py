@@ -1,0 +1,182 @@
+"""What is remembered of a bundle that has come: who brought it, who decided, and what was done.
+
+The objects of one, each put once: `head`; `staged` once it was accepted whole; `approvals/<who>`; `decision`,
+of which the first counts; `journal`; `done`; `undo`; `undone`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from registry.bundles.errors import BundleUnknown
+from registry.bundles.format import Head, is_id
+from registry.bundles.records import read_head
+from registry.store import layout
+from registry.store.store import Store
+from registry.work.documents import plain, read_plain
+from storage.contract import exists
+from storage.errors import AlreadyExists, NotFound
+
+T = TypeVar("T")
+
+_LIMIT = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An accepted bundle: who brought it, what its repositories are called here, and what was asked."""
+
+    by: str
+    names: Mapping[str, str]
+    delete: bool
+    note: str
+    signed_by: list[str]
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, and by whom."""
+
+    verb: str
+    by: list[str]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A tag that a bundle moves: what it named before and what then; None for nothing."""
+
+    repository: str
+    tag: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All tags that a bundle moves, written before the first is moved."""
+
+    moves: list[Move]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a bundle was applied, or undone: `left` are tags that somebody else had moved by then."""
+
+    moved: int
+    left: list[str] = field(default_factory=list)
+    repositories: list[str] = field(default_factory=list)
+
+
+class Received:
+    """The bundles that have come to one store's registry."""
+
+    def __init__(self, store: Store) -> None:
+        self._driver = store.driver
+
+    async def ids(self) -> list[str]:
+        """Those of which something is known."""
+        return [one for one in await self._driver.children(layout.BUNDLES_RECEIVED) if is_id(one)]
+
+    async def head(self, bundle: str) -> Head:
+        """The head of one. Raises BundleUnknown."""
+        head = (
+            await read_head(self._driver, layout.bundle_received(bundle, "head")) if is_id(bundle) else None
+        )
+        if head is None:
+            raise BundleUnknown(f"no bundle {bundle} has come here; `moorage bundle list` shows them")
+        return head
+
+    async def put_head(self, bundle: str, content: bytes) -> None:
+        """Remember that a bundle is coming, by the bytes of its head."""
+        await self._driver.put(layout.bundle_received(bundle, "head"), content)
+
+    async def staged(self, bundle: str) -> Staged | None:
+        """What is known since it was accepted; None where it was not."""
+        return await self._read(bundle, "staged", Staged)
+
+    async def decision(self, bundle: str) -> Decision | None:
+        """What was decided; None where nothing was."""
+        return await self._read(bundle, "decision", Decision)
+
+    async def journal(self, bundle: str) -> Journal | None:
+        """The tags that it moves; None where that is not written down yet."""
+        return await self._read(bundle, "journal", Journal)
+
+    async def done(self, bundle: str) -> Done | None:
+        """How it was applied, or put away; None where that is not done."""
+        return await self._read(bundle, "done", Done)
+
+    async def undo(self, bundle: str) -> Decision | None:
+        """Who wants it undone; None if nobody does."""
+        return await self._read(bundle, "undo", Decision)
+
+    async def undone(self, bundle: str) -> Done | None:
+        """How it was undone; None where it was not."""
+        return await self._read(bundle, "undone", Done)
+
+    async def put(self, bundle: str, part: str, value: object) -> bool:
+        """Put a part; False where there is one already that says something else."""
+        content = json.dumps(plain(value)).encode()
+        try:
+            await self._driver.put(layout.bundle_received(bundle, part), content, if_absent=True)
+        except AlreadyExists:
+            return False
+        return True
+
+    async def approve(self, bundle: str, by: str) -> None:
+        """Note that somebody approves."""
+        name = hashlib.sha256(by.encode()).hexdigest()
+        content = json.dumps({"by": by}).encode()
+        await self._driver.put(layout.bundle_received(bundle, "approvals", name), content)
+
+    async def approvals(self, bundle: str) -> list[str]:
+        """Who has approved."""
+        found = []
+        for name in await self._driver.children(layout.bundle_received(bundle, "approvals")):
+            with suppress(NotFound):
+                key = layout.bundle_received(bundle, "approvals", name)
+                found.append(str(json.loads(await self._driver.get(key, limit=_LIMIT))["by"]))
+        return sorted(found)
+
+    async def is_settled(self, bundle: str) -> bool:
+        """Whether nothing is left to be finished: it is decided and done, and undone if that was asked."""
+        keys = [layout.bundle_received(bundle, part) for part in ("decision", "done", "undo", "undone")]
+        decided, done, undo, undone = [await exists(self._driver, key) for key in keys]
+        return (not decided or done) and (not undo or undone)
+
+    async def applied(self) -> AsyncIterator[tuple[Head, Staged, Done]]:
+        """Those that were approved and applied, and not undone."""
+        for bundle in await self.ids():
+            decision = await self.decision(bundle)
+            if decision is None or decision.verb != "approve" or await self.undo(bundle) is not None:
+                continue
+            staged, done = await self.staged(bundle), await self.done(bundle)
+            if staged is not None and done is not None:
+                yield await self.head(bundle), staged, done
+
+    async def last_number(self, head: Head) -> int:
+        """The highest number of the bundle's stream that was approved; 0 if none was."""
+        last = 0
+        for bundle in await self.ids():
+            decision = await self.decision(bundle)
+            if decision is not None and decision.verb == "approve":
+                other = await self.head(bundle)
+                if (other.source, other.stream) == (head.source, head.stream):
+                    last = max(last, other.number)
+        return last
+
+    async def _read(self, bundle: str, part: str, form: type[T]) -> T | None:
+        try:
+            content = await self._driver.get(layout.bundle_received(bundle, part), limit=_LIMIT)
+        except NotFound:
+            return None
+        found: Any = read_plain(form, json.loads(content))
+        assert isinstance(found, form)
+        return found

@@ -1,0 +1,132 @@
+"""What a registry remembers of bundles: those it wrote, inventories it gave out, and those that came.
+
+Nothing here is ever changed: what happens to a bundle is a further object beside it, and where only one of
+two may win (a number, a decision), the object is put only where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from registry.bundles.errors import BundleUnknown
+from registry.bundles.format import HEAD_BYTES, Head
+from registry.bundles.statement import LINE_BYTES, Statement, StatementReader
+from registry.store import layout
+from registry.store.store import Store
+from storage.contract import exists
+from storage.errors import AlreadyExists, NotFound
+
+_SMALL = 1 << 20
+_JOURNAL = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A bundle that was written here, and what has become of it."""
+
+    head: Head
+    written: bool
+    acknowledged: bool
+    forgotten: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what it states may still be asked for once more."""
+        return not (self.acknowledged or self.forgotten)
+
+
+class SentBundles:
+    """The bundles that a store's registry has written."""
+
+    def __init__(self, store: Store) -> None:
+        self._driver = store.driver
+
+    async def claim(self, head: Head, statement: Statement) -> bool:
+        """Give the bundle its number; False when another one of the stream has it."""
+        await self._driver.write(layout.bundle_contents(head.id), chunked(statement.lines()))
+        try:
+            await self._driver.put(
+                layout.bundle_sent(head.stream, head.number, "head"), head.encode(), if_absent=True
+            )
+        except AlreadyExists:
+            return False
+        return True
+
+    async def note(self, head: Head, part: str) -> None:
+        """Note what has become of one: `written`, `acknowledged` or `forgotten`."""
+        await self._driver.put(layout.bundle_sent(head.stream, head.number, part), b"")
+
+    async def streams(self) -> list[str]:
+        """The streams of which a bundle was written."""
+        return await self._driver.children(layout.BUNDLES_SENT)
+
+    async def numbers(self, stream: str) -> list[int]:
+        """The numbers that were given, the first one first."""
+        return [int(one) for one in await self._driver.children(layout.bundles_sent(stream)) if one.isdigit()]
+
+    async def get(self, stream: str, number: int) -> Sent | None:
+        """One of them; None where there is none."""
+        head = await read_head(self._driver, layout.bundle_sent(stream, number, "head"))
+        if head is None:
+            return None
+        written, acknowledged, forgotten = [
+            await exists(self._driver, layout.bundle_sent(stream, number, part))
+            for part in ("written", "acknowledged", "forgotten")
+        ]
+        return Sent(head, written, acknowledged, forgotten)
+
+    async def each(self, stream: str | None = None) -> AsyncIterator[Sent]:
+        """All of them, or those of one stream, the last one first."""
+        for one in [stream] if stream is not None else await self.streams():
+            for number in reversed(await self.numbers(one)):
+                if (sent := await self.get(one, number)) is not None:
+                    yield sent
+
+    async def find(self, bundle: str) -> Sent:
+        """The one of that id. Raises BundleUnknown."""
+        async for one in self.each():
+            if one.head.id == bundle:
+                return one
+        raise BundleUnknown(f"no bundle {bundle} was written here; `moorage bundle list` shows them")
+
+
+async def read_head(driver: object, key: str) -> Head | None:
+    """The head of a bundle under a key; None where there is none."""
+    with suppress(NotFound):
+        return Head.decode(await driver.get(key, limit=HEAD_BYTES))  # type: ignore[attr-defined]
+    return None
+
+
+async def read_contents(store: Store, head: Head) -> Statement:
+    """What a bundle states. Raises storage NotFound."""
+    reader = StatementReader(head.media)
+    async with store.driver.open(layout.bundle_contents(head.id)) as opened:
+        async for lines in lines_of(opened.chunks()):
+            await store.effects.aside(reader.lines, lines)
+    return reader.statement
+
+
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The lines of a text as it comes, some at a time."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield lines
+        if len(rest) > LINE_BYTES:
+            yield [rest]
+    if rest:
+        yield [rest]
+
+
+async def chunked(lines: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Lines as chunks of about a mebibyte."""
+    chunk = bytearray()
+    for line in lines:
+        chunk += line
+        if len(chunk) > _SMALL:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)

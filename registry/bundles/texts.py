@@ -1,0 +1,77 @@
+"""The small files of a bundle that are made from the rest: the OCI image layout's, and one for people."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Set
+from typing import Any
+
+from registry.bundles.format import FileSum, Totals, canonical
+from registry.bundles.statement import Key, Statement, digest_of
+from registry.model import media_types
+from registry.model.units import format_size
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+def sum_of(content: bytes) -> FileSum:
+    """What a file with this content must be."""
+    return FileSum(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def layout_json() -> bytes:
+    """`oci-layout` (image-spec: Image Layout)."""
+    return canonical({"imageLayoutVersion": "1.0.0"})
+
+
+def index_json(statement: Statement, carried: Set[Key]) -> bytes:
+    """`index.json`: the manifests that lie in the bundle, by each name that they have.
+
+    In the order in which they are stated, and then by name; what has no name stands there once, without one.
+    (image-spec: Image Layout)
+    """
+    names: dict[Key, list[str]] = {}
+    for (name, tag), key in statement.tags.items():
+        if key in carried:
+            names.setdefault(key, []).append(f"{name}:{tag}")
+    listed: list[dict[str, Any]] = []
+    for key, content in statement.manifests.items():
+        if key not in carried:
+            continue
+        descriptor = {
+            "mediaType": content.media_type,
+            "digest": str(digest_of(key)),
+            "size": content.size,
+        }
+        listed += [{**descriptor, "annotations": {_REF_NAME: name}} for name in names.get(key, ())]
+        if key not in names:
+            listed.append(descriptor)
+    index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": listed}
+    return canonical(index)
+
+
+def readme(stream: str, source: str, totals: Totals, media: int) -> bytes:
+    """`README.txt`: what this is, in words."""
+    lines = [
+        "This is a bundle of container images, written by the registry",
+        f'"{source}" for the stream "{stream}".',
+        "",
+        f"Images (tags):     {totals.tags} in {totals.repositories} repositories",
+        f"Manifests:         {totals.manifests}",
+        f"Blobs:             {totals.blobs}",
+        f"All of it:         {totals.bytes} bytes ({format_size(totals.bytes)})",
+        f"Lies here:         {totals.carried_bytes} bytes ({format_size(totals.carried_bytes)})",
+        f"In files:          {totals.carried_files}",
+        f"Media:             {media}",
+        "",
+        "The rest is believed to be where this goes. Nothing is compressed or encrypted.",
+        "",
+        "Is it whole?       sha256sum -c SHA256SUMS    (in each folder)",
+        "What is in it?     contents.jsonl, one line each",
+        "Who signed it?     moorage bundle verify FOLDER",
+        "To take it in:     moorage bundle import FOLDER",
+        "",
+        "bundle.json has its number and its id.",
+        "",
+    ]
+    return "\n".join(lines).encode()
