@@ -26,7 +26,7 @@ class Grants:
         """Whether the token is good for a right."""
         if right == "list":
             return "catalog" in self.registry
-        if right == "admin":
+        if right in ("approve", "admin"):
             return "api" in self.registry
         if repository is None:
             return False
@@ -102,7 +102,7 @@ def scope_of(right: Right, repository: RepositoryName | None) -> str:
     """The scope of a token that would be good for a right."""
     if right == "list":
         return CATALOG_SCOPE
-    if right == "admin" or repository is None:
+    if right in ("approve", "admin") or repository is None:
         return API_SCOPE
     action = SCOPE_ACTIONS[right]
     # Who pushes looks first what is there.

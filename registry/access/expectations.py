@@ -24,7 +24,7 @@ from registry.settings import (
     read_document,
 )
 
-Action = Literal["pull", "push", "create", "overwrite", "delete", "list", "admin"]
+Action = Literal["pull", "push", "create", "overwrite", "delete", "list", "approve", "admin"]
 
 
 class Expectation(Settings):

@@ -10,6 +10,7 @@ from registry.access.principals import OPERATOR, Principal
 from registry.access.rights import RIGHTS, Right
 from registry.access.rules import EVERYBODY, TOKEN, PlacedRule, Rule
 from registry.model.names import RepositoryName, Tag
+from registry.model.staged import is_staged, meant_by
 
 _REMEMBERED = 4096
 
@@ -77,6 +78,11 @@ class Policy:
         Without a tag it is about content: whether it may be pulled, created, deleted at all. Without a
         repository it is about the registry as a whole.
         """
+        if repository is not None and is_staged(repository) and principal != OPERATOR:
+            if right not in ("pull", "list"):
+                return _ONLY_IMPORTS
+            # Who decides about a bundle looks at what it brings for a repository.
+            right, repository = "approve", meant_by(repository)
         if self.rules is None:
             return _NO_RULES
         question = (principal, right, repository, tag)
@@ -168,8 +174,10 @@ _VERBS = {
     "overwrite": "overwrite in ",
     "delete": "delete from ",
     "list": "list ",
+    "approve": "approve bundles for ",
     "admin": "administer ",
 }
 _TAG_VERBS = {"create": "create", "overwrite": "overwrite", "delete": "delete"}
+_ONLY_IMPORTS = Decision(False, "what waits below staged/ is written by imports of bundles alone")
 _NO_RULES = Decision(True, "there are no access rules, so everything is allowed")
 assert set(_VERBS) == set(RIGHTS)

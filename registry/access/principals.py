@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from registry.access.rights import WORDS, Right
+from registry.access.rights import OF_ANY, WORDS, Right
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
 
@@ -27,7 +27,7 @@ class Bound:
         if right not in self.rights:
             return False
         if repository is None:
-            return right == "list" or any(pattern.text == "**" for pattern in self.repositories)
+            return right in OF_ANY or any(pattern.text == "**" for pattern in self.repositories)
         return any(pattern.matches(repository) for pattern in self.repositories)
 
     def __str__(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Right = Literal["pull", "create", "overwrite", "delete", "list", "admin"]
-RIGHTS: tuple[Right, ...] = ("pull", "create", "overwrite", "delete", "list", "admin")
+Right = Literal["pull", "create", "overwrite", "delete", "list", "approve", "admin"]
+RIGHTS: tuple[Right, ...] = ("pull", "create", "overwrite", "delete", "list", "approve", "admin")
 
 # What rules write: the rights themselves, and `push` for both that a push may need, as docker means it.
 WORDS: Mapping[str, tuple[Right, ...]] = {right: (right,) for right in RIGHTS} | {
@@ -14,7 +14,10 @@ WORDS: Mapping[str, tuple[Right, ...]] = {right: (right,) for right in RIGHTS} |
 }
 
 # Who is nobody in particular cannot be told from anybody else who reaches the registry.
-NEVER_ANONYMOUS: frozenset[Right] = frozenset({"delete", "admin"})
+NEVER_ANONYMOUS: frozenset[Right] = frozenset({"delete", "approve", "admin"})
+
+# Whoever has one of these on some repository may ask what of it concerns the registry as a whole.
+OF_ANY: frozenset[Right] = frozenset({"list", "approve"})
 
 # The rights that a rule may narrow to some tags. A pull by digest knows of no tags, and so does a list.
 OF_TAGS: frozenset[Right] = frozenset({"create", "overwrite", "delete"})

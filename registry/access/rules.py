@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, InstanceOf, ValidationError, model_validat
 
 from registry.access.people import folded
 from registry.access.principals import Principal
-from registry.access.rights import NEVER_ANONYMOUS, OF_TAGS, RIGHTS, WORDS, Right
+from registry.access.rights import NEVER_ANONYMOUS, OF_ANY, OF_TAGS, RIGHTS, WORDS, Right
 from registry.access.templates import ClaimPattern, RepositoryTemplate
 from registry.access.watched import Unusable
 from registry.model.names import RepositoryName, Tag
@@ -155,10 +155,10 @@ class Rule(Settings):
     def covers(self, principal: Principal, right: Right, repository: RepositoryName | None) -> bool:
         """Whether it speaks of the repository or, with None, of the registry as a whole.
 
-        Whoever may list something may ask for the list.
+        Whoever may list something may ask for the list, and so may who approves something.
         """
         if repository is None:
-            return right == "list" or any(template.is_everything for template in self.repositories)
+            return right in OF_ANY or any(template.is_everything for template in self.repositories)
         return any(template.matches(principal, repository) for template in self.repositories)
 
     def covers_tag(self, right: Right, tag: Tag | None) -> bool:

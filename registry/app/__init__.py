@@ -25,10 +25,14 @@ from registry.api.observed import Observed
 from registry.api.operations import OperationsAPI
 from registry.api.v2 import V2
 from registry.app.audit import open_audit
+from registry.app.bundling import make_bundles
 from registry.app.cache import Cache
 from registry.app.offering import offered, operations, process, reached_by_clients, scrubbing_of
 from registry.app.opening import check_format, open_registry
 from registry.app.storage import Storage, redirects_of, require_fit
+from registry.bundles.bundles import FINISH_SECONDS
+from registry.bundles.folders import LOOK_SECONDS, Inbox, Outbox
+from registry.bundles.settings import imports
 from registry.config import BOUND, Config, ConfigError, host_guard, watch_rules, without_rules
 from registry.logs import event
 from registry.metrics import Metrics
@@ -65,7 +69,7 @@ _LOG = logging.getLogger(__name__)
 _GC_SECONDS = 600.0  # at most
 _SCRUB_SECONDS = 600.0
 _USAGE_SECONDS = 600.0  # at most
-_LOOK_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
+_STORAGE_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
 
 
 class RegistryApplication:
@@ -89,7 +93,10 @@ class RegistryApplication:
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
         self._scrubbing = scrubbing_of(lambda: self._registry, config)
-        self._retaining = Retaining(lambda: self._registry, config, who=process())
+        self._bundles = make_bundles(config, lambda: self._registry, who=process())
+        self._retaining = Retaining(
+            lambda: self._registry, config, who=process(), held=lambda: self._bundles.holds.held()
+        )
         self._recording = Recording(lambda: self._registry, who=process())
         self._folding = Folding(lambda: self._registry, config.usage.keep_pulls_for, who=process())
         self._counting = Counting(lambda: self._registry, config.usage, who=process())
@@ -125,7 +132,7 @@ class RegistryApplication:
             raise StartFailed(reason, refused=isinstance(error, FormatTooNew)) from error
         self._closing.push_async_callback(self._schedule.stop)
         interval = self._config.uploads.expire_interval.total_seconds()
-        self._schedule.every("storage.look", _LOOK_SECONDS, self._readiness.watch)
+        self._schedule.every("storage.look", _STORAGE_SECONDS, self._readiness.watch)
         self._schedule.every("uploads.expire", interval, self._expire)
         self._schedule.every("access.look", self._config.access.check_seconds, self._look_at_access)
         self._schedule.every("audit.expire", _AUDIT_SECONDS, self._expire_audit)
@@ -148,6 +155,14 @@ class RegistryApplication:
                 self._schedule.every(
                     f"mirror.{mirror.name}", min(interval / 10, _GC_SECONDS), syncing.if_due, at_once=False
                 )
+        self._schedule.every("bundles.finish", FINISH_SECONDS, self._bundles.finish_all)
+        if imports(self._config.bundles).dir is not None:
+            inbox = Inbox(self._bundles, who=process())
+            self._schedule.every("bundles.inbox", LOOK_SECONDS, inbox.if_due)
+        for stream in self._config.bundles.export.streams:
+            if stream.interval and self._config.bundles.export.dir is not None:
+                outbox = Outbox(self._bundles, stream, who=process())
+                self._schedule.every(f"bundles.outbox.{stream.name}", LOOK_SECONDS, outbox.if_due)
         if self._scrubbing.scheduled:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
         if self._config.usage.enabled:
@@ -227,6 +242,8 @@ class RegistryApplication:
             self._config.trash.keep_for,
             reached_by_clients(self._config),
             self._mirrors_open,
+            lambda: self._bundles,
+            self._config.bundles,
             deletes=self._config.delete.enabled,
         )
 

@@ -51,7 +51,7 @@ async def open_mirrors(
         async def upstream(settings: UpstreamSettings, seconds: float) -> Upstream:
             return Upstream(
                 await client(settings.ca_file),
-                Endpoint(settings.url, settings.username, _password(settings), settings.realms),
+                Endpoint(settings.url, settings.username, password_of(settings), settings.realms),
                 clock=time.monotonic,
                 head_seconds=seconds,
                 stall_seconds=seconds,
@@ -87,7 +87,8 @@ async def open_mirrors(
         yield mirrors
 
 
-def _password(settings: UpstreamSettings) -> str | None:
+def password_of(settings: UpstreamSettings) -> str | None:
+    """The password of who asks an upstream. Raises StartFailed."""
     if settings.password_file is None:
         return None
     try:

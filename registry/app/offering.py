@@ -17,9 +17,18 @@ from registry.access.operations import operations as audit_operations
 from registry.access.rule_operations import operations as rule_operations
 from registry.access.user_operations import operations as user_operations
 from registry.app.audit import open_audit, tell_person
+from registry.app.bundling import make_bundles
 from registry.app.opening import check_format, open_registry, open_scratch
 from registry.app.places import seal_of, settings_of
 from registry.app.storage import Storage
+from registry.bundles.bundles import Bundles
+from registry.bundles.decision_operations import operations as bundle_decision_operations
+from registry.bundles.export_operations import operations as bundle_export_operations
+from registry.bundles.import_operations import operations as bundle_import_operations
+from registry.bundles.key_operations import operations as bundle_key_operations
+from registry.bundles.list_operations import operations as bundle_list_operations
+from registry.bundles.settings import BundlesSettings
+from registry.bundles.telling_operations import operations as bundle_telling_operations
 from registry.config import Config, load_policy
 from registry.core.operations import operations as core_operations
 from registry.core.pull_operations import operations as pull_operations
@@ -115,8 +124,9 @@ def operations(config: Config) -> Operations:
 
     collecting = Collecting(registry, config, who=process())
     scrubbing = scrubbing_of(registry, config)
-    retaining = Retaining(registry, config, who=process())
     counting = Counting(registry, config.usage, who=process())
+    bundles = make_bundles(config, registry, who=process())
+    retaining = Retaining(registry, config, who=process(), held=lambda: bundles.holds.held())
     place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
     table = (
         *offered(
@@ -131,6 +141,8 @@ def operations(config: Config) -> Operations:
             config.trash.keep_for,
             reached_by_clients(config),
             mirrors,
+            lambda: bundles,
+            config.bundles,
             place=place,
         ),
         *copy_operations(store_at),
@@ -166,6 +178,8 @@ def offered(
     keep_for: timedelta,
     reached: Reached,
     mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
+    bundles: Callable[[], Bundles],
+    bundles_settings: BundlesSettings,
     *,
     deletes: bool = True,
     place: Place | None = None,
@@ -189,6 +203,12 @@ def offered(
         *audit_operations(registry, audit),
         *mirror_operations(registry, reached.mirrors, mirrors, process()),
         *client_operations(reached),
+        *bundle_export_operations(bundles),
+        *bundle_telling_operations(bundles),
+        *bundle_import_operations(bundles),
+        *bundle_decision_operations(bundles),
+        *bundle_list_operations(bundles),
+        *bundle_key_operations(bundles_settings),
     )
     return [audited(operation, audit) for operation in rooms]
 

@@ -62,6 +62,14 @@ class Exporting:
                 return Belief(sent.head.id, {key for key, _ in statement.all})
         return NOTHING
 
+    async def was_stated(self, stream: str, statement: Statement) -> bool:
+        """Whether the last bundle of the stream that was written states the same."""
+        async for sent in self.sent.each(stream):
+            if sent.written:
+                last = await read_contents(self._store, sent.head)
+                return last.tags == statement.tags and list(last.manifests) == list(statement.manifests)
+        return False
+
     async def number(self, order: Order) -> tuple[Head, Statement]:
         """Lay the bundle out, and give it its number. Raises BundleRefused for one without anything."""
         statement = order.selected.statement

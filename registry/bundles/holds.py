@@ -22,7 +22,7 @@ _LIMIT = 1 << 30
 
 
 class Holds:
-    """The holds of one store; each ends `hold_for` after it was made. `now` tells the store's own time (s)."""
+    """The holds of one store; each ends `hold_for` after it was made, by `now`, the store's own clock (s)."""
 
     def __init__(self, store: Store, hold_for: timedelta, now: Callable[[], Awaitable[float]]) -> None:
         self._store = store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from registry.bundles.arriving import Arriving, require_sigstore
@@ -67,7 +67,9 @@ class Importing:
         self._effects = effects
         self.received = Received(registry.store)
 
-    async def run(self, files: Files, rules: Rules, wish: Wish) -> AsyncIterator[tuple[int, int] | Judged]:
+    async def run(
+        self, files: Files, rules: Rules, wish: Wish
+    ) -> AsyncGenerator[tuple[int, int] | Judged, None]:
         """Take a bundle in; how many bytes have come of how many, and last what is known of it then.
 
         Raises BundleInvalid, BundleRefused, QuotaExceeded; nothing of the bundle is staged then.

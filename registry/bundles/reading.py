@@ -80,13 +80,13 @@ class Folders:
     comes_once = False
 
     def __init__(self, paths: list[Path]) -> None:
-        self._roots = [root for path in paths for root in _media_in(path)]
+        self.roots = [root for path in paths for root in _media_in(path)]
         self._found: dict[str, tuple[int, Path]] = {}
 
     def opening(self) -> Opening:
         """Head and signatures, which all media must have alike."""
         first: Opening | None = None
-        for root in self._roots:
+        for root in self.roots:
             signatures: dict[str, bytes] = {}
             for name in sorted(os.listdir(root)):
                 if is_signature(name) and len(signatures) < _MOST_SIGNATURES:

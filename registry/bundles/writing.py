@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -32,7 +32,7 @@ class Writer(Protocol):
 
     def write(
         self, head: Head, statement: Statement, source: Source, signatures: Mapping[str, bytes]
-    ) -> AsyncIterator[int]:
+    ) -> AsyncGenerator[int, None]:
         """Write all of them; the bytes of each manifest or blob that lies there then."""
         ...
 
@@ -46,7 +46,7 @@ class FolderWriter:
 
     async def write(
         self, head: Head, statement: Statement, source: Source, signatures: Mapping[str, bytes]
-    ) -> AsyncIterator[int]:
+    ) -> AsyncGenerator[int, None]:
         """Write it. Raises RequestInvalid where that cannot be."""
         aside = self._effects.aside
         if self._path.exists():
@@ -111,7 +111,7 @@ class TarWriter:
 
     async def write(
         self, head: Head, statement: Statement, source: Source, signatures: Mapping[str, bytes]
-    ) -> AsyncIterator[int]:
+    ) -> AsyncGenerator[int, None]:
         """Write it. Raises RequestInvalid where that cannot be."""
         aside = self._effects.aside
         if head.media != 1:

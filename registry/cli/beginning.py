@@ -29,7 +29,7 @@ _RULES = """\
 # `moorage access explain user:alice push team/app` says which rule decides.
 
 # Whoever may do everything, the commands of `moorage --server` too.
-- {who: 'group:admins', repositories: ['**'], may: [pull, push, delete, list, admin]}
+- {who: 'group:admins', repositories: ['**'], may: [pull, push, delete, list, approve, admin]}
 
 # Whoever is logged in sees and pulls everything, and has a place of their own.
 - {who: authenticated, repositories: ['**'], may: [pull, list]}

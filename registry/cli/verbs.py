@@ -25,6 +25,8 @@ from registry.work.operations import Context, Operation, Operations, Progress, R
 _NOUNS = {
     "access": "Rules, and the keys and tokens that say who somebody is.",
     "apikey": "API keys: credentials of machines.",
+    "bundle": "Images carried across an air gap as signed files.",
+    "bundle key": "Keys that bundles are signed with.",
     "client": "Clients: what they have to be told.",
     "gc": "Collection of what nothing needs any more.",
     "mirror": "Namespaces whose content comes from other registries.",
@@ -47,11 +49,15 @@ def add_operations(app: typer.Typer, composition: Composition, words: Sequence[s
     """Offer every operation of the table."""
     nouns: dict[str, typer.Typer] = {}
     for operation in composition.operations(Config()):
-        noun, _, verb = operation.name.partition(".")
-        if noun not in nouns:
-            nouns[noun] = typer.Typer(help=_NOUNS.get(noun), no_args_is_help=True)
-            app.add_typer(nouns[noun], name=noun)
-        nouns[noun].command(verb, help=operation.summary)(_command(operation, composition, words))
+        *above, verb = operation.words
+        group = app
+        for at, noun in enumerate(above, 1):
+            name = " ".join(above[:at])
+            if name not in nouns:
+                nouns[name] = typer.Typer(help=_NOUNS.get(name), no_args_is_help=True)
+                group.add_typer(nouns[name], name=noun)
+            group = nouns[name]
+        group.command(verb, help=operation.summary)(_command(operation, composition, words))
 
 
 def _command(

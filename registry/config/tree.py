@@ -11,6 +11,7 @@ from pydantic import BaseModel, model_validator
 
 from registry.access.settings import AccessSettings, AuditSettings
 from registry.api.settings import ApiSettings
+from registry.bundles.settings import BundlesSettings
 from registry.core.settings import CoreSettings
 from registry.mirror.settings import MirrorsSettings
 from registry.remote.settings import EgressSettings
@@ -31,6 +32,7 @@ class Config(CoreSettings, ApiSettings, ServerSettings, MirrorsSettings, UpkeepS
     storage: StorageSettings = StorageSettings()
     access: AccessSettings = AccessSettings()
     egress: EgressSettings = EgressSettings()
+    bundles: BundlesSettings = BundlesSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 

@@ -17,7 +17,7 @@ def staged_repository(bundle: str, name: str) -> RepositoryName:
 
 def is_staged(name: str) -> bool:
     """Whether it is such a repository, which only an import writes to."""
-    return _STAGED.fullmatch(name) is not None
+    return name.startswith("staged/") and _STAGED.fullmatch(name) is not None
 
 
 def meant_by(name: str) -> RepositoryName | None:

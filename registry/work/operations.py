@@ -100,11 +100,12 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[I]):
-    """One verb: `name` is `noun.verb`, `right` what the rules must grant for it on what it `touches`.
+    """One verb: `name` is `noun.verb`, or `noun.noun.verb`.
 
-    `run` yields `Progress` any number of times and one `Result` last, whose value is a `result`; what
-    `rehearses`, as all does that `deletes`, heeds `dry_run`, and whatever `changes` anything is done to its
-    end once it has begun. It raises RegistryError or StorageError when it cannot be done; `touches` raises
+    `right` is what the rules must grant for it on what it `touches`. `run` yields `Progress` any number of
+    times and one `Result` last, whose value is a `result`; what `rehearses`, as all does that `deletes`,
+    heeds `dry_run`, and whatever `changes` anything is done to its end once it has begun. It raises
+    RegistryError or StorageError when it cannot be done; `touches` raises
     RegistryError for an input that names nothing. `needs_store` says whether there must be a store already
     for what is asked, or a directory for one is enough; what has its `own_places` opens what its input names.
     What is `local` is done on the machine of the store alone, by the command line. `event` is what the audit
@@ -133,10 +134,9 @@ class Operation(Generic[I]):
             object.__setattr__(self, "rehearses", True)
 
     @property
-    def words(self) -> tuple[str, str]:
-        """Noun and verb."""
-        noun, _, verb = self.name.partition(".")
-        return noun, verb
+    def words(self) -> tuple[str, ...]:
+        """Noun and verb, and a noun between the two where it is of that."""
+        return tuple(self.name.split("."))
 
 
 def status_of(error: Exception) -> Status:

@@ -75,7 +75,7 @@ def test_all_problems_are_told_with_their_lines(tmp_path: Path) -> None:
         ("line 5: repositories[0] = 'Team/**'", "lowercase"),
         ("line 5: repositories[1] = 'x{user}'", "whole segment"),
         ("line 5: repositories[2] = '{claims.a b}/c'", "whole segment"),
-        ("line 6: may[1] = 'fly'", "one of pull, create, overwrite, delete, list, admin, push"),
+        ("line 6: may[1] = 'fly'", "one of pull, create, overwrite, delete, list, approve, admin, push"),
         ("line 7: repositories = []", "must not be empty"),
         ("line 7: may = []", "must not be empty"),
         ("line 8: repository: there is no such key", "did you mean repositories?"),

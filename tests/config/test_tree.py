@@ -29,12 +29,24 @@ def test_lists_are_known_as_such() -> None:
         "access.token_server.algorithms",
         "egress.allow",
         "egress.no_proxy",
+        "bundles.export.streams",
+        "bundles.import.trusted_keys",
+        "bundles.import.repositories",
+        "bundles.import.map",
+        "bundles.import.image_keys",
     ]
 
 
 def test_a_list_of_sections_says_what_they_are() -> None:
     sections = {leaf.name: leaf.section for leaf in leaves(Config) if leaf.section is not None}
-    assert {"retention.in_use", "retention.rules", "mirrors", "quotas", "access.issuers"} == sections.keys()
+    assert {
+        "retention.in_use",
+        "retention.rules",
+        "mirrors",
+        "quotas",
+        "access.issuers",
+        "bundles.export.streams",
+    } == sections.keys()
     assert [leaf.name for leaf in leaves(sections["quotas"])] == ["prefix", "limit"]
     inner = [leaf.name for leaf in leaves(sections["access.issuers"])]
     assert inner[:3] == ["name", "issuer", "audience"]

@@ -38,7 +38,7 @@ TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
 @pytest.mark.parametrize("operation", TABLE, ids=lambda one: one.name)
 class TestEachOperation:
     def test_is_called_by_noun_and_verb(self, operation: Operation[Any]) -> None:
-        assert re.fullmatch(r"[a-z]+\.[a-z]+(-[a-z]+)*", operation.name)
+        assert re.fullmatch(r"[a-z]+\.([a-z]+\.)?[a-z]+(-[a-z]+)*", operation.name)
         assert operation.summary and not operation.summary.endswith(".")
 
     def test_needs_a_right_that_rules_can_grant(self, operation: Operation[Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +14,10 @@ from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
 from registry.errors import ReadOnly, RegistryError, Unsupported
 from registry.logs import event
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
+from registry.model.staged import is_staged
 from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
@@ -56,6 +58,7 @@ class Retaining:
         *,
         who: str,
         pulls: Callable[[float], Awaitable[Pulls]] | None = None,
+        held: Callable[[], Awaitable[Mapping[Digest, str]]] | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +66,7 @@ class Retaining:
         self._settings = settings
         self._rules = settings.retention
         self._pulls = pulls or self._recorded
+        self._held_manifests = held
         self.leased = Leased(
             registry,
             "retention",
@@ -258,7 +262,8 @@ class Retaining:
         catalog = self._registry().store.catalog
         names = catalog.names() if await catalog.is_complete() else catalog.tree()
         async for name in names:
-            if not repositories.matches(name):
+            # What waits to be approved goes when that is decided.
+            if not repositories.matches(name) or is_staged(name):
                 continue
             try:
                 plan = await planning.of(name)
@@ -272,6 +277,8 @@ class Retaining:
 
     async def _planning(self, store: Store, now: float, step: Step) -> Planning:
         in_use: InUse = await asyncio.to_thread(read_in_use, self._rules.in_use)
+        if self._held_manifests is not None:
+            in_use.digests.update(await self._held_manifests())
         return Planning(
             store,
             self._rules.rules,

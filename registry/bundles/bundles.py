@@ -1,0 +1,263 @@
+"""All that has to do with bundles in one registry, put together by what is configured."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.bundles.approving import Approving
+from registry.bundles.errors import BundleRefused
+from registry.bundles.exporting import Belief, Exporting, Order
+from registry.bundles.format import Head, Origin
+from registry.bundles.holds import Holds
+from registry.bundles.importing import Importing, Judged, Rules, Wish
+from registry.bundles.keys import (
+    PublicKey,
+    SigningKey,
+    read_public_key,
+    read_signing_key,
+    signature_files,
+)
+from registry.bundles.names import Names
+from registry.bundles.reading import opened_files
+from registry.bundles.received import Done
+from registry.bundles.selecting import Images, Selected, Selecting, described
+from registry.bundles.settings import BundlesSettings, StreamSettings, imports
+from registry.bundles.sources import OwnSource, Source
+from registry.bundles.statement import Statement
+from registry.bundles.writing import FolderWriter, TarWriter
+from registry.core.registry import Registry
+from registry.errors import RequestInvalid
+from registry.work.effects import bounded_effects
+from registry.work.leased import Leased
+
+FINISH_SECONDS = 30.0
+"""Between two looks whether something that was decided is left to be done."""
+
+RemoteOpener = Callable[[str], AbstractAsyncContextManager[Source]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bundle is to be written: to a folder, or as a tar; in media of so many bytes."""
+
+    path: Path
+    is_tar: bool = False
+    medium_bytes: int | None = None
+
+
+class Bundles:
+    """The bundles of one registry; others know this process as `who`.
+
+    `now` tells the store's own time (s). `remote` opens another registry as a source, by its URL.
+    """
+
+    def __init__(
+        self,
+        registry: Callable[[], Registry],
+        settings: BundlesSettings,
+        now: Callable[[], Awaitable[float]],
+        remote: RemoteOpener,
+        *,
+        who: str,
+    ) -> None:
+        self._registry = registry
+        self.settings = settings
+        self.now = now
+        self.remote = remote
+        self._leased = Leased(registry, "bundles", "applying bundles", who=who)
+        self._settled: set[str] = set()
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that is open."""
+        return self._registry()
+
+    @property
+    def holds(self) -> Holds:
+        """What is kept from retention for bundles that are under way."""
+        return Holds(self.registry.store, self.settings.export.hold_for, self.now)
+
+    @property
+    def exporting(self) -> Exporting:
+        """Who numbers bundles."""
+        return Exporting(self.registry.store)
+
+    @property
+    def importing(self) -> Importing:
+        """Who takes bundles in."""
+        return Importing(self.registry, bounded_effects(self.registry.store.effects))
+
+    def approving(self, names: Names | None = None) -> Approving:
+        """Who decides about bundles."""
+        effects = bounded_effects(self.registry.store.effects)
+        needed = imports(self.settings).approvals
+        return Approving(self.registry, effects, names or self.names(()), needed)
+
+    def names(self, mappings: Iterable[str]) -> Names:
+        """What repositories of bundles are called here, by what is configured and these mappings."""
+        settings = imports(self.settings)
+        return Names([*settings.map, *mappings], settings.repositories)
+
+    def stream(self, name: str) -> StreamSettings:
+        """What is configured of a stream. Raises RequestInvalid."""
+        for one in self.settings.export.streams:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.settings.export.streams) or "none is configured"
+        raise RequestInvalid(f"there is no stream {name} in bundles.export.streams ({known})")
+
+    def trusted(self) -> list[PublicKey]:
+        """The keys that are believed. Raises RequestInvalid for a file that is none."""
+        return [read_public_key(one) for one in imports(self.settings).trusted_keys]
+
+    def rules(self, mappings: Iterable[str]) -> Rules:
+        """Whom an import believes, and what it lets in."""
+        settings = imports(self.settings)
+        image_keys = [read_public_key(one) for one in settings.image_keys]
+        return Rules(self.trusted(), settings.required_signatures, self.names(mappings), image_keys)
+
+    def signing_key(self, file: Path | None) -> SigningKey:
+        """The key in the file, or the configured one. Raises RequestInvalid."""
+        chosen = file or self.settings.export.signing_key_file
+        if chosen is None:
+            raise RequestInvalid(
+                "there is no key to sign with: make one (`moorage bundle key new`) and name it in"
+                " bundles.export.signing_key_file, or write the bundle --unsigned and sign it later"
+            )
+        return read_signing_key(chosen)
+
+    async def select(
+        self, source: Source, wanted: StreamSettings | Images, *, allow_sparse: bool
+    ) -> AsyncIterator[str | Selected]:
+        """Read what is selected; the name of each image, and last all of it."""
+        selecting = Selecting(source, self.registry.store.effects, allow_sparse=allow_sparse)
+        steps = selecting.images(wanted) if isinstance(wanted, Images) else selecting.settings(wanted)
+        async for name in steps:
+            yield name
+        yield selecting.selected
+
+    async def order(
+        self,
+        stream: str,
+        wanted: StreamSettings | Images,
+        selected: Selected,
+        belief: Belief,
+        medium_bytes: int | None,
+    ) -> Order:
+        """A bundle of what was selected."""
+        selection = wanted.described() if isinstance(wanted, Images) else described(wanted)
+        provenance = await self._provenance(selected.statement)
+        source = self.settings.export.source
+        return Order(stream, source, selection, selected, belief, medium_bytes, provenance)
+
+    async def write(
+        self,
+        order: Order,
+        source: Source,
+        where: Callable[[Head], Place],
+        key: SigningKey | None,
+    ) -> AsyncIterator[tuple[int, int] | Head]:
+        """Number a bundle and write it; the bytes that are done of how many, and last its head."""
+        self.registry.require_writable()
+        head, statement = await self.exporting.number(order)
+        async for step in self.files(head, statement, source, where(head), key):
+            yield step
+        if order.supplements is None:
+            await self.exporting.sent.note(head, "written")
+        yield head
+
+    async def files(
+        self, head: Head, statement: Statement, source: Source, place: Place, key: SigningKey | None
+    ) -> AsyncIterator[tuple[int, int]]:
+        """Write the files of a bundle; the bytes that are done of how many."""
+        content = head.encode()
+        signatures = {} if key is None else signature_files(key.public, key.sign(content), content)
+        effects = self.registry.store.effects
+        writer = TarWriter(place.path, effects) if place.is_tar else FolderWriter(place.path, effects)
+        done = 0
+        async with aclosing(writer.write(head, statement, source, signatures)) as sizes:
+            async for size in sizes:
+                done += size
+                yield done, head.totals.carried_bytes
+
+    async def take_in(
+        self, paths: Sequence[Path], rules: Rules, wish: Wish
+    ) -> AsyncIterator[tuple[int, int] | Judged]:
+        """Import a bundle; how many bytes have come of how many, and last what is known of it.
+
+        Where no approval is needed it is approved, and `finish` is to be called.
+        """
+        with opened_files(list(paths)) as files:
+            async with aclosing(self.importing.run(files, rules, wish)) as steps:
+                judged = None
+                async for step in steps:
+                    if isinstance(step, Judged):
+                        judged = step
+                    yield step
+        if judged is None or not judged.is_staged or imports(self.settings).approvals:
+            return
+        received = self.importing.received
+        if await received.decision(judged.head.id) is None:
+            await self.approving(rules.names).approve(
+                judged.head.id, wish.by, wish.note, allow_rollback=wish.allow_rollback
+            )
+
+    async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:
+        """Do what was decided of a bundle and is not done. Two at once do no harm."""
+        async for step in self.approving().finish(bundle, by):
+            yield step
+
+    async def finish_all(self) -> None:
+        """Do what was decided of any bundle and is not done, unless another process does."""
+        await self._leased.when_due(self._any_open, self._finish_open)
+
+    async def _any_open(self) -> bool:
+        return bool(await self._open())
+
+    async def _open(self) -> list[str]:
+        received = self.importing.received
+        found = []
+        for bundle in await received.ids():
+            if bundle in self._settled:
+                continue
+            if not await received.is_settled(bundle):
+                found.append(bundle)
+            elif await received.undone(bundle) is not None:
+                self._settled.add(bundle)
+        return found
+
+    async def _finish_open(self, step: Callable[[], Awaitable[None]]) -> None:
+        for bundle in await self._open():
+            with suppress(BundleRefused):
+                async for _ in self.finish(bundle, "moorage"):
+                    await step()
+
+    async def _provenance(self, statement: Statement) -> tuple[Origin, ...]:
+        """The bundles that have brought content of these repositories, the newest of each stream."""
+        names = statement.repositories
+        found: dict[tuple[str, str], Origin] = {}
+        async for head, _, done in self.importing.received.applied():
+            if names.isdisjoint(done.repositories):
+                continue
+            for one in (*head.provenance, Origin(head.source, head.stream, head.number, head.id)):
+                held = found.get((one.source, one.stream))
+                if held is None or held.number < one.number:
+                    found[one.source, one.stream] = one
+        return tuple(found[key] for key in sorted(found))
+
+
+def own_source(registry: Registry) -> Source:
+    """The registry itself as a source of images."""
+    return OwnSource(registry)
+
+
+def totals_by_medium(statement: Statement) -> Mapping[int, int]:
+    """How many bytes lie in each medium."""
+    found: dict[int, int] = {}
+    for _, content in statement.carried:
+        for piece in content.pieces:
+            found[piece.medium] = found.get(piece.medium, 0) + piece.size
+    return found

@@ -1,0 +1,136 @@
+"""Operations by which people decide about bundles that wait: approve, reject, undo."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from registry.bundles.bundles import Bundles
+from registry.bundles.received import Done
+from registry.errors import Denied
+from registry.model.names import RepositoryName
+from registry.work.operations import Context, Operation, Progress, Result, argument, option
+
+Outcome = AsyncIterator[Progress | Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Which bundle, and why."""
+
+    id: str = argument("the id of a bundle that has come: b-…")
+    note: str = option("why, for the audit trail", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(Decide):
+    """And whether an older one may be."""
+
+    allow_rollback: bool = option("approve an older state than the one approved last", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided; `needed` are the approvals that are still to come."""
+
+    id: str
+    decision: str
+    needed: int
+    moved: int
+    left: list[str]
+
+    def told(self) -> str:
+        """What it came to."""
+        if self.needed:
+            return f"{self.id}: your approval was noted; {self.needed} more needed"
+        lines = [f"{self.id}: {self.decision}, {self.moved} tags moved"]
+        return "\n".join([*lines, *(f"  {one} was moved by somebody else, and stays" for one in self.left)])
+
+
+def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
+    """Operations of who may approve."""
+
+    async def bundle_approve(asked: Approve, context: Context) -> Outcome:
+        await _require_rights(bundles(), asked.id, context)
+        needed = (
+            await bundles()
+            .approving()
+            .approve(asked.id, context.by, asked.note, allow_rollback=asked.allow_rollback)
+        )
+        done = None
+        async for step in bundles().finish(asked.id, context.by):
+            if isinstance(step, Done):
+                done = step
+            else:
+                yield Progress(step, None, "items", asked.id)
+        yield Result(_decided(asked.id, "approved", needed, done))
+
+    async def bundle_reject(asked: Decide, context: Context) -> Outcome:
+        await _require_rights(bundles(), asked.id, context)
+        await bundles().approving().reject(asked.id, context.by, asked.note)
+        async for _ in bundles().finish(asked.id, context.by):
+            yield Progress(1, None, "items", asked.id)
+        yield Result(_decided(asked.id, "rejected", 0, None))
+
+    async def bundle_undo(asked: Decide, context: Context) -> Outcome:
+        await _require_rights(bundles(), asked.id, context)
+        await bundles().approving().undo(asked.id, context.by, asked.note)
+        done = None
+        async for step in bundles().finish(asked.id, context.by):
+            if isinstance(step, Done):
+                done = step
+            else:
+                yield Progress(step, None, "items", asked.id)
+        yield Result(_decided(asked.id, "undone", 0, done))
+
+    return (
+        Operation(
+            "bundle.approve",
+            "Approve a bundle that waits: its tags are moved",
+            "approve",
+            False,
+            Approve,
+            bundle_approve,
+            changes=True,
+            event="bundle.approved",
+            result=Decided,
+        ),
+        Operation(
+            "bundle.reject",
+            "Reject a bundle that waits: it goes",
+            "approve",
+            False,
+            Decide,
+            bundle_reject,
+            changes=True,
+            event="bundle.rejected",
+            result=Decided,
+        ),
+        Operation(
+            "bundle.undo",
+            "Let tags that a bundle has moved name again what they named before",
+            "approve",
+            False,
+            Decide,
+            bundle_undo,
+            changes=True,
+            event="bundle.undone",
+            result=Decided,
+        ),
+    )
+
+
+async def _require_rights(bundles: Bundles, bundle: str, context: Context) -> None:
+    """Raises Denied where a repository of the bundle may not be decided about."""
+    await bundles.importing.received.head(bundle)
+    staged = await bundles.importing.received.staged(bundle)
+    for name in sorted(set(staged.names.values())) if staged is not None else ():
+        if not context.may("approve", RepositoryName(name), None):
+            raise Denied(f"the access rules do not let you approve what is for {name}", detail={"name": name})
+
+
+def _decided(bundle: str, decision: str, needed: int, done: Done | None) -> Decided:
+    if done is None:
+        return Decided(bundle, decision, needed, 0, [])
+    return Decided(bundle, decision, needed, done.moved, list(done.left))

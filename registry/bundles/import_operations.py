@@ -1,0 +1,180 @@
+"""Taking bundles in, as an operation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry.bundles.bundles import Bundles
+from registry.bundles.errors import BundleRefused
+from registry.bundles.importing import Judged, Wish
+from registry.bundles.list_operations import state_of
+from registry.bundles.receipts import receipt_of
+from registry.bundles.received import Done
+from registry.bundles.settings import imports
+from registry.bundles.telling_operations import write_file
+from registry.errors import RequestInvalid
+from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+
+Outcome = AsyncIterator[Progress | Result]
+
+_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Which bundle, and how it is taken in."""
+
+    path: tuple[str, ...] = argument("the folders of a bundle, or its tar (- is standard input)")
+    map: tuple[str, ...] = option("a prefix of names and what stands for it here: hub/=mirror/", default=())
+    allow_rollback: bool = option("take an older state than the one that was approved last", default=False)
+    delete: bool = option("remove selected tags that the bundle does not have", default=False)
+    note: str = option("what to write into the receipt and the audit trail", default="")
+    missing_to: Path | None = option("where to write the list of what is missing", default=None, local=True)
+    receipt_to: Path | None = option("where to write the receipt", default=None, local=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected."""
+
+    id: str
+    stream: str
+    number: int
+    source: str
+    state: str
+    signed_by: list[str]
+    repositories: list[str]
+    tags: int
+    carried_bytes: int
+    missing: list[str] = field(default_factory=list)
+    media: list[int] = field(default_factory=list)
+    receipt: str = ""
+    moved: int = 0
+    left: list[str] = field(default_factory=list)
+
+    def told(self) -> str:
+        """What has happened, and what to do next."""
+        lines = [f"{self.id}: {self.stream} number {self.number} from {self.source}, {self.tags} tags"]
+        signed = ", ".join(self.signed_by)
+        lines.append(f"signed by {signed}" if signed else "NOT signed by a trusted key")
+        match self.state:
+            case "missing":
+                lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
+                lines += [f"  {one}" for one in self.missing[:_TOLD]]
+                lines.append("nothing was staged; ask for them with: moorage bundle export --missing FILE")
+            case "incomplete":
+                media = ", ".join(str(one) for one in self.media)
+                lines.append(f"what is here was kept; import the media that are still to come: {media}")
+            case "checked":
+                lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])})")
+            case "staged":
+                lines.append(
+                    f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
+                )
+            case _:
+                lines.append(f"{self.state}; {self.moved} tags were moved")
+                lines += [f"  {one} was moved by somebody else, and stays" for one in self.left[:_TOLD]]
+        return "\n".join(lines)
+
+
+def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
+    """Operations of the far side."""
+
+    async def bundle_import(asked: Import, context: Context) -> Outcome:
+        here = bundles()
+        rules = here.rules(asked.map)
+        wish = Wish(context.by, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
+        judged = None
+        async for step in here.take_in(_paths(here, asked.path, context), rules, wish):
+            if isinstance(step, Judged):
+                judged = step
+            else:
+                yield Progress(*step, "bytes", "import")
+        assert judged is not None
+        done = None
+        if judged.is_staged and not context.dry_run:
+            async for applied in here.finish(judged.head.id, context.by):
+                if isinstance(applied, Done):
+                    done = applied
+                else:
+                    yield Progress(applied, None, "items", "approve")
+        imported = await _imported(here, judged, done, asked.note)
+        if imported.missing and asked.missing_to is not None:
+            write_file(asked.missing_to, missing_text(judged))
+        if imported.receipt and asked.receipt_to is not None:
+            write_file(asked.receipt_to, imported.receipt)
+        failed = imported.state in ("missing", "incomplete")
+        yield Result(imported, Status.FAILED if failed else Status.DONE)
+
+    return (
+        Operation(
+            "bundle.import",
+            "Take a bundle in: judge it, and stage what it brings",
+            "admin",
+            False,
+            Import,
+            bundle_import,
+            changes=True,
+            rehearses=True,
+            event="bundle.imported",
+            result=Imported,
+        ),
+    )
+
+
+def missing_text(judged: Judged) -> str:
+    """The list of what is missing, for the near side."""
+    lines = [
+        f"# What {judged.head} states, and is neither in it nor here.",
+        "# On the near side: moorage bundle export --missing THIS_FILE",
+        f"bundle {judged.head.id}",
+        *judged.missing,
+    ]
+    return "\n".join([*lines, ""])
+
+
+async def _imported(bundles: Bundles, judged: Judged, done: Done | None, note: str) -> Imported:
+    head = judged.head
+    if judged.missing:
+        state = "missing"
+    elif not judged.is_staged:
+        state = "incomplete" if judged.media else "checked"
+    else:
+        state = await state_of(bundles, head.id)
+    return Imported(
+        head.id,
+        head.stream,
+        head.number,
+        head.source,
+        state,
+        [one.id for one in judged.signed_by],
+        sorted({str(one) for one in judged.names.values()}),
+        head.totals.tags,
+        head.totals.carried_bytes,
+        judged.missing,
+        judged.media,
+        receipt_of(head, note) if judged.is_staged else "",
+        0 if done is None else done.moved,
+        [] if done is None else list(done.left),
+    )
+
+
+def _paths(bundles: Bundles, names: Iterable[str], context: Context) -> list[Path]:
+    """Where a bundle lies: anywhere for who works on this machine, else in the folder for bundles."""
+    if context.via == "command line":
+        return [Path(one) for one in names]
+    folder = imports(bundles.settings).dir
+    if folder is None:
+        raise BundleRefused(
+            "bundles are imported over the network from bundles.import.dir, which is not set; import it on"
+            " the machine of the registry"
+        )
+    found = []
+    for one in names:
+        if Path(one).name != one or one.startswith("."):
+            raise RequestInvalid(f"{one} is no name of a folder or tar in bundles.import.dir")
+        found.append(folder / one)
+    return found

@@ -1,0 +1,195 @@
+"""Operations on keys and signatures, and on bundles as files: without a registry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.bundles.errors import BundleRefused
+from registry.bundles.format import HEAD, HEAD_BYTES, Head
+from registry.bundles.keys import (
+    Algorithm,
+    PublicKey,
+    SigningKey,
+    new_key,
+    read_public_key,
+    read_signing_key,
+    signature_files,
+    write_key,
+)
+from registry.bundles.reading import Folders
+from registry.bundles.settings import BundlesSettings, imports
+from registry.errors import RequestInvalid
+from registry.work.operations import Context, Operation, Progress, Result, argument, option
+
+Outcome = AsyncIterator[Progress | Result]
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """Where to, and of which kind."""
+
+    to: Path | None = option("the folder for both halves; here, if none is given", default=None, local=True)
+    algorithm: Algorithm = option("what it signs with", default="ecdsa-p256")
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A key, by its files."""
+
+    id: str
+    algorithm: str
+    private: str
+    public: str
+
+    def told(self) -> str:
+        """What to do with them."""
+        return (
+            f"{self.private} signs: keep it, and name it in bundles.export.signing_key_file\n"
+            f"{self.public} is for the other side: have it named in bundles.import.trusted_keys there"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeys:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """A key that is configured, and what for."""
+
+    id: str
+    algorithm: str
+    use: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKeys:
+    """All of them."""
+
+    keys: list[ShownKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Which bundle, and with what."""
+
+    path: tuple[str, ...] = argument("the folders of a bundle: all its media")
+    key: Path | None = option(
+        "the private key; bundles.export.signing_key_file has it otherwise", default=None, local=True
+    )
+    attach: Path | None = option("a raw signature of bundle.json, made elsewhere", default=None, local=True)
+    public_key: Path | None = option("the public key of that signature", default=None, local=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A bundle that is signed by one key more."""
+
+    id: str
+    key: str
+    files: list[str]
+
+
+def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
+    """Operations that need no store."""
+
+    async def key_new(asked: NewKey, _: Context) -> Outcome:
+        key = new_key(asked.algorithm)
+        private, public = write_key(key, asked.to or Path())
+        yield Result(MadeKey(key.public.id, key.public.algorithm, str(private), str(public)))
+
+    async def key_list(_: ListKeys, __: Context) -> Outcome:
+        shown = []
+        if (own := settings.export.signing_key_file) is not None:
+            shown.append(_shown(read_signing_key(own).public, "signs what is written here"))
+        trusted = imports(settings)
+        shown += [_shown(read_public_key(one), "is trusted") for one in trusted.trusted_keys]
+        shown += [_shown(read_public_key(one), "signs images") for one in trusted.image_keys]
+        yield Result(ShownKeys(shown))
+
+    async def bundle_sign(asked: Sign, _: Context) -> Outcome:
+        folders = Folders([Path(one) for one in asked.path])
+        head = folders.opening().head
+        bundle = Head.decode(head)
+        public, signature = _signature(asked, head)
+        files = signature_files(public, signature, head)
+        for root in folders.roots:
+            for name, content in files.items():
+                _put(root / name, content)
+        yield Result(Signed(bundle.id, public.id, sorted(files)))
+
+    def _signature(asked: Sign, head: bytes) -> tuple[PublicKey, bytes]:
+        if asked.attach is None:
+            file = asked.key or settings.export.signing_key_file
+            if file is None:
+                raise RequestInvalid("name the private key (--key), or a signature (--attach)")
+            key: SigningKey = read_signing_key(file)
+            return key.public, key.sign(head)
+        if asked.public_key is None:
+            raise RequestInvalid("name the public key of the signature (--public-key)")
+        public = read_public_key(asked.public_key)
+        try:
+            signature = asked.attach.read_bytes()[:HEAD_BYTES]
+        except OSError as error:
+            raise RequestInvalid(f"{asked.attach} cannot be read: {error.strerror}") from None
+        if not public.verifies(signature, head):
+            raise BundleRefused(f"{asked.attach} is no signature of {HEAD} by {asked.public_key}")
+        return public, signature
+
+    return (
+        Operation(
+            "bundle.key.new",
+            "Make a key to sign bundles with",
+            "admin",
+            False,
+            NewKey,
+            key_new,
+            result=MadeKey,
+            needs_store=lambda _: False,
+            local=True,
+            own_places=True,
+        ),
+        Operation(
+            "bundle.key.list",
+            "List the keys that are configured for bundles",
+            "admin",
+            False,
+            ListKeys,
+            key_list,
+            needs_store=lambda _: False,
+            result=ShownKeys,
+        ),
+        Operation(
+            "bundle.sign",
+            "Sign a bundle, or attach a signature that was made elsewhere",
+            "admin",
+            False,
+            Sign,
+            bundle_sign,
+            result=Signed,
+            needs_store=lambda _: False,
+            local=True,
+            own_places=True,
+        ),
+    )
+
+
+def _shown(key: PublicKey, use: str) -> ShownKey:
+    return ShownKey(key.id, key.algorithm, use, key.file)
+
+
+def _put(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise RequestInvalid(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,210 @@
+"""Operations that show which bundles were written here and have come here, and how they stand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from registry.bundles.bundles import Bundles
+from registry.bundles.errors import BundleUnknown
+from registry.bundles.format import Head
+from registry.bundles.records import Sent
+from registry.work.operations import Context, Operation, Progress, Result, argument
+
+Outcome = AsyncIterator[Progress | Result]
+
+
+@dataclass(frozen=True, slots=True)
+class ListBundles:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBundle:
+    """A bundle that was written here or has come here, and how it stands."""
+
+    id: str
+    direction: str
+    stream: str
+    number: int
+    state: str
+    tags: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBundles:
+    """All of them, the last ones first."""
+
+    bundles: list[ShownBundle]
+
+
+@dataclass(frozen=True, slots=True)
+class OneBundle:
+    """Which one."""
+
+    id: str = argument("the id of a bundle: b-…")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleDetails:
+    """What is known of a bundle."""
+
+    id: str
+    direction: str
+    state: str
+    stream: str
+    number: int
+    source: str
+    parent: str | None
+    supplements: str | None
+    selection: dict[str, Any]
+    provenance: list[str]
+    tags: int
+    manifests: int
+    blobs: int
+    bytes: int
+    carried_bytes: int
+    imported_by: str
+    signed_by: list[str]
+    approvals: list[str]
+    decided_by: list[str]
+    note: str
+    moves: list[str]
+
+
+def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
+    """Operations that change nothing."""
+
+    async def bundle_list(_: ListBundles, __: Context) -> Outcome:
+        shown = []
+        async for sent in bundles().exporting.sent.each():
+            shown.append(_shown(sent.head, "out", _sent_state(sent)))
+            yield Progress(len(shown), None, "items", "bundles")
+        received = bundles().importing.received
+        shown += [
+            _shown(await received.head(one), "in", await state_of(bundles(), one))
+            for one in await received.ids()
+        ]
+        yield Result(ShownBundles(sorted(shown, key=lambda one: (one.direction, one.stream, -one.number))))
+
+    async def bundle_show(asked: OneBundle, _: Context) -> Outcome:
+        yield Result(await _details(bundles(), asked.id))
+
+    return (
+        Operation(
+            "bundle.list",
+            "List the bundles that were written here, and those that have come",
+            "approve",
+            False,
+            ListBundles,
+            bundle_list,
+            result=ShownBundles,
+        ),
+        Operation(
+            "bundle.show",
+            "Show what is known of a bundle",
+            "approve",
+            False,
+            OneBundle,
+            bundle_show,
+            result=BundleDetails,
+        ),
+    )
+
+
+async def state_of(bundles: Bundles, bundle: str) -> str:
+    """How a bundle that has come stands."""
+    received = bundles.importing.received
+    if await received.undone(bundle) is not None:
+        return "undone"
+    if await received.undo(bundle) is not None:
+        return "being undone"
+    decision = await received.decision(bundle)
+    if decision is None:
+        return "incomplete" if await received.staged(bundle) is None else "staged"
+    did, doing = {"approve": ("approved", "being approved"), "reject": ("rejected", "being rejected")}[
+        decision.verb
+    ]
+    return doing if await received.done(bundle) is None else did
+
+
+def _sent_state(sent: Sent) -> str:
+    if sent.acknowledged:
+        return "acknowledged"
+    if sent.forgotten:
+        return "forgotten"
+    return "written" if sent.written else "unfinished"
+
+
+async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
+    received = bundles.importing.received
+    try:
+        head = await received.head(bundle)
+    except BundleUnknown:
+        sent = await bundles.exporting.sent.find(bundle)
+        return _detailed(sent.head, "out", _sent_state(sent))
+    staged, decision = await received.staged(bundle), await received.decision(bundle)
+    journal = await received.journal(bundle)
+    return _detailed(
+        head,
+        "in",
+        await state_of(bundles, bundle),
+        imported_by="" if staged is None else staged.by,
+        signed_by=[] if staged is None else staged.signed_by,
+        approvals=await received.approvals(bundle),
+        decided_by=[] if decision is None else decision.by,
+        note=staged.note
+        if decision is None and staged is not None
+        else ("" if decision is None else decision.note),
+        moves=[]
+        if journal is None
+        else [
+            f"{one.repository}:{one.tag} {one.old or 'nothing'} -> {one.new or 'nothing'}"
+            for one in journal.moves
+        ],
+    )
+
+
+def _detailed(
+    head: Head,
+    direction: str,
+    state: str,
+    *,
+    imported_by: str = "",
+    signed_by: Iterable[str] = (),
+    approvals: Iterable[str] = (),
+    decided_by: Iterable[str] = (),
+    note: str = "",
+    moves: Iterable[str] = (),
+) -> BundleDetails:
+    return BundleDetails(
+        head.id,
+        direction,
+        state,
+        head.stream,
+        head.number,
+        head.source,
+        head.parent,
+        head.supplements,
+        dict(head.selection),
+        [f"{one.source}: {one.stream} number {one.number} ({one.id})" for one in head.provenance],
+        head.totals.tags,
+        head.totals.manifests,
+        head.totals.blobs,
+        head.totals.bytes,
+        head.totals.carried_bytes,
+        imported_by,
+        list(signed_by),
+        list(approvals),
+        list(decided_by),
+        note,
+        list(moves),
+    )
+
+
+def _shown(head: Head, direction: str, state: str) -> ShownBundle:
+    return ShownBundle(
+        head.id, direction, head.stream, head.number, state, head.totals.tags, head.totals.bytes
+    )

@@ -1,0 +1,166 @@
+"""Bundles carried from one side to the other, and what is the same there then."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from registry.bundles.errors import BundleInvalid, BundleRefused
+from registry.bundles.exporting import NOTHING
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from tests.bundles.sides import Gap
+from tests.inmemory import descriptor, image
+
+APP, BASE = RepositoryName("team/app"), RepositoryName("team/base")
+
+
+@pytest.fixture
+async def gap(tmp_path: Path) -> Gap:
+    """A near side with two images that share a layer."""
+    gap = Gap(tmp_path)
+    await gap.near.world.push(image("one", layers=[b"shared", b"one"]), Tag("v1"), APP)
+    await gap.near.world.push(image("base", layers=[b"shared"]), Tag("latest"), BASE)
+    return gap
+
+
+async def test_what_is_selected_is_the_same_on_both_sides(gap: Gap) -> None:
+    judged = await gap.carry()
+    assert judged.is_staged and not judged.missing
+    assert await gap.far.tags() == await gap.near.tags()
+    for name in await gap.near.tags():
+        repository, tag = name.split(":")
+        assert await gap.far.whole(repository, tag) == await gap.near.whole(repository, tag)
+    assert not [key for key in await gap.far.world.keys("docker") if "/staged/" in key]
+
+
+async def test_the_same_state_parent_and_number_are_the_same_bytes(gap: Gap, tmp_path: Path) -> None:
+    first, second = Gap(tmp_path / "a"), Gap(tmp_path / "b")
+    for one in (first, second):
+        await one.near.world.push(image("one", layers=[b"x"]), Tag("v1"), APP)
+        await one.near.export(one.folder / "bundle", None)
+    names = sorted(path.relative_to(first.folder) for path in first.folder.rglob("*") if path.is_file())
+    for name in [name for name in names if name.parts[0] == "bundle"]:
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+async def test_only_what_is_missing_is_carried(gap: Gap) -> None:
+    await gap.acknowledge(await gap.carry())
+    await gap.near.world.push(image("two", layers=[b"shared", os.urandom(100)]), Tag("v2"), APP)
+    judged = await gap.carry()
+    carried = sum(one.size for _, one in judged.statement.carried)
+    # The new layer, its manifest, and the config that goes with that.
+    assert len(list(judged.statement.carried)) == 3 and carried < 2000
+    assert judged.head.parent is not None
+    assert await gap.far.tags() == await gap.near.tags()
+
+
+async def test_what_is_neither_carried_nor_there_stages_nothing(gap: Gap, tmp_path: Path) -> None:
+    await gap.near.export(tmp_path / "lost", gap.key)
+    lost = await gap.near.bundles.exporting.sent.get("weekly", 1)
+    assert lost is not None
+    await gap.near.bundles.exporting.sent.note(lost.head, "acknowledged")
+    await gap.near.world.push(image("two", layers=[b"shared", b"two"]), Tag("v2"), APP)
+    judged = await gap.carry()
+    assert not judged.is_staged
+    assert str(Digest.of(b"shared")) in judged.missing
+    assert await gap.far.tags() == {}
+    assert await gap.far.world.keys("docker") == []
+
+
+async def test_an_older_bundle_is_refused(gap: Gap) -> None:
+    await gap.carry()
+    await gap.near.world.push(image("two"), Tag("v2"), APP)
+    await gap.carry()
+    with pytest.raises(BundleRefused, match="number 1 of weekly, and number 2"):
+        await gap.far.take_in(gap.folder / "bundle-1")
+    judged = await gap.far.take_in(gap.folder / "bundle-1", allow_rollback=True)
+    assert judged.is_staged
+
+
+async def test_an_import_again_is_harmless(gap: Gap) -> None:
+    await gap.carry()
+    before = await gap.far.world.keys("docker")
+    judged = await gap.far.take_in(gap.folder / "bundle-1")
+    assert judged.is_staged
+    assert await gap.far.world.keys("docker") == before
+
+
+async def test_media_come_one_after_the_other(gap: Gap, tmp_path: Path) -> None:
+    large = os.urandom(40 << 20)
+    # Beside the notes of what it is made of, which are for small ones.
+    for blob in (b"{}", large):
+        await gap.near.world.blob(blob, APP)
+    document = {**json.loads(image("large")), "layers": [descriptor(large)], "annotations": {}}
+    await gap.near.world.push_alone(json.dumps(document).encode(), Tag("large"), APP)
+    head = await gap.near.export(tmp_path / "media", gap.key, medium_bytes=16 << 20)
+    assert head.media > 2
+    folders = sorted((tmp_path / "media").iterdir())
+    for number, folder in enumerate(folders, 1):
+        judged = await gap.far.take_in(folder)
+        assert judged.is_staged == (number == len(folders))
+        if not judged.is_staged:
+            assert judged.media == list(range(number + 1, len(folders) + 1))
+            assert await gap.far.tags() == {}
+    assert await gap.far.tags() == await gap.near.tags()
+    assert str(Digest.of(large)) in await gap.far.whole("team/app", "large")
+
+
+async def test_a_tar_is_the_same(gap: Gap, tmp_path: Path) -> None:
+    await gap.near.export(tmp_path / "bundle.tar", gap.key, is_tar=True)
+    judged = await gap.far.take_in(tmp_path / "bundle.tar")
+    assert judged.is_staged
+    assert await gap.far.tags() == await gap.near.tags()
+
+
+async def test_names_are_mapped(gap: Gap) -> None:
+    await gap.near.export(gap.folder / "bundle", gap.key, belief=NOTHING)
+    await gap.far.take_in(gap.folder / "bundle", maps=["team/=mirror/near/"])
+    assert set(await gap.far.tags()) == {"mirror/near/app:v1", "mirror/near/base:latest"}
+
+
+async def test_a_flipped_bit_is_seen(gap: Gap) -> None:
+    await gap.near.export(gap.folder / "bundle", gap.key)
+    blob = gap.folder / f"bundle/blobs/sha256/{Digest.of(b'shared').encoded}"
+    blob.write_bytes(b"sharee")
+    with pytest.raises(BundleInvalid, match=f"blobs/sha256/{Digest.of(b'shared').encoded}: its bytes"):
+        await gap.far.take_in(gap.folder / "bundle")
+    assert await gap.far.tags() == {}
+
+
+async def test_deletions_apply_only_when_asked_and_undo_brings_them_back(gap: Gap) -> None:
+    await gap.carry()
+    await gap.near.world.repository(APP).delete_tag(Tag("v1"))
+    await gap.near.world.push(image("new"), Tag("latest"), BASE)
+    before = await gap.far.tags()
+    await gap.near.export(gap.folder / "second", gap.key)
+    await gap.far.take_in(gap.folder / "second")
+    assert "team/app:v1" in await gap.far.tags()
+    await gap.near.export(gap.folder / "third", gap.key)
+    judged = await gap.far.take_in(gap.folder / "third", delete=True)
+    assert await gap.far.tags() == await gap.near.tags()
+    await gap.far.bundles.approving().undo(judged.head.id, "somebody", "")
+    await gap.far.finish(judged.head.id)
+    after = await gap.far.tags()
+    assert after["team/app:v1"] == before["team/app:v1"]
+
+
+async def test_others_must_approve(tmp_path: Path) -> None:
+    gap = Gap(tmp_path, {"approvals": 2})
+    await gap.near.world.push(image("one"), Tag("v1"), APP)
+    judged = await gap.carry()
+    assert judged.is_staged and await gap.far.tags() == {}
+    waits = RepositoryName(f"staged/{judged.head.id}/team/app")
+    assert await gap.far.world.store.links.tags(waits) == ["v1"]
+    approving = gap.far.bundles.approving()
+    with pytest.raises(BundleRefused, match="another one must approve"):
+        await approving.approve(judged.head.id, "importer", "", allow_rollback=False)
+    assert await approving.approve(judged.head.id, "alice", "", allow_rollback=False) == 1
+    assert await approving.approve(judged.head.id, "alice", "", allow_rollback=False) == 1
+    assert await approving.approve(judged.head.id, "bob", "", allow_rollback=False) == 0
+    await gap.far.finish(judged.head.id)
+    assert await gap.far.tags() == await gap.near.tags()
+    assert await gap.far.world.store.links.tags(waits) == []
