@@ -889,7 +889,7 @@ class Tar:
             name = pax.get("path", name)
             size = int(pax.get("size", size))
             pax = {}
-            file = shown(name)
+            file = shown(name.rstrip("/") or "/")
             is_file = kind in (b"0", b"\0")
             length = size if is_file or kind not in LINKS else 0
             if not is_file:

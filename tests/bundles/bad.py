@@ -11,6 +11,7 @@ import io
 import json
 import lzma
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -55,9 +56,9 @@ class Keys:
 class Bad:
     """A bad bundle: `write` makes it in a folder, and gives what is to be imported.
 
-    `file` is what must be named, with the ids of keys in braces; `exit` is the verifier's exit code;
-    `required` is how many of the two trusted keys must have signed. With `is_convenience` what is wrong is
-    something that nobody trusts, so that an import may not look at it.
+    `file` is what must be named, with the ids of keys in braces, and without line and medium; `exit` is the
+    verifier's exit code; `required` is how many of the two trusted keys must have signed. With
+    `is_convenience` what is wrong is something that nobody trusts, so that an import may not look at it.
     """
 
     write: Callable[[Path, Keys], Path]
@@ -66,9 +67,10 @@ class Bad:
     required: int = 1
     is_convenience: bool = False
 
-    def named(self, keys: Keys) -> str:
-        """The file that must be named."""
-        return self.file.format(trusted=keys.trusted.public.id, second=keys.second.public.id)
+    def is_named(self, keys: Keys, file: str) -> bool:
+        """Whether that is the file that must be named, or a line of it, whatever the medium."""
+        wanted = self.file.format(trusted=keys.trusted.public.id, second=keys.second.public.id)
+        return re.fullmatch(rf"(medium-\d+/)?{re.escape(wanted)}(, line \d+)?", file) is not None
 
 
 BAD: dict[str, Bad] = {}
@@ -330,19 +332,31 @@ files("a piece of what is in one", f"{SMALL}.000", _put(f"{SMALL}.000", b"hello"
 # Heads and statements that say what cannot be.
 
 
-def _head(**fields: object) -> Callable[[Files, Keys], None]:
-    def spoil(made: Files, keys: Keys) -> None:
-        made[HEAD] = canonical({**json.loads(made[HEAD]), **fields})
+def _with_head(altered: Callable[[bytes], bytes]) -> Callable[[Files, Keys], Files]:
+    """With another head, which somebody who may has signed."""
+
+    def spoil(made: Files, keys: Keys) -> Files:
+        about, key = altered(made[HEAD]), keys.trusted
+        rest = {name: data for name, data in made.items() if not is_signature(name)}
+        return summed({**rest, HEAD: about, **signature_files(key.public, key.sign(about), about)})
 
     return spoil
 
 
-def _pretty(made: Files, keys: Keys) -> None:
-    made[HEAD] = json.dumps(json.loads(made[HEAD]), indent=1).encode()
+def _head(**fields: object) -> Callable[[Files, Keys], Files]:
+    return _with_head(lambda content: canonical({**json.loads(content), **fields}))
 
 
-def _said_twice(made: Files, keys: Keys) -> None:
-    made[HEAD] = made[HEAD].replace(b'{"files"', b'{"number":7,"files"', 1)
+def _is_head(content: bytes) -> Callable[[Files, Keys], Files]:
+    return _with_head(lambda _: content)
+
+
+def _pretty(content: bytes) -> bytes:
+    return json.dumps(json.loads(content), indent=1).encode()
+
+
+def _said_twice(content: bytes) -> bytes:
+    return content.replace(b'"number":1,', b'"number":1,"number":1,', 1)
 
 
 def _other_totals(made: Files, keys: Keys) -> Files:
@@ -354,11 +368,11 @@ DEEP = b"[" * 50_000 + b"]" * 50_000
 files("a head with another number", HEAD, _head(number=2))
 files("a head of a later format", HEAD, _head(format="2.0"))
 files("a head without a format", HEAD, _head(format=None))
-files("a head that is indented", HEAD, _pretty)
-files("a head that says one thing twice", HEAD, _said_twice)
-files("a head nested without end", HEAD, _put(HEAD, b'{"format":' + DEEP + b"}\n"))
-files("a head of brackets", HEAD, _put(HEAD, b'{"format":[' + b"[]," * 300_000 + b"[]]}\n"))
-files("a head that is too large", HEAD, _put(HEAD, canonical({"format": "1.0", "more": "x" * (2 << 20)})))
+files("a head that is indented", HEAD, _with_head(_pretty))
+files("a head that says one thing twice", HEAD, _with_head(_said_twice))
+files("a head nested without end", HEAD, _is_head(b'{"format":' + DEEP + b"}\n"))
+files("a head of brackets", HEAD, _is_head(b'{"format":[' + b"[]," * 300_000 + b"[]]}\n"))
+files("a head that is too large", HEAD, _head(more="x" * (2 << 20)))
 files("a head with another sum of tags", HEAD, _other_totals)
 
 
@@ -397,29 +411,28 @@ def _lost(kind: str, at: int) -> Callable[[list[dict[str, object]]], None]:
     return spoil
 
 
-_LINE = f"{CONTENTS}, line "
-stated("a tag of a manifest that is not stated", _LINE, _first("tag", digest=f"sha256:{'0' * 64}"))
-stated("a tag of another repository", _LINE, _first("tag", repository="team/tool"))
-stated("a repository that leads out", _LINE, _first("manifest", repositories=["../team"]))
-stated("a tag that leads out", _LINE, _first("tag", tag="../1"))
-stated("a digest that leads out", _LINE, _first("blob", digest="sha256:../../../etc/passwd"))
-stated("a size below nothing", _LINE, _first("blob", size=-1))
-stated("a size that is a fraction", _LINE, _first("blob", size=1.5))
-stated("a medium that is none", _LINE, _first("blob", medium=2))
-stated("a medium and pieces", _LINE, _first("blob", pieces=[{"medium": 1, "size": 1}] * 2))
-stated("a media type of no manifest", _LINE, _first("manifest", mediaType="text/html"))
-stated("a sparse blob", _LINE, _first("blob", sparse=True))
-stated("a kind that is none", _LINE, _first("blob", kind="link"))
-stated("lines backwards", _LINE, _backwards)
-stated("blobs out of order", _LINE, _blobs_backwards)
+stated("a tag of a manifest that is not stated", CONTENTS, _first("tag", digest=f"sha256:{'0' * 64}"))
+stated("a tag of another repository", CONTENTS, _first("tag", repository="team/tool"))
+stated("a repository that leads out", CONTENTS, _first("manifest", repositories=["../team"]))
+stated("a tag that leads out", CONTENTS, _first("tag", tag="../1"))
+stated("a digest that leads out", CONTENTS, _first("blob", digest="sha256:../../../etc/passwd"))
+stated("a size below nothing", CONTENTS, _first("blob", size=-1))
+stated("a size that is a fraction", CONTENTS, _first("blob", size=1.5))
+stated("a medium that is none", CONTENTS, _first("blob", medium=2))
+stated("a medium and pieces", CONTENTS, _first("blob", pieces=[{"medium": 1, "size": 1}] * 2))
+stated("a media type of no manifest", CONTENTS, _first("manifest", mediaType="text/html"))
+stated("a sparse blob", CONTENTS, _first("blob", sparse=True))
+stated("a kind that is none", CONTENTS, _first("blob", kind="link"))
+stated("lines backwards", CONTENTS, _backwards)
+stated("blobs out of order", CONTENTS, _blobs_backwards)
 for _kind in ("manifest", "blob", "tag"):
-    stated(f"the same {_kind} twice", _LINE, _doubled(_kind))
+    stated(f"the same {_kind} twice", CONTENTS, _doubled(_kind))
 stated("an index before what it lists", CONTENTS, lambda lines: lines.insert(0, lines.pop(2)))
 stated("a manifest that is not stated", INDEX, _lost("manifest", 0))
-stated("a line nested without end", _LINE, lambda lines: [b'{"kind":' + DEEP + b"}\n"])
-stated("a line that is too long", _LINE, lambda lines: [canonical({"kind": "x" * (5 << 20)})])
+stated("a line nested without end", CONTENTS, lambda lines: [b'{"kind":' + DEEP + b"}\n"])
+stated("a line that is too long", CONTENTS, lambda lines: [canonical({"kind": "x" * (5 << 20)})])
 stated(
-    "a line that is cut off", _LINE, lambda lines: [*map(canonical, lines[:-1]), canonical(lines[-1])[:-1]]
+    "a line that is cut off", CONTENTS, lambda lines: [*map(canonical, lines[:-1]), canonical(lines[-1])[:-1]]
 )
 
 
@@ -532,10 +545,10 @@ def _no_head(made: Files, keys: Keys) -> None:
     del made[f"medium-003/{HEAD}"]
 
 
-media("a bit flipped in a piece", LARGE, _piece_flipped)
+media("a bit flipped in a piece", f"{LARGE}.001", _piece_flipped)
 media("a piece missing", f"{LARGE}.001", _piece_missing)
 media("a piece truncated", f"{LARGE}.001", _piece_short)
-media("two pieces swapped", LARGE, _pieces_swapped)
+media("two pieces swapped", f"{LARGE}.001", _pieces_swapped)
 media("a piece doubled", f"{LARGE}.001", _piece_doubled)
 media("a piece in another medium", f"{LARGE}.001", _piece_moved)
 media("a medium missing", "medium-002", _medium_missing)
@@ -607,7 +620,7 @@ for _told, _name in {
     "a name that leads up from below": "blobs/../../evil",
     "an absolute name": "/etc/evil",
 }.items():
-    archive(_told, "evil", _with(_name, data=b"evil"))
+    archive(_told, _name, _with(_name, data=b"evil"))
 archive("a link", "evil", _with("evil", tarfile.SYMTYPE, "/etc/passwd"))
 archive("a hard link", "evil", _with("evil", tarfile.LNKTYPE, "/etc/passwd"))
 archive("a character device", "evil", _with("evil", tarfile.CHRTYPE))
@@ -621,7 +634,7 @@ archive("a blob twice", MIDDLE, _doubled_member)
 archive("the head at the end", HEAD, _head_last)
 archive("records without end", "the tar", _pax_bomb)
 archive("a second one behind it", "the tar", _second)
-archive("cut off in a file", "blobs/", lambda listed: tar(listed)[: len(tar(listed)) // 2])
+archive("cut off in a file", LARGE, lambda listed: tar(listed)[: len(tar(listed)) // 2])
 archive("cut off before its end", "the tar", _without_end)
 archive("a garbled header", "the tar", _bad_header)
 archive("nothing", "the tar", lambda listed: b"")
