@@ -364,6 +364,13 @@ def _other_totals(made: Files, keys: Keys) -> Files:
     return resealed(made, keys.trusted, totals=replace(totals, tags=totals.tags + 1))
 
 
+def _with_other_index(made: Files, keys: Keys) -> Files:
+    index = json.loads(made[INDEX])
+    del index["manifests"][-1]
+    made[INDEX] = canonical(index)
+    return resealed(made, keys.trusted)
+
+
 DEEP = b"[" * 50_000 + b"]" * 50_000
 files("a head with another number", HEAD, _head(number=2))
 files("a head of a later format", HEAD, _head(format="2.0"))
@@ -373,6 +380,7 @@ files("a head that says one thing twice", HEAD, _with_head(_said_twice))
 files("a head nested without end", HEAD, _is_head(b'{"format":' + DEEP + b"}\n"))
 files("a head of brackets", HEAD, _is_head(b'{"format":[' + b"[]," * 300_000 + b"[]]}\n"))
 files("a head that is too large", HEAD, _head(more="x" * (2 << 20)))
+files("an index that does not list all", INDEX, _with_other_index)
 files("a head with another sum of tags", HEAD, _other_totals)
 
 
@@ -448,6 +456,15 @@ def _manifest_of(data: bytes) -> Callable[[Selection], None]:
     return spoil
 
 
+def _nested(levels: int) -> bytes:
+    """A manifest that is sound but for its depth."""
+    kept = _SELECTION.content[next(reversed(_SELECTION.statement.manifests))]
+    return kept[:-1] + b',"more":' + b"[" * levels + b"]" * levels + b"}"
+
+
+_TWICE = _nested(1)[:-1] + b',"more":[]}'
+
+
 def _last_manifest(selection: Selection) -> str:
     return file_name(next(reversed(selection.statement.manifests)))
 
@@ -485,6 +502,8 @@ selected("a manifest that is no JSON", _last_manifest, _manifest_of(b"nothing"))
 selected(
     "a manifest nested without end", _last_manifest, _manifest_of(b'{"schemaVersion":2,"a":' + DEEP + b"}")
 )
+selected("a manifest nested rather deep", _last_manifest, _manifest_of(_nested(100)))
+selected("a manifest that says one thing twice", _last_manifest, _manifest_of(_TWICE))
 selected("a manifest without a config", _last_manifest, _manifest_of(b'{"schemaVersion":2}'))
 selected("a manifest of another kind", _last_manifest, _image(mediaType=media_types.OCI_INDEX))
 selected("an image whose layer is not stated", _last_manifest, _image(layers=[_ABSENT]))
