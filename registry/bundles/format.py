@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.bundles.errors import unsound
+from registry.errors import RequestInvalid
 from registry.model.quoting import quoted
 from registry.work.documents import plain, read_plain
 
@@ -31,6 +32,7 @@ DESCRIBED = (CONTENTS, INDEX, LAYOUT, README)
 """The files whose hashes the head has."""
 
 HEAD_BYTES = 1 << 20
+MOST_MEDIA = 9999
 LARGEST_FILE = (1 << 32) - 1
 """What FAT cannot go over; no file is larger where media have a size."""
 
@@ -104,8 +106,14 @@ class Head:
         return f"{self.id} ({self.stream} number {self.number})"
 
     def encode(self) -> bytes:
-        """The bytes of the file."""
-        return canonical({**_fields(self), "id": self.id})
+        """The bytes of the file. Raises RequestInvalid for a selection that is told at too great length."""
+        content = canonical({**_fields(self), "id": self.id})
+        if len(content) > HEAD_BYTES:
+            raise RequestInvalid(
+                f"the selection takes {len(content)} bytes in {HEAD}, which may have {HEAD_BYTES}; name fewer"
+                " images in one bundle, or select them by patterns"
+            )
+        return content
 
     @classmethod
     def decode(cls, content: bytes) -> Head:
@@ -155,7 +163,7 @@ class Head:
             raise unsound(HEAD, f"{quoted(self.supplements)} is nothing to supplement", _AGAIN)
         if any(getattr(self.totals, one.name) < 0 for one in dataclasses.fields(Totals)):
             raise unsound(HEAD, "its totals are nonsense", _AGAIN)
-        if not 1 <= self.media <= 9999:
+        if not 1 <= self.media <= MOST_MEDIA:
             raise unsound(HEAD, f"{self.media} is no number of media", _AGAIN)
         for name in DESCRIBED:
             if name not in self.files:

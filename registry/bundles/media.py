@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry.bundles.format import LARGEST_FILE
+from registry.bundles.format import LARGEST_FILE, MOST_MEDIA
 from registry.bundles.statement import Content, Key, Piece, Statement, digest_of
 from registry.errors import RequestInvalid
 from registry.model.units import format_size
@@ -94,6 +94,10 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             missing -= size
             left -= _blocks(size) + _SUM_BYTES
         content.pieces = tuple(pieces)
+    if medium > MOST_MEDIA:
+        raise RequestInvalid(
+            f"this bundle would take {medium} media, and {MOST_MEDIA} are the most; take larger ones"
+        )
     return medium
 
 

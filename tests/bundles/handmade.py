@@ -152,6 +152,7 @@ def head(statement: Statement, described: Mapping[str, bytes], media: int = 1, *
 
 def files_of(
     selection: Selection,
+    /,
     *keys: SigningKey,
     piece_bytes: int | None = None,
     without: Iterable[Key] = (),

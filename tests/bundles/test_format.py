@@ -22,6 +22,7 @@ from registry.bundles.format import (
     is_stream,
     parse_object,
 )
+from registry.errors import RequestInvalid
 
 IDS = st.from_regex(r"\Ab-[0-9a-f]{20}\Z")
 SUMS = st.builds(FileSum, st.from_regex(r"\A[0-9a-f]{64}\Z"), st.integers(0, 1 << 62))
@@ -189,8 +190,11 @@ def test_what_a_later_minor_version_says_besides_is_part_of_the_id() -> None:
 
 
 def test_a_head_too_large_to_be_one_is_refused() -> None:
+    told = {"more": "x" * (1 << 20)}
+    with pytest.raises(RequestInvalid, match="name fewer images"):
+        a_head(selection=told).encode()
     with pytest.raises(BundleInvalid, match="larger than 1 MiB"):
-        Head.decode(a_head(selection={"more": "x" * (1 << 20)}).encode())
+        Head.decode(sealed({**json.loads(a_head().encode()), "selection": told}))
 
 
 @pytest.mark.parametrize("text", ["weekly", "a", "a-b.c_d", "2026", "a" * 64])

@@ -97,6 +97,12 @@ def test_media_that_are_too_small_are_refused_with_what_would_do(medium: int, ot
     assert lay_out(statement, set(statement.blobs), int(found[1]) * MIB, other) == 1
 
 
+def test_more_media_than_a_bundle_may_have_are_refused() -> None:
+    statement = stating([], [1 << 40])
+    with pytest.raises(RequestInvalid, match="take larger ones"):
+        lay_out(statement, set(statement.blobs), SMALLEST_MEDIUM, 0)
+
+
 def test_names_are_legal_everywhere() -> None:
     statement = stating([], [100 * MIB])
     lay_out(statement, set(statement.blobs), 32 * MIB, 0)
