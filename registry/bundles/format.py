@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.bundles.errors import unsound
+from registry.errors import RequestInvalid
 from registry.model.quoting import quoted
 from registry.work.documents import plain, read_plain
 
@@ -31,13 +32,16 @@ DESCRIBED = (CONTENTS, INDEX, LAYOUT, README)
 """The files whose hashes the head has."""
 
 HEAD_BYTES = 1 << 20
+MOST_MEDIA = 9999
 LARGEST_FILE = (1 << 32) - 1
 """What FAT cannot go over; no file is larger where media have a size."""
 
 _ID = re.compile(r"b-[0-9a-f]{20}")
+_PARENT = re.compile(rf"{_ID.pattern}|inventory:[0-9a-f]{{64}}")
 _STREAM = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _LONGEST_STREAM = 64
-_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_LONGEST_SOURCE = 255
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "copy it once more from where it was made, or ask for a new one"
 
@@ -102,8 +106,14 @@ class Head:
         return f"{self.id} ({self.stream} number {self.number})"
 
     def encode(self) -> bytes:
-        """The bytes of the file."""
-        return canonical({**_fields(self), "id": self.id})
+        """The bytes of the file. Raises RequestInvalid for a selection that is told at too great length."""
+        content = canonical({**_fields(self), "id": self.id})
+        if len(content) > HEAD_BYTES:
+            raise RequestInvalid(
+                f"the selection takes {len(content)} bytes in {HEAD}, which may have {HEAD_BYTES}; name fewer"
+                " images in one bundle, or select them by patterns"
+            )
+        return content
 
     @classmethod
     def decode(cls, content: bytes) -> Head:
@@ -144,11 +154,16 @@ class Head:
         return head
 
     def _check(self) -> None:
-        if not is_stream(self.stream):
-            raise unsound(HEAD, f"{quoted(self.stream)} is no name of a stream", _AGAIN)
-        if not 1 <= self.number < 10**15:
-            raise unsound(HEAD, f"{self.number} is no number of a bundle", _AGAIN)
-        if not 1 <= self.media <= 9999:
+        origins: tuple[Head | Origin, ...] = (self, *self.provenance)
+        for origin in origins:
+            _check_origin(origin)
+        if self.parent is not None and _PARENT.fullmatch(self.parent) is None:
+            raise unsound(HEAD, f"{quoted(self.parent)} is no parent", _AGAIN)
+        if self.supplements is not None and not is_id(self.supplements):
+            raise unsound(HEAD, f"{quoted(self.supplements)} is nothing to supplement", _AGAIN)
+        if any(getattr(self.totals, one.name) < 0 for one in dataclasses.fields(Totals)):
+            raise unsound(HEAD, "its totals are nonsense", _AGAIN)
+        if not 1 <= self.media <= MOST_MEDIA:
             raise unsound(HEAD, f"{self.media} is no number of media", _AGAIN)
         for name in DESCRIBED:
             if name not in self.files:
@@ -165,15 +180,22 @@ def canonical(document: object) -> bytes:
 
 
 def parse_object(content: bytes, file: str) -> dict[str, Any]:
-    """A JSON object of a file: no key twice, no deep nesting. Raises BundleInvalid."""
+    """A JSON object of a file, with its newline, as `canonical` writes it. Raises BundleInvalid.
+
+    So no key stands twice, no byte is read in two ways, and what has the same meaning has the same bytes.
+    Fractions, which every language writes differently, are in none.
+    """
     if content.count(b"[") + content.count(b"{") > 100_000:
         raise unsound(file, "it is nested or long beyond all use", "this was not written by Moorage")
     try:
-        document = json.loads(content, object_pairs_hook=_once, parse_constant=_no_constant)
+        document = json.loads(content, parse_float=_no_fraction, parse_constant=_no_fraction)
+        is_canonical = canonical(document) == content
     except (ValueError, RecursionError) as error:
         raise unsound(file, f"it is no JSON that can be read ({error})", _AGAIN) from None
     if not isinstance(document, dict):
         raise unsound(file, "it is no JSON object", _AGAIN)
+    if not is_canonical:
+        raise unsound(file, "it is not written in the one way in which bundles are", _AGAIN)
     return document
 
 
@@ -196,6 +218,18 @@ def _id_of(document: Mapping[str, Any]) -> str:
     return f"b-{hashlib.sha256(canonical(document)).hexdigest()[:20]}"
 
 
+def _check_origin(one: Head | Origin) -> None:
+    if not is_stream(one.stream):
+        raise unsound(HEAD, f"{quoted(one.stream)} is no name of a stream", _AGAIN)
+    if not 1 <= one.number < 10**15:
+        raise unsound(HEAD, f"{one.number} is no number of a bundle", _AGAIN)
+    # It is shown to people, whose terminals must not be told what to do.
+    if not 1 <= len(one.source) <= _LONGEST_SOURCE or not one.source.isprintable():
+        raise unsound(HEAD, f"{quoted(one.source)} is no name of a source", _AGAIN)
+    if isinstance(one, Origin) and not is_id(one.id):
+        raise unsound(HEAD, f"{quoted(one.id)} is no id of a bundle", _AGAIN)
+
+
 def _require_version(told: object) -> None:
     found = _VERSION.fullmatch(told) if isinstance(told, str) else None
     if found is None:
@@ -208,12 +242,5 @@ def _require_version(told: object) -> None:
         )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        raise ValueError("a key stands in it twice")
-    return document
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number")
+def _no_fraction(text: str) -> object:
+    raise ValueError(f"{quoted(text)} is no whole number")

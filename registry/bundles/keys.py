@@ -1,7 +1,8 @@
 """Signatures of bundles: by key files, over the bytes of `bundle.json`.
 
-Each signature lies there twice: raw, as openssl reads it, and as a Sigstore bundle, as cosign does. A key is
-known by the first 16 hexadecimal digits of the SHA-256 of its public half (DER, SubjectPublicKeyInfo).
+Each signature lies there twice: raw, as openssl reads it, and as a Sigstore bundle, as cosign does; the
+second is made of the first and the key, and of nothing else. A key is known by the first 16 hexadecimal
+digits of the SHA-256 of its public half (DER, SubjectPublicKeyInfo).
 """
 
 from __future__ import annotations
@@ -193,8 +194,9 @@ def require_signatures(
     for name, signature in sorted(signatures.items()):
         key_id = raw_signature(name)
         if key_id is None:
-            continue
-        if key_id not in keys:
+            if not _is_second(name, signature, signatures, keys, content):
+                wrong.append(name)
+        elif key_id not in keys:
             strange.append(name)
         elif keys[key_id].verifies(signature, content):
             good[key_id] = keys[key_id]
@@ -219,6 +221,20 @@ def require_signatures(
         " (`moorage bundle sign`), or have an operator trust the key",
         detail={"required": required, "found": sorted(good)},
     )
+
+
+def _is_second(
+    name: str,
+    sigstore: bytes,
+    signatures: Mapping[str, bytes],
+    keys: Mapping[str, PublicKey],
+    content: bytes,
+) -> bool:
+    """Whether a file is what belongs beside a raw signature; of a key that is not trusted, any will do."""
+    found = _SIGNATURE.fullmatch(name)
+    key = keys.get(found[1]) if found is not None else None
+    raw = signatures.get(f"{HEAD}.{key.id}.sig") if key is not None else None
+    return key is None or (raw is not None and signature_files(key, raw, content)[name] == sigstore)
 
 
 def _read(path: Path) -> bytes:

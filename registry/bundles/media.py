@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from registry.bundles.format import LARGEST_FILE
+from registry.bundles.format import LARGEST_FILE, MOST_MEDIA
 from registry.bundles.statement import Content, Key, Piece, Statement, digest_of
 from registry.errors import RequestInvalid
 from registry.model.units import format_size
@@ -19,7 +19,7 @@ FILE = re.compile(
 
 # Files take whole blocks of a medium, which exFAT makes as large as this.
 _BLOCK = 32 << 10
-_SUM_BYTES = 160  # a line of SHA256SUMS
+_SUM_BYTES = 216  # a line of SHA256SUMS, for a piece of a sha512 blob
 # The head, its signatures, README.txt, the layout's files, and their directories.
 _RESERVED = 2 << 20
 _SMALLEST_PIECE = 1 << 20
@@ -84,9 +84,14 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
     Without a size there is one, whose files are never cut. `other_bytes` are those of the files that lie in
     the first beside what all have. Raises RequestInvalid for media that are too small.
     """
+    for _, content in statement.all:
+        content.pieces = ()
+    placed = [
+        one for key, one in statement.all if key in carried and statement.manifests.get(key, one) is one
+    ]
     if medium_bytes is None:
-        for key, content in statement.all:
-            content.pieces = (Piece(1, content.size),) if key in carried else ()
+        for content in placed:
+            content.pieces = (Piece(1, content.size),)
         return 1
     room = medium_bytes - _RESERVED
     if medium_bytes < SMALLEST_MEDIUM or room - other_bytes < _SMALLEST_PIECE:
@@ -96,10 +101,7 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             f" {format_size(least)}"
         )
     medium, left = 1, room - _blocks(other_bytes)
-    for key, content in statement.all:
-        content.pieces = ()
-        if key not in carried:
-            continue
+    for content in placed:
         pieces: list[Piece] = []
         missing = content.size
         while missing or not pieces:
@@ -113,6 +115,10 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             missing -= size
             left -= _blocks(size) + _SUM_BYTES
         content.pieces = tuple(pieces)
+    if medium > MOST_MEDIA:
+        raise RequestInvalid(
+            f"this bundle would take {medium} media, and {MOST_MEDIA} are the most; take larger ones"
+        )
     return medium
 
 

@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.bundles.errors import BundleInvalid, unsound
-from registry.bundles.format import CONTENTS, canonical, parse_object
+from registry.bundles.format import CONTENTS, Totals, canonical, parse_object
 from registry.errors import RegistryError
+from registry.model import media_types
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.model.quoting import quoted
 
 Key = bytes
 """A digest as bytes: 32 of sha256 or 64 of sha512."""
 
 LINE_BYTES = 4 << 20
+MANIFEST_BYTES = 32 << 20
+"""What a manifest cannot go over in any registry of ours; who reads a bundle may hold so much in memory."""
+
 _ALGORITHMS = {32: "sha256", 64: "sha512"}
 _AGAIN = "copy it once more from where it was made, or ask for a new one"
 
@@ -48,7 +53,7 @@ class Piece:
 class Content:
     """A manifest or a blob: its bytes, the repositories that have it, and the pieces that lie in the media.
 
-    `media_type` is a manifest's; `sparse` says that an index lists more than comes with it.
+    `media_type` is a manifest's; `sparse` says that it lists more than is stated with it.
     """
 
     size: int
@@ -65,7 +70,10 @@ class Content:
 
 @dataclass(slots=True)
 class Statement:
-    """All that is selected. Manifests stand behind those that they list."""
+    """All that is selected. Manifests stand behind those that they list.
+
+    What is a manifest here and a blob there stands in both; its bytes then lie where the manifest's do.
+    """
 
     manifests: dict[Key, Content] = field(default_factory=dict)
     blobs: dict[Key, Content] = field(default_factory=dict)
@@ -86,6 +94,21 @@ class Statement:
     def repositories(self) -> set[str]:
         """All that have something."""
         return {name for _, one in self.all for name in one.repositories} | {name for name, _ in self.tags}
+
+    @property
+    def totals(self) -> Totals:
+        """What the head of the bundle says of it; what is manifest and blob counts as both."""
+        everything = [one for _, one in self.all]
+        pieces = [piece for one in everything for piece in one.pieces]
+        return Totals(
+            repositories=len(self.repositories),
+            tags=len(self.tags),
+            manifests=len(self.manifests),
+            blobs=len(self.blobs),
+            bytes=sum(one.size for one in everything),
+            carried_files=len(pieces),
+            carried_bytes=sum(one.size for one in pieces),
+        )
 
     def order(self) -> None:
         """Put blobs and tags into the order in which they are written."""
@@ -112,7 +135,10 @@ class Statement:
 
 
 class StatementReader:
-    """Reads a statement line by line, as it comes, and believes none: each raises BundleInvalid."""
+    """Reads a statement line by line, as it comes, and believes none: each raises BundleInvalid.
+
+    A line is given with the newline that ends it.
+    """
 
     def __init__(self, media: int) -> None:
         self.statement = Statement()
@@ -123,6 +149,7 @@ class StatementReader:
         self._kinds = ("manifest", "blob", "tag")
         self._kind = 0
         self._last: Any = None
+        self._medium = 1
 
     def lines(self, lines: Iterable[bytes]) -> None:
         """Read some lines."""
@@ -136,7 +163,7 @@ class StatementReader:
         document = parse_object(line, self._place)
         kind = document.get("kind")
         if kind not in self._kinds:
-            raise self._wrong(f"its kind is {kind!r}, and must be manifest, blob or tag")
+            raise self._wrong(f"its kind is {quoted(str(kind))}, and must be manifest, blob or tag")
         if (at := self._kinds.index(kind)) != self._kind:
             if at < self._kind:
                 raise self._wrong(f"a {kind} stands behind what comes after those")
@@ -153,19 +180,26 @@ class StatementReader:
 
     def _content(self, kind: str, document: Mapping[str, Any]) -> None:
         key = key_of(Digest.parse(_text(document["digest"])).require_supported())
-        if key in self.statement.manifests or key in self.statement.blobs:
+        same = self.statement.manifests.get(key)
+        if same is not None and kind == "manifest":
             raise self._wrong("its digest stands there twice")
-        media_type = _text(document["mediaType"]) if kind == "manifest" else ""
+        media_type = self._media_type(document) if kind == "manifest" else ""
+        if "sparse" in document and (kind == "blob" or document["sparse"] is not True):
+            raise self._wrong("only a manifest can be sparse, and then it says true")
         content = Content(
             _whole(document["size"]),
             self._repositories(document["repositories"]),
             self._types.setdefault(media_type, media_type),
-            document.get("sparse") is True,
+            "sparse" in document,
             self._pieces(document),
         )
         if content.carried and sum(one.size for one in content.pieces) != content.size:
             raise self._wrong("its pieces are not as large as it")
+        if same is not None and (content.carried or content.size != same.size):
+            raise self._wrong("it is a manifest, too, and must be as large, its bytes with the manifest's")
         if kind == "manifest":
+            if content.size > MANIFEST_BYTES:
+                raise self._wrong(f"a manifest has at most {MANIFEST_BYTES >> 20} MiB")
             self.statement.manifests[key] = content
             return
         self._in_order(key)
@@ -180,6 +214,12 @@ class StatementReader:
         self._in_order((str(name), str(tag)))
         self.statement.tags[str(name), str(tag)] = key
 
+    def _media_type(self, document: Mapping[str, Any]) -> str:
+        media_type = _text(document["mediaType"])
+        if media_type not in media_types.MANIFESTS:
+            raise self._wrong(f"{quoted(media_type)} is not the media type of a manifest")
+        return media_type
+
     def _repositories(self, told: object) -> tuple[str, ...]:
         if not isinstance(told, list) or not told:
             raise self._wrong("it is in no repository")
@@ -192,17 +232,26 @@ class StatementReader:
         return known
 
     def _pieces(self, document: Mapping[str, Any]) -> tuple[Piece, ...]:
+        if "pieces" in document and "medium" in document:
+            raise self._wrong("it lies in one medium and in pieces")
         if "pieces" in document:
             told = document["pieces"]
             if not isinstance(told, list) or len(told) < 2:
                 raise self._wrong("its pieces are none")
             pieces = tuple(Piece(_whole(one["medium"]), _whole(one["size"])) for one in told)
+            if any(one.size == 0 for one in pieces):
+                raise self._wrong("one of its pieces is empty")
         elif "medium" in document:
             pieces = (Piece(_whole(document["medium"]), _whole(document["size"])),)
         else:
             return ()
         if any(not 1 <= one.medium <= self._media for one in pieces):
             raise self._wrong(f"it lies in a medium that is none of the {self._media}")
+        for one in pieces:
+            # So that who reads a bundle needs each medium once.
+            if one.medium < self._medium:
+                raise self._wrong(f"it lies in medium {one.medium}, and what stands before it in a later one")
+            self._medium = one.medium
         return pieces
 
     def _in_order(self, key: Any) -> None:
