@@ -29,6 +29,7 @@ from registry.bundles.key_operations import operations as bundle_key_operations
 from registry.bundles.list_operations import operations as bundle_list_operations
 from registry.bundles.settings import BundlesSettings
 from registry.bundles.telling_operations import operations as bundle_telling_operations
+from registry.bundles.verify_operations import operations as bundle_verify_operations
 from registry.config import Config, load_policy
 from registry.core.operations import operations as core_operations
 from registry.core.pull_operations import operations as pull_operations
@@ -209,6 +210,7 @@ def offered(
         *bundle_decision_operations(bundles),
         *bundle_list_operations(bundles),
         *bundle_key_operations(bundles_settings),
+        *bundle_verify_operations(bundles_settings),
     )
     return [audited(operation, audit) for operation in rooms]
 

@@ -8,10 +8,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from registry.bundles.errors import BundleInvalid, BundleRefused, unsound
-from registry.bundles.exporting import totals_of
+from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, SUMS, FileSum, Head
-from registry.bundles.keys import PublicKey, raw_signature, signature_files
 from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.records import chunked, lines_of
@@ -51,7 +49,7 @@ class Arriving:
             self.statement = await self._stated_before()
         else:
             self.statement = await self._read()
-        if totals_of(self.statement) != self._head.totals:
+        if self.statement.totals != self._head.totals:
             raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
         self.absent = {key for key, _ in await self.without_data(self.statement.carried)}
 
@@ -223,22 +221,6 @@ class Arriving:
                 known = file.key.hex() if is_known else told
             if known != told:
                 raise unsound(SUMS, f"what it says of {name} is not so", _AGAIN)
-
-
-def require_sigstore(opening: Opening, trusted: Iterable[PublicKey]) -> None:
-    """See that the signatures for cosign are the same as those for openssl. Raises BundleRefused."""
-    keys = {one.id: one for one in trusted}
-    for name, signature in opening.signatures.items():
-        key = keys.get(raw_signature(name) or "")
-        if key is None:
-            continue
-        for other, content in signature_files(key, signature, opening.head).items():
-            if opening.signatures.get(other, content) != content:
-                raise BundleRefused(
-                    f"{other}: this is not the signature that {name} is; one of the two was altered: copy"
-                    " both once more from where they were made",
-                    detail={"files": [other]},
-                )
 
 
 def handfuls(things: Iterable[T], size: int = _AT_ONCE) -> Iterator[list[T]]:

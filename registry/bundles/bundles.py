@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.bundles.approving import Approving
 from registry.bundles.errors import BundleRefused
@@ -13,25 +14,22 @@ from registry.bundles.exporting import Belief, Exporting, Order
 from registry.bundles.format import Head, Origin
 from registry.bundles.holds import Holds
 from registry.bundles.importing import Importing, Judged, Rules, Wish
-from registry.bundles.keys import (
-    PublicKey,
-    SigningKey,
-    read_public_key,
-    read_signing_key,
-    signature_files,
-)
 from registry.bundles.names import Names
 from registry.bundles.reading import opened_files
 from registry.bundles.received import Done
 from registry.bundles.selecting import Images, Selected, Selecting, described
 from registry.bundles.settings import BundlesSettings, StreamSettings, imports
-from registry.bundles.sources import OwnSource, Source
+from registry.bundles.signatures import signature_files
+from registry.bundles.sources import Source
 from registry.bundles.statement import Statement
 from registry.bundles.writing import FolderWriter, TarWriter
 from registry.core.registry import Registry
 from registry.errors import RequestInvalid
 from registry.work.effects import bounded_effects
 from registry.work.leased import Leased
+
+if TYPE_CHECKING:
+    from registry.bundles.keys import PublicKey, SigningKey
 
 FINISH_SECONDS = 30.0
 """Between two looks whether something that was decided is left to be done."""
@@ -111,12 +109,12 @@ class Bundles:
 
     def trusted(self) -> list[PublicKey]:
         """The keys that are believed. Raises RequestInvalid for a file that is none."""
-        return [read_public_key(one) for one in imports(self.settings).trusted_keys]
+        return _public_keys(imports(self.settings).trusted_keys)
 
     def rules(self, mappings: Iterable[str]) -> Rules:
         """Whom an import believes, and what it lets in."""
         settings = imports(self.settings)
-        image_keys = [read_public_key(one) for one in settings.image_keys]
+        image_keys = _public_keys(settings.image_keys)
         return Rules(self.trusted(), settings.required_signatures, self.names(mappings), image_keys)
 
     def signing_key(self, file: Path | None) -> SigningKey:
@@ -127,6 +125,9 @@ class Bundles:
                 "there is no key to sign with: make one (`moorage bundle key new`) and name it in"
                 " bundles.export.signing_key_file, or write the bundle --unsigned and sign it later"
             )
+        # Here, since it takes cryptography, which those do not need who have no bundles.
+        from registry.bundles.keys import read_signing_key
+
         return read_signing_key(chosen)
 
     async def select(
@@ -249,15 +250,11 @@ class Bundles:
         return tuple(found[key] for key in sorted(found))
 
 
-def own_source(registry: Registry) -> Source:
-    """The registry itself as a source of images."""
-    return OwnSource(registry)
+def _public_keys(files: Iterable[Path]) -> list[PublicKey]:
+    chosen = list(files)
+    if not chosen:
+        return []
+    # Here, since it takes cryptography, which those do not need who have no bundles.
+    from registry.bundles.keys import read_public_key
 
-
-def totals_by_medium(statement: Statement) -> Mapping[int, int]:
-    """How many bytes lie in each medium."""
-    found: dict[int, int] = {}
-    for _, content in statement.carried:
-        for piece in content.pieces:
-            found[piece.medium] = found.get(piece.medium, 0) + piece.size
-    return found
+    return [read_public_key(one) for one in chosen]

@@ -216,13 +216,7 @@ async def _export(
     bundles: Bundles, asked: Export, key: Any, stack: AsyncExitStack
 ) -> AsyncIterator[Progress | tuple[Head, Path]]:
     medium_bytes = _medium_bytes(bundles, asked)
-    where: list[Path] = []
-
-    def place(head: Head) -> Place:
-        found = _place(bundles, asked, head)
-        where.append(found.path)
-        return found
-
+    place = _placing(bundles, asked)
     if asked.missing is not None:
         order, source = await _supplement(bundles, asked.missing, medium_bytes)
     else:
@@ -236,7 +230,7 @@ async def _export(
         order, source = found
     async for written in bundles.write(order, source, place, key):
         if isinstance(written, Head):
-            yield written, where[-1]
+            yield written, place(written).path
         else:
             yield Progress(*written, "bytes", order.stream)
 
@@ -246,7 +240,7 @@ async def _again(bundles: Bundles, asked: Export, key: Any) -> AsyncIterator[Pro
     assert asked.again is not None
     sent = await bundles.exporting.sent.find(asked.again)
     statement = await read_contents(bundles.registry.store, sent.head)
-    place = _place(bundles, asked, sent.head)
+    place = _placing(bundles, asked)(sent.head)
     async for done, total in bundles.files(sent.head, statement, OwnSource(bundles.registry), place, key):
         yield Progress(done, total, "bytes", sent.head.stream)
     await bundles.exporting.sent.note(sent.head, "written")
@@ -330,16 +324,22 @@ def _planned(order: Order) -> Planned:
     )
 
 
-def _place(bundles: Bundles, asked: Export, head: Head) -> Place:
+def _placing(bundles: Bundles, asked: Export) -> Callable[[Head], Place]:
+    """Where a bundle goes. Raises RequestInvalid before one has a number."""
+    folder = bundles.settings.export.dir
+    if asked.tar is not None and asked.to is not None:
+        raise RequestInvalid("--to makes a folder and --tar a tar; give one of them")
     if asked.tar is not None:
-        if asked.to is not None:
-            raise RequestInvalid("--to makes a folder and --tar a tar; give one of them")
-        return Place(asked.tar, is_tar=True)
+        tar = asked.tar
+        return lambda _: Place(tar, is_tar=True)
     if asked.to is not None:
-        return Place(asked.to)
-    if bundles.settings.export.dir is None:
+        to = asked.to
+        if to.exists():
+            raise RequestInvalid(f"{to} is there already; name another place, or remove it")
+        return lambda _: Place(to)
+    if folder is None:
         raise RequestInvalid("say where the bundle goes: --to FOLDER, or bundles.export.dir")
-    return Place(path_for(bundles.settings.export.dir, head))
+    return lambda head: Place(path_for(folder, head))
 
 
 def _medium_bytes(bundles: Bundles, asked: Export) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.errors import BundleRefused
-from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, Head, Origin, Totals
+from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, Head, Origin
 from registry.bundles.media import lay_out
 from registry.bundles.records import SentBundles, read_contents
 from registry.bundles.selecting import Selected
@@ -93,7 +93,7 @@ class Exporting:
         estimate = statement.sum()[1] + 96 * len(carried) + len(index)
         media = lay_out(statement, carried, order.medium_bytes, estimate)
         sha256, size = statement.sum()
-        totals = totals_of(statement)
+        totals = statement.totals
         files = {
             CONTENTS: FileSum(sha256, size),
             INDEX: sum_of(index),
@@ -137,20 +137,6 @@ def carried_of(selected: Selected, held: Iterable[Key]) -> set[Key]:
         if key in carried:
             carried.update(selected.small.get(key, ()))
     return carried
-
-
-def totals_of(statement: Statement) -> Totals:
-    """How much a bundle states, and how much of it it carries."""
-    carried = [one.size for _, one in statement.carried]
-    return Totals(
-        repositories=len(statement.repositories),
-        tags=len(statement.tags),
-        manifests=len(statement.manifests),
-        blobs=len(statement.blobs),
-        bytes=sum(one.size for _, one in statement.all),
-        carried_files=len(carried),
-        carried_bytes=sum(carried),
-    )
 
 
 def missing_keys(lines: Iterable[str]) -> tuple[str, set[str]]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.bundles.errors import BundleRefused
-from registry.bundles.keys import PublicKey
 from registry.bundles.statement import Key, Statement, digest_of
 from registry.errors import ManifestInvalid
 from registry.model.digests import Digest
@@ -21,6 +20,9 @@ from registry.model.manifests import Manifest
 from registry.store.manifests import StoredManifest
 from registry.store.store import Store
 from storage.errors import NotFound, TooLarge
+
+if TYPE_CHECKING:
+    from registry.bundles.keys import PublicKey
 
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _SIGSTORE = "application/vnd.dev.sigstore.bundle"

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from registry.bundles.arriving import Arriving, require_sigstore
+from registry.bundles.arriving import Arriving
 from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.format import HEAD, Head
 from registry.bundles.images import ImageSignatures
-from registry.bundles.keys import PublicKey, require_signatures
 from registry.bundles.names import Names
 from registry.bundles.planting import Planting
 from registry.bundles.reading import Files
 from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
+from registry.bundles.signatures import require_signatures
 from registry.bundles.statement import Key, Statement, digest_of
 from registry.core.registry import Registry
 from registry.model.names import RepositoryName, Tag
 from registry.model.staged import staged_repository
 from registry.store.effects import Effects
+
+if TYPE_CHECKING:
+    from registry.bundles.keys import PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,6 @@ class Importing:
         """
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
-        require_sigstore(opening, rules.trusted)
         head = Head.decode(opening.head)
         await self._require_newer(head, wish)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)

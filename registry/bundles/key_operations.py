@@ -6,24 +6,18 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import HEAD, HEAD_BYTES, Head
-from registry.bundles.keys import (
-    Algorithm,
-    PublicKey,
-    SigningKey,
-    new_key,
-    read_public_key,
-    read_signing_key,
-    signature_files,
-    write_key,
-)
 from registry.bundles.reading import Folders
 from registry.bundles.settings import BundlesSettings, imports
+from registry.bundles.signatures import Algorithm, signature_files
 from registry.errors import RequestInvalid
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
+
+if TYPE_CHECKING:
+    from registry.bundles.keys import PublicKey
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -100,11 +94,16 @@ def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
     """Operations that need no store."""
 
     async def key_new(asked: NewKey, _: Context) -> Outcome:
+        # Here and below, since it takes cryptography, which the doors do not need that only list this.
+        from registry.bundles.keys import new_key, write_key
+
         key = new_key(asked.algorithm)
         private, public = write_key(key, asked.to or Path())
         yield Result(MadeKey(key.public.id, key.public.algorithm, str(private), str(public)))
 
     async def key_list(_: ListKeys, __: Context) -> Outcome:
+        from registry.bundles.keys import read_public_key, read_signing_key
+
         shown = []
         if (own := settings.export.signing_key_file) is not None:
             shown.append(_shown(read_signing_key(own).public, "signs what is written here"))
@@ -125,11 +124,13 @@ def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
         yield Result(Signed(bundle.id, public.id, sorted(files)))
 
     def _signature(asked: Sign, head: bytes) -> tuple[PublicKey, bytes]:
+        from registry.bundles.keys import read_public_key, read_signing_key
+
         if asked.attach is None:
             file = asked.key or settings.export.signing_key_file
             if file is None:
                 raise RequestInvalid("name the private key (--key), or a signature (--attach)")
-            key: SigningKey = read_signing_key(file)
+            key = read_signing_key(file)
             return key.public, key.sign(head)
         if asked.public_key is None:
             raise RequestInvalid("name the public key of the signature (--public-key)")

@@ -16,8 +16,8 @@ from typing import IO, Protocol
 
 from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, HEAD, HEAD_BYTES, INDEX, LAYOUT, README, SUMS
-from registry.bundles.keys import SIGNATURE_BYTES, is_signature
 from registry.bundles.media import FILE
+from registry.bundles.signatures import SIGNATURE_BYTES, is_signature
 from registry.errors import RequestInvalid
 from registry.model.quoting import quoted
 

@@ -109,10 +109,12 @@ async def read_contents(store: Store, head: Head) -> Statement:
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """The lines of a text as it comes, some at a time."""
+    """The lines of a text as it comes, some at a time, each with its newline."""
     rest = b""
     async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, rest = (rest + chunk).splitlines(keepends=True) or [b""]
+        if rest.endswith(b"\n"):
+            lines, rest = [*lines, rest], b""
         if lines:
             yield lines
         if len(rest) > LINE_BYTES:

@@ -103,7 +103,8 @@ def understands(words: str) -> None:
         assert word in inner, f"there is no `moorage {words}`"
         command = inner[given.pop(0)]
     options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
-    strange = [word for word in given if word.startswith("-") and word.partition("=")[0] not in options]
+    flags = [word for word in given if word.startswith("-") and word != "-"]
+    strange = [word for word in flags if word.partition("=")[0] not in options]
     assert not strange, f"`moorage {words}` has no {strange}"
 
 

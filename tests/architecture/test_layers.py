@@ -15,6 +15,7 @@ from tests.architecture.source import PACKAGES, Module, modules, within
 GUESTS = {
     "pydantic": ("registry.config", "registry.access.rules", "registry.access.expectations"),
     "prometheus_client": ("registry.server.parent",),
+    "cryptography": ("registry.bundles.keys",),
 }
 # Parts of a library that are distributions of their own.
 BELONGS_TO = {"pydantic_core": "pydantic", "yarl": "aiohttp", "botocore": "boto3", "urllib3": "boto3"}

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.format import CONTENTS, HEAD, INDEX, LAYOUT, README, SUMS, Head, canonical
-from registry.bundles.keys import SigningKey, is_signature, signature_files
+from registry.bundles.keys import SigningKey
 from registry.bundles.media import file_name
+from registry.bundles.signatures import is_signature, signature_files
 from registry.bundles.statement import key_of
 from registry.bundles.verify_bundle import DAMAGED, REFUSED
 from registry.model import media_types

@@ -23,8 +23,9 @@ from registry.bundles.format import (
     Head,
     canonical,
 )
-from registry.bundles.keys import SigningKey, is_signature, signature_files
+from registry.bundles.keys import SigningKey
 from registry.bundles.media import files, medium_folder
+from registry.bundles.signatures import is_signature, signature_files
 from registry.bundles.statement import Content, Key, Piece, Statement, digest_of, key_of
 from registry.model import media_types
 from registry.model.digests import Digest

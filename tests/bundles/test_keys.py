@@ -14,17 +14,13 @@ from hypothesis import strategies as st
 
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import HEAD
-from registry.bundles.keys import (
+from registry.bundles.keys import SigningKey, new_key, read_public_key, read_signing_key, write_key
+from registry.bundles.signatures import (
     Algorithm,
-    SigningKey,
     is_signature,
-    new_key,
     raw_signature,
-    read_public_key,
-    read_signing_key,
     require_signatures,
     signature_files,
-    write_key,
 )
 from registry.errors import RequestInvalid
 from tests.bundles.handmade import flipped

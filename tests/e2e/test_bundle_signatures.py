@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 
 from registry.bundles.format import HEAD
-from registry.bundles.keys import (
-    Algorithm,
-    SigningKey,
-    new_key,
-    read_public_key,
-    require_signatures,
-    signature_files,
-)
+from registry.bundles.keys import SigningKey, new_key, read_public_key
+from registry.bundles.signatures import Algorithm, require_signatures, signature_files
 from tests.bundles.handmade import files_of, flipped, images, write_folder
 from tests.e2e.client import Client
 from tests.e2e.processes import Result, run

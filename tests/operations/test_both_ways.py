@@ -102,6 +102,30 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("mirror prefetch nonsense//", 1),
         Example("mirror prefetch a/b:v1 --platform nonsense", 2),
     ),
+    # Neither has streams, keys or bundles; tests/e2e/test_bundles.py has registries that do.
+    "bundle.plan": (
+        Example("bundle plan weekly", 1),
+        Example("bundle plan images --image a/b:v1"),
+        Example("bundle plan images --image none:v1", 1),
+        Example("bundle plan images --image a/b:v1 --platform nonsense", 2),
+    ),
+    "bundle.export": (
+        Example("bundle export images --image a/b:v1", 1),
+        Example("bundle export images --image a/b:v1 --unsigned", 1),
+    ),
+    "bundle.import": (Example("bundle import", 2),),
+    "bundle.inventory": (Example("bundle inventory --repositories a/b"),),
+    "bundle.acknowledge": (
+        Example("bundle acknowledge nonsense", 1),
+        Example("bundle acknowledge 0000-0000-0000-0000", 1),
+    ),
+    "bundle.forget": (Example("bundle forget b-00000000000000000000", 1),),
+    "bundle.approve": (Example("bundle approve b-00000000000000000000", 1),),
+    "bundle.reject": (Example("bundle reject nonsense", 1),),
+    "bundle.undo": (Example("bundle undo b-00000000000000000000", 1),),
+    "bundle.list": (Example("bundle list"),),
+    "bundle.show": (Example("bundle show b-00000000000000000000", 1),),
+    "bundle.key.list": (Example("bundle key list"),),
     "scrub.run": (
         Example("scrub run --dry-run", varies=("began", "ended", "by")),
         Example("scrub run --yes", varies=("began", "ended", "by")),
