@@ -9,11 +9,12 @@ from itertools import islice
 from typing import TypeVar
 
 from registry.bundles.errors import BundleInvalid, unsound
-from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, SUMS, FileSum, Head
+from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, README, SUMS, FileSum, Head
 from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.records import chunked, lines_of
 from registry.bundles.statement import Content, Key, Statement, StatementReader, digest_of
+from registry.bundles.texts import index_json, layout_json, sum_of
 from registry.errors import DigestInvalid
 from registry.model.digests import DigestCheck
 from registry.store import layout
@@ -51,6 +52,10 @@ class Arriving:
             self.statement = await self._read()
         if self.statement.totals != self._head.totals:
             raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
+        carried = {key for key, _ in self.statement.carried}
+        for name, content in ((LAYOUT, layout_json()), (INDEX, index_json(self.statement, carried))):
+            if self._head.files[name] != sum_of(content):
+                raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
         self.absent = {key for key, _ in await self.without_data(self.statement.carried)}
 
     async def without_data(self, contents: Iterable[tuple[Key, Content]]) -> list[tuple[Key, Content]]:
@@ -81,16 +86,21 @@ class Arriving:
         """Keep the data of all that is not here; the bytes of each file. Raises BundleInvalid."""
         await self._store.driver.write(layout.bundle_contents(self._head.id), chunked(self.statement.lines()))
         while (entry := await self._effects.aside(next, self._entries, None)) is not None:
+            if entry.name in DESCRIBED:
+                await self._described(entry, self._head.files[entry.name])
+                continue
             if entry.name == SUMS:
+                self._sums[SUMS] = ""
                 self._require_sums(await self._effects.aside(entry.whole, _SMALL))
                 continue
             file = file_of(self.statement, entry.name)
             if file is None:
                 continue
-            if entry.size != file.size:
-                raise unsound(entry.name, f"it has {entry.size} bytes, and should have {file.size}", _AGAIN)
+            self._require_size(entry, file.size)
             await self._file(entry, file)
             yield file.size
+        if self._files.comes_once and (missing := {*DESCRIBED, SUMS} - self._sums.keys()):
+            raise unsound(min(missing), "it did not come", _AGAIN)
         await self._join()
         of_these = ((key, one) for key, one in self.statement.carried if key in self.absent)
         self.absent = {key for key, _ in await self.without_data(of_these)}
@@ -102,25 +112,39 @@ class Arriving:
     def _is_wanted(self, name: str) -> bool:
         if FILE.fullmatch(name) is None:
             return True
+        if CONTENTS not in self._sums and self._files.comes_once:
+            raise unsound(CONTENTS, f"it does not come before {name}", _AGAIN)
         file = file_of(self.statement, name)
         if file is None:
             raise unsound(name, "the bundle has no such file", "take it away, or copy the bundle once more")
         return file.key in self.absent
 
     async def _read(self) -> Statement:
+        for name in () if self._files.comes_once else DESCRIBED:
+            if self._files.size(name) is None:
+                raise unsound(name, "it is not there", _AGAIN)
         while (entry := await self._effects.aside(next, self._entries, None)) is not None:
             told = self._head.files.get(entry.name)
             if told is None:
                 raise unsound(entry.name, f"it comes before {CONTENTS}", "this was not written by Moorage")
-            if entry.size != told.size:
-                raise unsound(entry.name, f"it has {entry.size} bytes, and should have {told.size}", _AGAIN)
-            self._sums[entry.name] = told.sha256
             if entry.name == CONTENTS:
+                if missing := [name for name in (README, LAYOUT) if name not in self._sums]:
+                    raise unsound(missing[0], f"it does not come before {CONTENTS}", _AGAIN)
                 return await self._contents(entry, told)
-            content = await self._effects.aside(entry.whole, _SMALL)
-            if hashlib.sha256(content).hexdigest() != told.sha256:
-                raise unsound(entry.name, _ALTERED, _AGAIN)
+            await self._described(entry, told)
         raise unsound(CONTENTS, "it is not there", _AGAIN)
+
+    async def _described(self, entry: Entry, told: FileSum) -> None:
+        """See that a small file is what the head says."""
+        self._require_size(entry, told.size)
+        content = await self._effects.aside(entry.whole, _SMALL)
+        if hashlib.sha256(content).hexdigest() != told.sha256:
+            raise unsound(entry.name, _ALTERED, _AGAIN)
+        self._sums[entry.name] = told.sha256
+
+    def _require_size(self, entry: Entry, size: int) -> None:
+        if entry.size != size:
+            raise unsound(entry.name, f"it has {entry.size} bytes, and should have {size}", _AGAIN)
 
     async def _stated_before(self) -> Statement:
         """What a bundle states of which another medium has come already."""
@@ -136,6 +160,8 @@ class Arriving:
         return reader.statement
 
     async def _contents(self, entry: Entry, told: FileSum) -> Statement:
+        self._require_size(entry, told.size)
+        self._sums[entry.name] = told.sha256
         reader, hasher = StatementReader(self._head.media), hashlib.sha256()
 
         async def chunks() -> AsyncIterator[bytes]:

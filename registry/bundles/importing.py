@@ -15,6 +15,7 @@ from registry.bundles.planting import Planting
 from registry.bundles.reading import Files
 from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
+from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
 from registry.bundles.statement import Key, Statement, digest_of
 from registry.core.registry import Registry
@@ -158,6 +159,10 @@ class Importing:
             return staged_repository(head.id, judged.names[name])
 
         planting = Planting(self._registry, self._effects, statement, target, judged.names, wish.by)
+        manifests = References(
+            statement, planting.manifest, self._effects, self._registry.pushes.max_references
+        )
+        await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
         if await self.received.decision(head.id) is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from registry.bundles.errors import BundleInvalid, unsound
+from registry.bundles.errors import unsound
 from registry.bundles.format import CONTENTS, HEAD, HEAD_BYTES, INDEX, LAYOUT, README, SUMS
 from registry.bundles.media import FILE
 from registry.bundles.signatures import SIGNATURE_BYTES, is_signature
@@ -26,6 +26,7 @@ _PIECE = 1 << 20
 _BLOCK = 512
 _PAX_BYTES = 4 << 10
 _MOST_SIGNATURES = 64
+_FOLDERS = ("", "blobs", "blobs/sha256", "blobs/sha512")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
 _AGAIN = "copy it once more from where it was made"
 
@@ -96,7 +97,7 @@ class Folders:
                 first = here
             elif here.head != first.head:
                 raise unsound(
-                    str(root / HEAD), "this folder is of another bundle", "give those of one at a time"
+                    HEAD, f"in {root.name} it is of another bundle", "give the media of one at a time"
                 )
             else:
                 # A signature may have been attached to one medium alone.
@@ -119,17 +120,19 @@ class Folders:
         return None if found is None else found[0]
 
     def _list(self, root: Path) -> None:
-        for name in (*SMALL, CONTENTS, SUMS):
-            self._add(root, name)
-        blobs = root / "blobs"
-        for path in [blobs, *(blobs / one for one in ("sha256", "sha512"))]:
-            if path.is_symlink():
-                raise unsound(str(path), "it is a link", "a bundle has none; copy it once more")
-        for algorithm in ("sha256", "sha512"):
-            if (folder := blobs / algorithm).is_dir():
-                for one in os.scandir(folder):
-                    if FILE.fullmatch(name := f"blobs/{algorithm}/{one.name}"):
-                        self._add(root, name)
+        for folder in _FOLDERS:
+            if folder and not _is_folder(root, folder):
+                continue
+            for one in sorted(os.listdir(root / folder)):
+                name = f"{folder}/{one}" if folder else one
+                if name in _FOLDERS or name == HEAD or is_signature(name):
+                    continue
+                if name not in (*SMALL, CONTENTS, SUMS) and FILE.fullmatch(name) is None:
+                    raise unsound(name, "no bundle has a file of that name", "take it away")
+                self._add(root, name)
+        for name in (README, SUMS):
+            if not (root / name).exists():
+                raise unsound(name, f"it is not in {root.name}", _AGAIN)
 
     def _add(self, root: Path, name: str) -> None:
         path = root / name
@@ -138,10 +141,10 @@ class Folders:
         except FileNotFoundError:
             return
         if not stat.S_ISREG(found.st_mode):
-            raise unsound(str(path), "it is no plain file", "a bundle has nothing else; copy it once more")
+            raise unsound(name, "it is no plain file", "a bundle has nothing else; copy it once more")
         if name not in self._found:
             self._found[name] = (found.st_size, path)
-        elif FILE.fullmatch(name):
+        elif name not in (README, SUMS):
             raise unsound(name, "it lies in two media", "give each medium once")
 
     def _read(self, root: Path, name: str, limit: int) -> bytes:
@@ -208,17 +211,26 @@ class Tar:
     def _skip(self, name: str, size: int) -> None:
         _exactly(self._opened, -size % _BLOCK, name)
 
+    def _end(self) -> None:
+        """Raises BundleInvalid for what comes behind the end."""
+        rest = self._opened.read(_PIECE)
+        if rest.strip(b"\0") or len(rest) == _PIECE:
+            raise unsound("the tar", "something comes behind its end", "this was not written by Moorage")
+
     def _next(self) -> tuple[str, int] | None:
         """The name and size of the next file; None at the end."""
         extended: dict[str, str] = {}
         while True:
             block = _exactly(self._opened, _BLOCK, "the tar")
             if not block.strip(b"\0"):
+                self._end()
                 return None
             name, size, kind = _header(block)
             if kind == b"x" and not extended:
                 if size > _PAX_BYTES:
-                    raise unsound(name, "its extended header is too large", "this was not written by Moorage")
+                    raise unsound(
+                        "the tar", "an extended header is too large", "this was not written by Moorage"
+                    )
                 extended = _extended(_exactly(self._opened, size, name), name)
                 self._skip(name, size)
                 continue
@@ -226,7 +238,7 @@ class Tar:
             size = int(extended.get("size", size))
             if kind not in (b"0", b"\0"):
                 raise unsound(
-                    name,
+                    name.rstrip("/"),
                     "it is a link, a device or the like",
                     "a bundle has plain files alone; do not use it",
                 )
@@ -259,8 +271,19 @@ def _media_in(path: Path) -> list[Path]:
         return [path]
     found = sorted(one for one in path.glob("medium-*") if (one / HEAD).is_file() and not one.is_symlink())
     if not found:
-        raise unsound(str(path / HEAD), "it is not there", "name the folder that has it")
+        raise unsound(HEAD, f"it is not in {path}", "name the folder that has it")
     return found
+
+
+def _is_folder(root: Path, name: str) -> bool:
+    """Whether a folder of a bundle is there. Raises BundleInvalid for what is in its place."""
+    try:
+        found = (root / name).lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(found.st_mode):
+        raise unsound(name, "it is no folder", "a bundle has no links; copy it once more")
+    return True
 
 
 @contextmanager
@@ -270,7 +293,7 @@ def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         raise unsound(name, "it is not there", _AGAIN) from None
     except OSError as error:
-        raise unsound(str(path), f"it cannot be read: {error.strerror}", _AGAIN) from None
+        raise unsound(name, f"it cannot be read: {error.strerror}", _AGAIN) from None
     with os.fdopen(descriptor, "rb", buffering=0) as opened:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise unsound(name, "it is no plain file", "a bundle has nothing else; copy it once more")
@@ -297,10 +320,8 @@ def _exactly(opened: IO[bytes], size: int, name: str) -> bytes:
 def _header(block: bytes) -> tuple[str, int, bytes]:
     if block[257:262] != b"ustar":
         if block.startswith(_COMPRESSED):
-            raise BundleInvalid(
-                "this is compressed, as no bundle is; unpack it first, and look at what it is"
-            )
-        raise BundleInvalid("this is neither a folder nor a tar of a bundle")
+            raise unsound("the tar", "it is compressed, as no bundle is", "unpack it, and look at what it is")
+        raise unsound("the tar", "it is none", "name the folder of a bundle, or its tar")
     told = block[148:156].strip(b" \0")
     counted = sum(block[:148]) + sum(block[156:]) + 8 * 32
     try:
@@ -311,7 +332,7 @@ def _header(block: bytes) -> tuple[str, int, bytes]:
     except (ValueError, UnicodeDecodeError):
         raise unsound("the tar", "a header in it is nonsense", _AGAIN) from None
     if sum_told != counted:
-        raise unsound(quoted(name), "its header in the tar is damaged", _AGAIN)
+        raise unsound("the tar", f"the header of {quoted(name)} is damaged", _AGAIN)
     return name, size, block[156:157]
 
 

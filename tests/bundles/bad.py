@@ -134,7 +134,9 @@ def files(
     BAD[f"{name}, in a tar"] = Bad(archive, file, exit, required, is_convenience)
 
 
-def media(name: str, file: str, spoil: Callable[[Files, Keys], None]) -> None:
+def media(
+    name: str, file: str, spoil: Callable[[Files, Keys], None], *, is_convenience: bool = False
+) -> None:
     """An entry of what is wrong with several media."""
 
     def write(path: Path, keys: Keys) -> Path:
@@ -142,7 +144,7 @@ def media(name: str, file: str, spoil: Callable[[Files, Keys], None]) -> None:
         spoil(made, keys)
         return write_folder(made, path / "media")
 
-    BAD[f"{name}, in media"] = Bad(write, file)
+    BAD[f"{name}, in media"] = Bad(write, file, is_convenience=is_convenience)
 
 
 def archive(name: str, file: str, spoil: Callable[[list[Member]], bytes]) -> None:
@@ -570,7 +572,8 @@ media("a piece missing", f"{LARGE}.001", _piece_missing)
 media("a piece truncated", f"{LARGE}.001", _piece_short)
 media("two pieces swapped", f"{LARGE}.001", _pieces_swapped)
 media("a piece doubled", f"{LARGE}.001", _piece_doubled)
-media("a piece in another medium", f"{LARGE}.001", _piece_moved)
+# Its bytes are what they must be, wherever they lie.
+media("a piece in another medium", f"{LARGE}.001", _piece_moved, is_convenience=True)
 media("a medium missing", "medium-002", _medium_missing)
 media("a medium of another bundle", HEAD, _medium_of_another)
 media("the statement doubled", CONTENTS, _statement_doubled)

@@ -1,0 +1,70 @@
+"""Bad bundles, each refused by the import as by the verifier, and nothing of it visible then."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.bundles.errors import BundleInvalid, BundleRefused
+from registry.bundles.keys import new_key, write_key
+from registry.bundles.verify_bundle import REFUSED, Verifier, folders, verify_folders, verify_tar
+from tests.bundles.bad import BAD, Bad, Keys, sound
+from tests.bundles.handmade import write_folder
+from tests.bundles.sides import Side
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    """Made for this run."""
+    return Keys(new_key("ecdsa-p256"), new_key("ed25519"), new_key("ecdsa-p256"))
+
+
+def far(folder: Path, keys: Keys, **settings: Any) -> Side:
+    """A far side that trusts two keys."""
+    trusted = [str(write_key(one, folder)[1]) for one in (keys.trusted, keys.second)]
+    return Side({"import": {"trusted_keys": trusted, **settings}})
+
+
+async def test_the_sound_one_is_taken(keys: Keys, tmp_path: Path) -> None:
+    side = far(tmp_path, keys, required_signatures=2)
+    judged = await side.take_in(write_folder(sound(keys), tmp_path / "bundle"))
+    assert judged.is_staged and await side.tags()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [one for one in BAD.values() if not one.is_convenience],
+    ids=[name for name, one in BAD.items() if not one.is_convenience],
+)
+async def test_is_refused(bad: Bad, keys: Keys, tmp_path: Path) -> None:
+    side = far(tmp_path, keys, required_signatures=bad.required)
+    path = bad.write(tmp_path / "given", keys)
+    verifier = Verifier()
+    if path.is_dir():
+        verify_folders(verifier, folders([str(path)]))
+    else:
+        verify_tar(verifier, io.BytesIO(path.read_bytes()))
+    try:
+        judged = await side.take_in(path)
+    except (BundleRefused, BundleInvalid) as error:
+        refused = error
+    else:
+        # What a medium lacks may still be given.
+        assert judged.media and not judged.is_staged, bad.file
+        return
+    # Signatures are judged first, so what was altered behind one is refused by that.
+    assert bad.exit != REFUSED or isinstance(refused, BundleRefused)
+    named = refused.message.split(": ")[0].partition(", line")[0]
+    told = {one["file"] for one in verifier.problems}
+    assert isinstance(refused, BundleRefused) or any(_whole(named) in one for one in told), (told, refused)
+    assert await side.tags() == {}
+    assert not [key async for key in side.world.driver.walk("docker/registry/v2/repositories")]
+
+
+def _whole(name: str) -> str:
+    """A file without which piece it is, or that it was renamed: of what is joined, any may be the bad one."""
+    return re.sub(r"\.([0-9]{3}|old)$", "", name)
