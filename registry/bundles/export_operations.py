@@ -174,6 +174,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             False,
             Plan,
             bundle_plan,
+            needs_store=_needs_store,
             result=Planned,
         ),
         Operation(
@@ -183,11 +184,17 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             False,
             Export,
             bundle_export,
+            needs_store=_needs_store,
             changes=True,
             event="bundle.exported",
             result=Exported,
         ),
     )
+
+
+def _needs_store(asked: Plan) -> bool:
+    """Whether there must be one already: what is taken from elsewhere is only remembered here."""
+    return asked.from_ is None
 
 
 async def _ordered(

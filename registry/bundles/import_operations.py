@@ -64,7 +64,7 @@ class Imported:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
                 lines += [f"  {one}" for one in self.missing[:_TOLD]]
-                lines.append("nothing was staged; ask for them with: moorage bundle export --missing FILE")
+                lines.append("nothing is visible; ask for them: moorage bundle export --missing FILE, there")
             case "incomplete":
                 media = ", ".join(str(one) for one in self.media)
                 lines.append(f"what is here was kept; import the media that are still to come: {media}")

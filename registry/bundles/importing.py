@@ -90,9 +90,6 @@ class Importing:
         for name in judged.names.values():
             staged_repository(head.id, name)
         judged.missing = await self._missing(arriving, judged)
-        if judged.missing:
-            yield judged
-            return
         await self._require_room(judged)
         judged.media = await arriving.media_to_come()
         if wish.dry_run:
@@ -106,7 +103,8 @@ class Importing:
             yield done, total
         if arriving.absent and not judged.media:
             raise unsound(arriving.first_absent(), "it did not come", "copy the bundle once more")
-        if not judged.media:
+        # What has come is kept for a while, though nobody sees it: a supplement has the rest.
+        if not judged.media and not judged.missing:
             await self._stage(judged, rules, wish)
             judged.is_staged = True
         yield judged

@@ -275,9 +275,15 @@ def _begin(partial: Path, size_bytes: int) -> None:
 
 def _end(partial: Path, path: Path) -> None:
     # Media are pulled out as soon as this says that it is done.
-    os.sync()
+    for root, _, names in os.walk(partial):
+        for name in (*names, ""):
+            _sync(os.path.join(root, name))
     partial.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

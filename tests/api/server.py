@@ -31,9 +31,9 @@ class Server:
     ) -> None:
         self.root = root
         name = f"moorage-{os.urandom(4).hex()}"
-        self._config = scratch / f"{name}.yaml"
-        self._config.write_text(json.dumps(configuration(root, settings or {})))
-        command = [*wrapper, sys.executable, "-m", program, "serve", "--config", str(self._config)]
+        self.config = scratch / f"{name}.yaml"
+        self.config.write_text(json.dumps(configuration(root, settings or {})))
+        command = [*wrapper, sys.executable, "-m", program, "serve", "--config", str(self.config)]
         self._daemon = Daemon(command, scratch / f"{name}.log", environment())
         self.registry = Registry("")
         self._daemon.wait_until(self._listens)
@@ -58,7 +58,7 @@ class Server:
 
     def command(self, *words: str, code: int | None = 0, given: str = "") -> Result:
         """Run another command of Moorage on the same configuration; `given` is its standard input."""
-        return moorage(*words, "--config", str(self._config), code=code, given=given)
+        return moorage(*words, "--config", str(self.config), code=code, given=given)
 
     def stop(self) -> int:
         """Ask it to end, and wait; its exit code."""

@@ -68,7 +68,7 @@ async def test_what_is_neither_carried_nor_there_stages_nothing(gap: Gap, tmp_pa
     assert not judged.is_staged
     assert str(Digest.of(b"shared")) in judged.missing
     assert await gap.far.tags() == {}
-    assert await gap.far.world.keys("docker") == []
+    assert await gap.far.world.keys("docker/registry/v2/repositories") == []
 
 
 async def test_an_older_bundle_is_refused(gap: Gap) -> None:
