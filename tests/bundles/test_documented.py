@@ -23,7 +23,8 @@ from registry.bundles.format import (
     Head,
     Totals,
 )
-from registry.bundles.keys import SIGNATURE_BYTES, new_key
+from registry.bundles.keys import new_key
+from registry.bundles.signatures import SIGNATURE_BYTES
 from registry.bundles.statement import LINE_BYTES, MANIFEST_BYTES
 from registry.model import media_types
 from tests.architecture.pages import Page, page
