@@ -327,7 +327,12 @@ def _header(block: bytes) -> tuple[str, int, bytes]:
     try:
         prefix, name = (_text(block[start:end]) for start, end in ((345, 500), (0, 100)))
         name = f"{prefix}/{name}" if prefix else name
-        size = int(block[124:136].strip(b" \0") or b"0", 8)
+        digits = block[124:136].strip(b" \0")
+        if (
+            not digits.isdigit()
+        ):  # `int` takes signs, and what has a size below nothing would be read for ever
+            raise ValueError(digits)
+        size = int(digits, 8)
         sum_told = int(told, 8)
     except (ValueError, UnicodeDecodeError):
         raise unsound("the tar", "a header in it is nonsense", _AGAIN) from None

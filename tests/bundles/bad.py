@@ -638,6 +638,19 @@ def _bad_header(listed: list[Member]) -> bytes:
     return bytes(whole)
 
 
+def _sized(size: bytes) -> Callable[[list[Member]], bytes]:
+    """With another size in the first header, whose checksum is right."""
+
+    def spoil(listed: list[Member]) -> bytes:
+        whole = bytearray(tar(listed))
+        whole[124:136] = size
+        whole[148:156] = b" " * 8
+        whole[148:156] = b"%06o\0 " % sum(whole[:512])
+        return bytes(whole)
+
+    return spoil
+
+
 for _told, _name in {
     "a name that leads up": "../evil",
     "a name that leads up from below": "blobs/../../evil",
@@ -660,6 +673,8 @@ archive("a second one behind it", "the tar", _second)
 archive("cut off in a file", LARGE, lambda listed: tar(listed)[: len(tar(listed)) // 2])
 archive("cut off before its end", "the tar", _without_end)
 archive("a garbled header", "the tar", _bad_header)
+archive("a size below nothing", "the tar", _sized(b"-0000000001\0"))
+archive("a size in another way of writing", "the tar", _sized(b"\x80" + bytes(10) + b"\x01"))
 archive("nothing", "the tar", lambda listed: b"")
 archive("packed by gzip", "the tar", lambda listed: gzip.compress(tar(listed)))
 archive("packed by bzip2", "the tar", lambda listed: bz2.compress(tar(listed)))

@@ -238,7 +238,7 @@ def write_folder(made: Files, folder: Path) -> Path:
 
 def order(made: Files) -> list[str]:
     """The names in the order in which they stand in a tar; those that no bundle has, behind the blobs."""
-    first, last = [HEAD, "", README, LAYOUT, CONTENTS, INDEX], [SUMS]
+    first, last = [HEAD, "", README, LAYOUT, INDEX, CONTENTS], [SUMS]
     steps = [*first, "blobs", *last]
     ranks = {
         name: steps.index("" if is_signature(name) else name if name in steps else "blobs") for name in made
