@@ -92,7 +92,7 @@ class RegistryApplication:
         self._mirrors: Mirrors | None = None
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
-        self._scrubbing = scrubbing_of(lambda: self._registry, config)
+        self._scrubbing = scrubbing_of(lambda: self._registry, config, self._mirrors_open)
         self._bundles = make_bundles(config, lambda: self._registry, who=process())
         self._retaining = Retaining(
             lambda: self._registry, config, who=process(), held=lambda: self._bundles.holds.held()

@@ -297,6 +297,25 @@ class Mirror:
             return []
         return sound(found)
 
+    # What is damaged here, or lost (core: Source).
+
+    async def manifest_again(self, name: RepositoryName, digest: Digest) -> str:
+        """Put a manifest of the upstreams in the place of what lies here; says who they are."""
+        try:
+            await self.tasks.once((name, digest), lambda: self._fetch(name, digest))
+        except UpstreamError as error:
+            raise answer(error, ManifestUnknown(f"{self.upstreams.hosts} does not have it")) from error
+        return self.upstreams.hosts
+
+    async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
+        """Have a blob from the upstreams whose bytes are not there; says who they are."""
+        transfer = await self.blobs.transfer(name, digest)
+        try:
+            await transfer.settled()
+        except UpstreamError as error:
+            raise transfer.told(error) from error
+        return self.upstreams.hosts
+
     async def aclose(self) -> None:
         """End what is under way."""
         await self.tasks.aclose()
