@@ -23,7 +23,7 @@ from registry.mirror.fetching import Fetching
 from registry.mirror.memory import Memory, Refusals
 from registry.mirror.settings import MirrorSettings
 from registry.mirror.tasks import Tasks
-from registry.mirror.upstreams import Upstreams
+from registry.mirror.upstreams import Upstreams, hosts_of
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
 from registry.model.tag_rights import EVERY_TAG, TagRight, TagRights
@@ -308,13 +308,17 @@ class Mirror:
         return self.upstreams.hosts
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
-        """Have a blob from the upstreams whose bytes are not there; says who they are."""
-        transfer = await self.blobs.transfer(name, digest)
-        try:
-            await transfer.settled()
-        except UpstreamError as error:
-            raise transfer.told(error) from error
-        return self.upstreams.hosts
+        """Have a blob from the upstreams whose bytes are not there; says which have given it."""
+        for left in reversed(range(len(self.upstreams.each))):
+            transfer = await self.blobs.transfer(name, digest)
+            try:
+                await transfer.settled()
+                break
+            except UpstreamError as error:
+                # Who has lied is asked behind the others the next time.
+                if error.cause != "lying" or not left:
+                    raise transfer.told(error) from error
+        return hosts_of(transfer.givers) or self.upstreams.hosts
 
     async def aclose(self) -> None:
         """End what is under way."""

@@ -41,7 +41,7 @@ def _pace(rate: int) -> int:
 
 
 Host = Annotated[str, AfterValidator(_host)]
-Failure = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent"]
+Failure = Literal["unreachable", "barred", "slow", "failing", "limited", "refusing", "absent"]
 
 
 class UpstreamSettings(Settings):

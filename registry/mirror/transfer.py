@@ -14,6 +14,7 @@ from registry.mirror.failures import answer
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.remote.errors import UpstreamError
+from registry.remote.upstream import Upstream
 from registry.store.store import Store
 from registry.store.transfers import Segment
 from storage.contract import ObjectInfo
@@ -30,7 +31,8 @@ Failure = UpstreamError | StorageError | RegistryError
 class Transfer:
     """What has come of a blob: segments in the store, and behind them what is in memory still.
 
-    `name` is the repository for which it is asked, `repositories` are those that have it at the upstreams.
+    `name` is the repository for which it is asked, `repositories` are those that have it at the upstreams;
+    `givers` are those upstreams that this process has had bytes of it from.
     """
 
     def __init__(self, store: Store, name: RepositoryName, digest: Digest) -> None:
@@ -38,6 +40,7 @@ class Transfer:
         self.name = name
         self.digest = digest
         self.repositories: set[RepositoryName] = set()
+        self.givers: list[Upstream] = []
         self.size_bytes: int | None = None
         self.end = 0
         self._segments: list[Segment] = []

@@ -300,8 +300,8 @@ MANIFESTS: dict[str, tuple[Fault, str, int]] = {
     "reset": (reset_at(10), "unreachable", 503),
     "nothing": (lambda reply: None, "unreachable", 503),
     "no http": (garbage, "failing", 503),
-    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), "unreachable", 503),
-    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), "unreachable", 503),
+    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), "barred", 503),
+    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), "barred", 503),
     "circle": (again, "lying", 503),
     "nowhere": (redirecting("http://["), "lying", 503),
 }
@@ -354,8 +354,8 @@ BLOBS: dict[str, tuple[Fault, set[str]]] = {
     "500": (answering(500), {"failing"}),
     "404": (answering(404), {"absent"}),
     "401 loop": (elsewhere("http://HERE/token"), {"refusing"}),
-    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), {"unreachable"}),
-    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), {"unreachable"}),
+    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), {"barred"}),
+    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), {"barred"}),
     "circle": (again, {"lying"}),
 }
 
@@ -472,14 +472,14 @@ def test_nobody_is_sent_to_who_may_not_be_asked(bad: Namespace, there: Repositor
     here = bad.here(there)
     for fault, pattern, cause in (
         (elsewhere(f"http://{thief.host_port}/token"), "/manifests/", "lying"),
-        (redirecting(f"http://{thief.host_port}/"), "/manifests/", "unreachable"),
+        (redirecting(f"http://{thief.host_port}/"), "/manifests/", "barred"),
     ):
         with bad.failing(cause), bad.proxy.doing(fault, pattern):
             assert refused(here.get("v1"), 503)
     assert here.get("v1").body == made.data
     for fault, cause in (
         (elsewhere(f"http://{thief.host_port}/token"), "lying"),
-        (redirecting(f"http://{thief.host_port}/"), "unreachable"),
+        (redirecting(f"http://{thief.host_port}/"), "barred"),
     ):
         with bad.failing(cause), bad.proxy.doing(fault, "/blobs/"):
             found = blob(here, digest_of(made.blobs[0]))

@@ -78,7 +78,7 @@ async def test_who_leaves_stops_nobody_else(around: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "cause", ["unreachable", "slow", "failing", "limited", "refusing", "absent", "lying"]
+    "cause", ["unreachable", "barred", "slow", "failing", "limited", "refusing", "absent", "lying"]
 )
 async def test_what_is_held_is_given_with_a_warning_when_the_upstream_fails(around: Make, cause: str) -> None:
     hub = around(fresh_for="0s", absent_for="0s")
@@ -111,7 +111,9 @@ async def test_what_is_strict_is_passed_on(around: Make, cause: str, error: type
     assert hub.warnings == []
 
 
-@pytest.mark.parametrize("cause", ["unreachable", "failing", "limited", "refusing", "absent", "lying"])
+@pytest.mark.parametrize(
+    "cause", ["unreachable", "barred", "failing", "limited", "refusing", "absent", "lying"]
+)
 async def test_what_is_not_held_is_never_a_success_nor_a_500(around: Make, cause: str) -> None:
     hub = around()
     hub.shelf.fail(cause)
