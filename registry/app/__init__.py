@@ -150,10 +150,9 @@ class RegistryApplication:
             )
         for mirror in () if self._mirrors is None else self._mirrors.each:
             if mirror.settings.sync:
-                interval = mirror.settings.sync_interval.total_seconds()
                 syncing = Syncing(self._registry, mirror, who=process())
                 self._schedule.every(
-                    f"mirror.{mirror.name}", min(interval / 10, _GC_SECONDS), syncing.if_due, at_once=False
+                    f"mirror.{mirror.name}", syncing.look_seconds, syncing.if_due, at_once=False
                 )
         self._schedule.every("bundles.finish", FINISH_SECONDS, self._bundles.finish_all)
         if imports(self._config.bundles).dir is not None:

@@ -30,6 +30,8 @@ Step = Callable[[], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
 _MOST_TOLD = 100
+_LOOK_SECONDS = 600.0  # at most, between two looks whether it is due
+_LOOK_AT_CLOCK_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -91,6 +93,14 @@ class Syncing:
             clock=clock,
         )
         self.reports = ReportsOf(registry.store, f"mirror-{segment(mirror.name)}", Synced)
+        self._made = registry.store.effects.now()
+
+    @property
+    def look_seconds(self) -> float:
+        """How long to wait between two looks whether it is due."""
+        if self._mirror.settings.sync_schedule is not None:
+            return _LOOK_AT_CLOCK_SECONDS
+        return min(self._mirror.settings.sync_interval.total_seconds() / 10, _LOOK_SECONDS)
 
     async def if_due(self) -> None:
         """Do it if the last time is long enough ago, whoever did it, and nobody does."""
@@ -119,6 +129,9 @@ class Syncing:
     async def _is_due(self) -> bool:
         last = await self.reports.newest()
         now = self._registry.store.effects.now()
+        if (schedule := self._mirror.settings.sync_schedule) is not None:
+            # However many of the times have passed meanwhile, it is due once.
+            return schedule.after(self._made if last is None else last[1].began) <= now
         return last is None or now - last[1].began >= self._mirror.settings.sync_interval
 
     async def _scheduled(self, step: Step) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -151,6 +152,29 @@ async def test_it_is_done_when_it_is_due_whoever_did_it_last(around: Make) -> No
     await syncing(hub).if_due()
     assert hub.shelf.calls["tags"] == 2
     assert len(await syncing(hub).reports.last(10)) == 2
+
+
+async def test_it_is_done_at_set_times_and_once_for_all_that_were_missed(around: Make) -> None:
+    hub = around(**ALL, sync_schedule="0 3 * * *")
+    hub.shelf.add(image("one"), "latest")
+    process = syncing(hub)
+
+    async def times(**passed: float) -> int:
+        """How often it has been done when so much time has passed."""
+        hub.world.clock.advance(**passed)
+        await process.if_due()
+        return hub.shelf.calls["tags"]
+
+    hub.world.clock.now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert await times() == 0, "the first time is waited for"
+    assert await times(hours=2, minutes=59) == 0
+    assert await times(minutes=1) == 1
+    assert await times(minutes=1) == 1
+    # Nobody was there for days, and it is another process that comes.
+    process = syncing(hub)
+    assert await times(days=4) == 2
+    assert await times(hours=23, minutes=58) == 2
+    assert await times(minutes=1) == 3
 
 
 async def test_one_process_at_a_time_does_it(around: Make) -> None:
