@@ -285,7 +285,7 @@ class RegistryApplication:
         from registry.app.mirroring import open_mirrors
 
         self._mirrors = await self._closing.enter_async_context(
-            open_mirrors(self._config, self._registry, self._metrics.upstream_failed, who=process())
+            open_mirrors(self._config, self._registry, self._metrics, who=process())
         )
 
     @asynccontextmanager

@@ -120,7 +120,7 @@ def operations(config: Config) -> Operations:
         # Here, since it takes a client, which those do not need who ask nobody.
         from registry.app.mirroring import open_mirrors
 
-        async with open_mirrors(config, registry(), lambda *_: None, who=process()) as opened_there:
+        async with open_mirrors(config, registry(), None, who=process()) as opened_there:
             yield opened_there
 
     collecting = Collecting(registry, config, who=process())

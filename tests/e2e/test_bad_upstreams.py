@@ -76,11 +76,15 @@ class Namespace:
         return self.server.repository(f"{self.name}/{there.name}")
 
     @property
+    def metrics(self) -> str:
+        """What the ops listener tells of the mirror."""
+        ops = OPS.findall(self.server.log)[-1]
+        return Registry(ops).ask("GET", "/metrics").body.decode()
+
+    @property
     def failures(self) -> Counter[str]:
         """The causes of what the upstream failed for, by the metrics."""
-        ops = OPS.findall(self.server.log)[-1]
-        text = Registry(ops).ask("GET", "/metrics").body.decode()
-        found = FAILURES.findall(text)
+        found = FAILURES.findall(self.metrics)
         return Counter(
             {cause: int(float(value)) for cause, upstream, value in found if upstream == self.proxy.host_port}
         )
@@ -584,6 +588,21 @@ def test_too_many_requests_with_a_time(bad: Namespace, there: Repository, when: 
         assert len(bad.proxy.requests) == asked, "it is left alone"
     until(lambda: here.get("v1").body == new.data, "the tag has moved")
     assert whole(here, new, "v1")
+
+
+def test_how_much_may_still_be_asked_for_is_told(bad: Namespace, there: Repository) -> None:
+    there.push(image(), "v1")
+    here = bad.here(there)
+    told_so = re.compile(r"^moorage_upstream_remaining{(.*)} (\S+)$", re.MULTILINE)
+    labels = f'namespace="{bad.name}",upstream="{bad.proxy.host_port}"'
+    for left in ("76", "75"):
+        limits = told(ratelimit_limit="100;w=21600", ratelimit_remaining=f"{left};w=21600")
+        with bad.proxy.doing(limits, "/manifests/", method=""):
+            assert here.get("v1").status == 200
+        assert dict(told_so.findall(bad.metrics))[labels] == f"{left}.0"
+    with bad.proxy.doing(told(ratelimit_limit="many", ratelimit_remaining="few"), "/manifests/", method=""):
+        assert here.get("v1").status == 200
+    assert dict(told_so.findall(bad.metrics))[labels] == "75.0"
 
 
 def test_too_many_requests_without_a_time(bad: Namespace, there: Repository, scratch: Path) -> None:
