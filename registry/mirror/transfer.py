@@ -181,6 +181,20 @@ class Transfer:
             place, piece = self._tail[at]
             yield piece[start - place : end - place]
 
+    async def growth(self, step_bytes: int) -> AsyncIterator[int]:
+        """How many bytes have come, whenever that is so many more, and in the end.
+
+        Raises what it fails for.
+        """
+        told = 0
+        while not self._whole:
+            if self.end - told >= step_bytes:
+                told = self.end
+                yield told
+            else:
+                await self._change()
+        yield await self.size()
+
     async def settled(self) -> None:
         """Wait until it is known whether it has come whole. Raises what it failed for."""
         while not self._whole:

@@ -34,8 +34,12 @@ def test_images_are_fetched_before_anybody_asks(
     images = scratch / "images.txt"
     images.write_text(f"# what clusters run\n{NAMESPACE}/{library}:2\n")
     name = f"{NAMESPACE}/{library}:1"
-    fetched = told(mirrored, "mirror", "prefetch", name, "--file", str(images), "--platform", "linux/amd64")
+    words = ("mirror", "prefetch", name, "--file", str(images), "--platform", "linux/amd64", "--json")
+    done = mirrored.server.command(*words)
+    fetched = json.loads(done.out)
     assert (fetched["images"], fetched["failures"]) == (2, [])
+    *_, last = [json.loads(line)["progress"] for line in done.err.splitlines() if '"progress"' in line]
+    assert last["done"] == last["total"] == fetched["size_bytes"] > 0
     mirrored.upstream.process.kill()
     for content in (*pair[1].contents, *alone.contents):
         assert mirrored.stored(content.digest)
