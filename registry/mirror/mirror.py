@@ -172,6 +172,9 @@ class Mirror:
                 if head.digest == held.digest:
                     self._fresh.put(self._now(name, tag), held.digest)
                     return held
+                if head.digest is not None:
+                    # What was purged here is not fetched to find out.
+                    self._registry.store.blocked.refuse([head.digest])
             try:
                 return await self._fetch(name, tag, EVERY_TAG if held else CREATE)
             except Exists:
@@ -185,6 +188,8 @@ class Mirror:
         self, name: RepositoryName, reference: Tag | Digest, rights: TagRights = EVERY_TAG
     ) -> StoredManifest:
         there = self.name_there(name)
+        if isinstance(reference, Digest):
+            self._registry.store.blocked.refuse([reference])
         try:
             found = await self.upstreams.ask(lambda one: one.manifest(there, reference))
         except UpstreamError as error:

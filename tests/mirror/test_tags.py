@@ -183,6 +183,23 @@ async def test_that_nobody_has_it_is_said_only_if_all_say_so(around: Make) -> No
         await hub.repository(mirror=mirror).manifest(LATEST)
 
 
+async def test_what_was_purged_is_not_asked_for(around: Make) -> None:
+    hub = around(fresh_for="0s")
+    held = hub.shelf.add(image("held"), "latest")
+    await hub.repository().manifest(LATEST)
+    purged = hub.shelf.add(image("purged"), "latest")
+    await hub.world.driver.put(layout.blocked(purged), b"{}")
+    await hub.world.store.blocked.look()
+    calls = hub.shelf.calls.copy()
+    with pytest.raises(Denied, match="was purged by an administrator"):
+        await hub.repository().manifest(purged)
+    assert hub.shelf.calls == calls
+    # A tag that was moved to it there stays here as it was.
+    assert (await hub.repository().manifest(LATEST)).digest == held
+    assert hub.shelf.calls - calls == {"head_manifest": 1}
+    assert "was purged" in hub.warnings[-1]
+
+
 class TestWhoseTagItIs:
     async def test_one_that_was_pushed_here_stays_by_default(self, around: Make) -> None:
         hub = around(fresh_for="0s")
