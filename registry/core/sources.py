@@ -19,7 +19,7 @@ class Source(Protocol):
         """Have a manifest of the repository again."""
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
-        """Have a blob of the repository again whose bytes are not there."""
+        """Have a blob of the repository again."""
 
 
 class Sources(Protocol):

@@ -313,7 +313,8 @@ class Mirror:
         return self.upstreams.hosts
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
-        """Have a blob from the upstreams whose bytes are not there; says which have given it."""
+        """Put a blob of the upstreams in the place of what lies here; says which have given it."""
+        await self._registry.store.transfers.unmark(self.name, digest)
         for left in reversed(range(len(self.upstreams.each))):
             transfer = await self.blobs.transfer(name, digest)
             try:

@@ -70,7 +70,7 @@ class Repairing:
         """Have again what can be had; yields after each. What comes is not what the scrub has to read."""
         for wanted in () if self._report.dry_run else (*self._whole, *self._wanted.values()):
             is_copy = wanted.one.key.startswith(layout.TRASH_DATA)
-            if wanted.one.outcome in ("set aside", "missing") and wanted.ways and not is_copy:
+            if wanted.one.outcome in ("set aside", "missing", "unreadable") and wanted.ways and not is_copy:
                 await self._repair(wanted)
                 await self._save(self._report)
                 yield

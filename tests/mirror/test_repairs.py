@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from registry.store import layout
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.scrubbing import Scrubbing
 from registry.upkeep.settings import ScrubSettings
+from storage.errors import Unavailable
 from tests.inmemory import image
 from tests.mirror.shelf import HERE, LATEST, Around
 
@@ -153,6 +155,36 @@ async def test_a_manifest_that_lies_whole_comes_again(around: Make) -> None:
     (one,) = (await scrubbed(hub)).damaged
     assert (one.key, one.outcome) == (key, "fetched")
     assert await hub.world.driver.get(key, limit=1 << 20) == before
+
+
+async def test_what_the_storage_cannot_read_is_replaced(
+    around: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = around()
+    manifest, layer = await held(hub)
+    broken = {layout.blob_data(digest) for digest in (manifest, layer)}
+    reading, writing = hub.world.driver.open, hub.world.driver.compose
+    putting = hub.world.driver.put
+
+    def opened(key: str, *where: Any) -> Any:
+        if key in broken:
+            raise Unavailable(key, "the disk cannot read it")
+        return reading(key, *where)
+
+    async def composed(key: str, *rest: Any, **more: Any) -> None:
+        broken.discard(key)
+        await writing(key, *rest, **more)
+
+    async def put(key: str, *rest: Any, **more: Any) -> None:
+        broken.discard(key)
+        await putting(key, *rest, **more)
+
+    for name, method in (("open", opened), ("compose", composed), ("put", put)):
+        monkeypatch.setattr(hub.world.counted, name, method, raising=False)
+    report = await scrubbed(hub)
+    assert [one.outcome for one in report.damaged] == ["fetched", "fetched"]
+    assert await pulled(hub, layer) == LAYER
+    assert (await scrubbed(hub)).damaged == []
 
 
 async def test_a_lie_is_not_kept(around: Make) -> None:
