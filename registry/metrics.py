@@ -111,6 +111,13 @@ class Metrics:
             ("upstream", "cause"),
             registry=self._registry,
         )
+        self._upstream_remaining = Gauge(
+            "moorage_upstream_remaining",
+            "How much may still be asked of an upstream, by what it has said last",
+            ("namespace", "upstream"),
+            registry=self._registry,
+            multiprocess_mode="livemostrecent",
+        )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
         downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
         usage = {
@@ -194,6 +201,10 @@ class Metrics:
     def upstream_failed(self, upstream: str, cause: str) -> None:
         """An upstream has failed; upstreams are those that the configuration names, causes our own."""
         self._upstream_failures.labels(upstream, cause).inc()
+
+    def upstream_remaining(self, namespace: str, upstream: str, remaining: int) -> None:
+        """An upstream has said how much may still be asked of it; both names are the configuration's."""
+        self._upstream_remaining.labels(namespace, upstream).set(remaining)
 
     def usage(self, size_bytes: int, blobs: int, repositories: int) -> None:
         """What all repositories hold, as it was counted last."""

@@ -92,7 +92,7 @@ class RegistryApplication:
         self._mirrors: Mirrors | None = None
         self._cache = Cache(config.cache, self._metrics.cache)
         self._collecting = Collecting(lambda: self._registry, config, who=process())
-        self._scrubbing = scrubbing_of(lambda: self._registry, config)
+        self._scrubbing = scrubbing_of(lambda: self._registry, config, self._mirrors_open)
         self._bundles = make_bundles(config, lambda: self._registry, who=process())
         self._retaining = Retaining(
             lambda: self._registry, config, who=process(), held=lambda: self._bundles.holds.held()
@@ -150,10 +150,9 @@ class RegistryApplication:
             )
         for mirror in () if self._mirrors is None else self._mirrors.each:
             if mirror.settings.sync:
-                interval = mirror.settings.sync_interval.total_seconds()
                 syncing = Syncing(self._registry, mirror, who=process())
                 self._schedule.every(
-                    f"mirror.{mirror.name}", min(interval / 10, _GC_SECONDS), syncing.if_due, at_once=False
+                    f"mirror.{mirror.name}", syncing.look_seconds, syncing.if_due, at_once=False
                 )
         self._schedule.every("bundles.finish", FINISH_SECONDS, self._bundles.finish_all)
         if imports(self._config.bundles).dir is not None:
@@ -286,7 +285,7 @@ class RegistryApplication:
         from registry.app.mirroring import open_mirrors
 
         self._mirrors = await self._closing.enter_async_context(
-            open_mirrors(self._config, self._registry, self._metrics.upstream_failed, who=process())
+            open_mirrors(self._config, self._registry, self._metrics, who=process())
         )
 
     @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from registry.config import Config
 from registry.core.registry import Registry
 from registry.logs import event
+from registry.metrics import Metrics
 from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
@@ -21,6 +22,7 @@ from registry.mirror.upstreams import Upstreams
 from registry.remote.egress import CertificatesUnusable, Egress
 from registry.remote.endpoint import Endpoint
 from registry.remote.errors import UpstreamError
+from registry.remote.headers import RateLimit
 from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
 
@@ -32,9 +34,9 @@ _LOG = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_mirrors(
-    config: Config, registry: Registry, count: Callable[[str, str], None], *, who: str
+    config: Config, registry: Registry, metrics: Metrics | None, *, who: str
 ) -> AsyncIterator[Mirrors]:
-    """The namespaces; `count` hears which upstream has failed, and why. Raises StartFailed."""
+    """The namespaces; the metrics, if any, have how their upstreams answer. Raises StartFailed."""
     egress = Egress.of(config.egress, os.environ)
     async with AsyncExitStack() as opened:
         # One for all that believe the same authorities, since those take long to read.
@@ -48,10 +50,17 @@ async def open_mirrors(
                     raise StartFailed(f"mirrors: {error}") from error
             return clients[ca_file]
 
-        async def upstream(settings: UpstreamSettings, seconds: float) -> Upstream:
+        async def upstream(namespace: str, settings: UpstreamSettings, seconds: float) -> Upstream:
+            endpoint = Endpoint(settings.url, settings.username, password_of(settings), settings.realms)
+
+            def told(limit: RateLimit) -> None:
+                if metrics is not None:
+                    metrics.upstream_remaining(namespace, endpoint.host, limit.remaining)
+
             return Upstream(
                 await client(settings.ca_file),
-                Endpoint(settings.url, settings.username, password_of(settings), settings.realms),
+                endpoint,
+                told=told,
                 clock=time.monotonic,
                 head_seconds=seconds,
                 stall_seconds=seconds,
@@ -60,7 +69,8 @@ async def open_mirrors(
 
         async def mirror(settings: MirrorSettings) -> Mirror:
             def tell(upstream: str, error: UpstreamError) -> None:
-                count(upstream, error.cause)
+                if metrics is not None:
+                    metrics.upstream_failed(upstream, error.cause)
                 if error.cause != "absent":
                     event(
                         _LOG,
@@ -74,7 +84,7 @@ async def open_mirrors(
 
             seconds = settings.give_up_after.total_seconds()
             upstreams = Upstreams(
-                [await upstream(one, seconds) for one in settings.upstreams],
+                [await upstream(settings.name, one, seconds) for one in settings.upstreams],
                 clock=time.monotonic,
                 tell=tell,
                 rest_seconds=settings.rest_for.total_seconds(),

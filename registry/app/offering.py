@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,11 @@ def operations(config: Config) -> Operations:
         # Here, since it takes a client, which those do not need who ask nobody.
         from registry.app.mirroring import open_mirrors
 
-        async with open_mirrors(config, registry(), lambda *_: None, who=process()) as opened_there:
+        async with open_mirrors(config, registry(), None, who=process()) as opened_there:
             yield opened_there
 
     collecting = Collecting(registry, config, who=process())
-    scrubbing = scrubbing_of(registry, config)
+    scrubbing = scrubbing_of(registry, config, mirrors)
     counting = Counting(registry, config.usage, who=process())
     bundles = make_bundles(config, registry, who=process())
     retaining = Retaining(registry, config, who=process(), held=lambda: bundles.holds.held())
@@ -221,9 +221,20 @@ def reached_by_clients(config: Config) -> Reached:
     return Reached(config.url, listener.listen, listener.tls is not None, config.mirrors)
 
 
-def scrubbing_of(registry: Callable[[], Registry], config: Config) -> Scrubbing:
-    """Who scrubs in this process."""
-    return Scrubbing(registry, config.scrub, who=process(), scheduled=config.scrubs)
+def scrubbing_of(
+    registry: Callable[[], Registry],
+    config: Config,
+    mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
+) -> Scrubbing:
+    """Who scrubs in this process, and has what came from elsewhere again from there."""
+
+    return Scrubbing(
+        registry,
+        config.scrub,
+        who=process(),
+        scheduled=config.scrubs,
+        sources=mirrors if config.mirrors else nullcontext,
+    )
 
 
 def process() -> str:

@@ -6,9 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from registry.model.units import format_size
 from registry.work.operations import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Task
 
 Report = Callable[[Progress], None]
 
@@ -32,6 +36,13 @@ def amount(progress: Progress) -> str:
         for number in (progress.done, progress.total)
     )
     return f"{done}" if total is None else f"{done} of {total}"
+
+
+def _begins_anew(shown: Task, progress: Progress) -> bool:
+    """Whether progress is of another part of the work; a total that grows as more is known is of the same."""
+    if shown.total is None or progress.total is None:
+        return progress.total != shown.total or progress.done < shown.completed
+    return progress.total < shown.total or progress.done < shown.completed
 
 
 def _line(progress: Progress) -> None:
@@ -61,13 +72,14 @@ def _bar() -> Iterator[Report]:
 
         def report(progress: Progress) -> None:
             shown = bars.tasks[0]
-            if progress.total != shown.total or progress.done < shown.completed:
+            if _begins_anew(shown, progress):
                 # Another part of the work: how fast the last one went says nothing of how long this takes.
                 bars.reset(task, total=progress.total)
+            # Given to `update`, another total would make it forget how fast it goes.
+            shown.total = progress.total
             bars.update(
                 task,
                 completed=progress.done,
-                total=progress.total,
                 description=progress.text,
                 amount=amount(progress),
             )

@@ -46,7 +46,8 @@ class Blobs:
         return len(self._transfers)
 
     async def size(self, name: RepositoryName, digest: Digest) -> int:
-        """How many bytes one has. Raises BlobUnknown, Unavailable and others."""
+        """How many bytes one has. Raises BlobUnknown, Denied for what is blocked, Unavailable and others."""
+        self._store.blocked.refuse([digest])
         if (error := self._refusals.get(name, ("blob", digest))) is None:
             try:
                 there = self._name_there(name)

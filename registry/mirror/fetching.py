@@ -167,6 +167,7 @@ class Fetching:
         """Get what is missing, prove the whole, and put it in its place."""
         if not await self._go_on(transfer):
             raise _begun_anew(transfer.digest)
+        is_resumed = bool(transfer.segments)
         hasher = transfer.digest.hasher()
         for segment in transfer.segments:
             async with self._store.transfers.open(segment, segment.start, segment.end) as opened:
@@ -178,7 +179,10 @@ class Fetching:
                 await self._get(transfer, step, hasher)
             found = Digest(transfer.digest.algorithm, hasher.hexdigest())
             if found != transfer.digest:
-                raise self._upstreams.lied(f"what it gave for the blob {transfer.digest} is {found}")
+                # What was there before came from any of them.
+                givers = self._upstreams.each if is_resumed else transfer.givers
+                reason = f"what it gave for the blob {transfer.digest} is {found}"
+                raise self._upstreams.lied_about(transfer.digest, givers, reason)
             # Before it is there, so that who has followed it knows at once that it is the same.
             first = transfer.segments[0] if transfer.segments else None
             await self._store.transfers.mark(self._namespace, transfer.digest, first)
@@ -194,23 +198,28 @@ class Fetching:
     async def _get(self, transfer: Transfer, step: Step, hasher: _Hash) -> None:
         """Get the rest of it, beginning again where a connection broke."""
         there = self._name_there(transfer.name)
-        tries = 0
+        tries = lies = 0
         while transfer.size_bytes is None or transfer.kept < transfer.size_bytes:
             before = transfer.kept
             try:
-                async with self._upstreams.blob(there, transfer.digest, before) as blob:
+                async with self._upstreams.blob(there, transfer.digest, before) as (giver, blob):
                     transfer.repositories.add(transfer.name)
                     known = transfer.size_bytes
                     if known is not None and blob.size_bytes != known:
                         reason = f"{transfer.digest} had {known} bytes, and now has {blob.size_bytes}"
-                        raise UpstreamError(self._upstreams.hosts, reason, "lying")
+                        raise UpstreamError(giver.host, reason, "lying")
                     await self._registry.quotas.require(transfer.name, blob.size_bytes, transfer.digest)
                     transfer.sized(blob.size_bytes)
+                    if giver not in transfer.givers:
+                        transfer.givers.append(giver)
                     await self._store_all(transfer, blob, step, hasher)
             except UpstreamError as error:
                 # A few bytes each time would go on for ever, and slowly it would take long enough twice.
                 tries = 0 if transfer.kept - before >= _SOME else tries + (2 if error.cause == "slow" else 1)
-                if error.cause not in _PASSING or transfer.size_bytes is None or tries >= _TRIES:
+                lies += error.cause == "lying"
+                # What one says that contradicts another, the others may not say.
+                others = error.cause == "lying" and lies < len(self._upstreams.each)
+                if not (others or error.cause in _PASSING) or transfer.size_bytes is None or tries >= _TRIES:
                     raise
                 await self._sleep(_PAUSE_SECONDS * 2**tries)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from registry.core.registry import Registry
@@ -16,6 +15,9 @@ from registry.store.manifests import StoredManifest
 
 # An upstream can go on with indexes of indexes, and with what refers to what refers to them.
 _MOST_PARTS = 20_000
+# So many are known before any of them is fetched, and more of what comes then is told.
+_MOST_BLOBS = 10_000
+_TOLD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,16 @@ class Parts:
 
 @dataclass(slots=True)
 class Came:
-    """How much has come, and which warnings the upstreams gave rise to."""
+    """How much has come, and which warnings the upstreams gave rise to.
+
+    `size_bytes` counts what has come of blobs, `expected_bytes` also what is yet to come, as far as manifests
+    have told.
+    """
 
     manifests: int = 0
     blobs: int = 0
     size_bytes: int = 0
+    expected_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -45,11 +52,33 @@ class Images:
 
     async def fetch(
         self, name: RepositoryName, root: StoredManifest, parts: Parts, came: Came
-    ) -> AsyncIterator[int]:
-        """Have all that belongs to a manifest that is held; the bytes of each blob that came.
+    ) -> AsyncGenerator[None, None]:
+        """Have all that belongs to a manifest that is held; yields whenever more has come, or is known of.
 
         Raises what keeps the upstreams from giving it.
         """
+        missing: dict[Digest, int | None] = {}
+        try:
+            async for _ in self._manifests(name, root, parts, came, missing):
+                if len(missing) >= _MOST_BLOBS:
+                    async for _ in self._blobs(name, missing, came):
+                        yield
+                yield
+            async for _ in self._blobs(name, missing, came):
+                yield
+        finally:
+            # What has not come by now is not expected any more.
+            came.expected_bytes = came.size_bytes
+
+    async def _manifests(
+        self,
+        name: RepositoryName,
+        root: StoredManifest,
+        parts: Parts,
+        came: Came,
+        missing: dict[Digest, int | None],
+    ) -> AsyncIterator[None]:
+        """Have all manifests, and note the blobs that are missing, with their sizes (None: not told)."""
         # Not by recursion: how deep indexes are nested is for those to say who push them.
         pending = [root.digest]
         seen = {root.digest}
@@ -59,14 +88,19 @@ class Images:
                 stored = await self._mirror.by_digest(name, digest)
             except ManifestUnknown:
                 # buildkit's cache indexes list blobs; and what an index lists may be nowhere.
-                with suppress(BlobUnknown):
-                    yield await self._blob(name, digest, came)
+                if not await self._is_held(name, digest):
+                    missing.setdefault(digest, None)
                 continue
             came.manifests += 1
             manifest = await self._registry.store.effects.aside(stored.parse)
-            for descriptor in manifest.required_blobs:
-                if descriptor.digest.supported:
-                    yield await self._blob(name, descriptor.digest, came)
+            for one in manifest.required_blobs:
+                if (
+                    one.digest.supported
+                    and missing.get(one.digest) is None
+                    and not await self._is_held(name, one.digest)
+                ):
+                    missing[one.digest] = one.size_bytes
+                    came.expected_bytes += one.size_bytes
             wanted = chosen(manifest.children, parts.platforms)
             if parts.referrers:
                 found = await self._mirror.referrers(name, stored.digest, came.warnings.append)
@@ -78,18 +112,34 @@ class Images:
                 )
             seen |= new.keys()
             pending += new
+            yield
 
-    async def _blob(self, name: RepositoryName, digest: Digest, came: Came) -> int:
-        """Have a blob; how many bytes have come of it."""
+    async def _blobs(
+        self, name: RepositoryName, missing: dict[Digest, int | None], came: Came
+    ) -> AsyncIterator[None]:
+        """Have those blobs, after which none is missing."""
+        while missing:
+            digest, told_bytes = missing.popitem()
+            try:
+                transfer = await self._mirror.blobs.transfer(name, digest)
+            except BlobUnknown:
+                if told_bytes is not None:
+                    raise
+                # It may be nowhere.
+                continue
+            before = came.size_bytes
+            came.expected_bytes += await transfer.size() - (told_bytes or 0)
+            async for come in transfer.growth(_TOLD_BYTES):
+                came.size_bytes = before + come
+                yield
+            came.blobs += 1
+
+    async def _is_held(self, name: RepositoryName, digest: Digest) -> bool:
         try:
             await self._registry.repository(name, "").blob(digest, may_push=False)
         except BlobUnknown:
-            transfer = await self._mirror.blobs.transfer(name, digest)
-            await transfer.settled()
-            came.blobs += 1
-            came.size_bytes += await transfer.size()
-            return await transfer.size()
-        return 0
+            return False
+        return True
 
 
 def why(error: Exception) -> str:

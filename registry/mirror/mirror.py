@@ -23,7 +23,7 @@ from registry.mirror.fetching import Fetching
 from registry.mirror.memory import Memory, Refusals
 from registry.mirror.settings import MirrorSettings
 from registry.mirror.tasks import Tasks
-from registry.mirror.upstreams import Upstreams
+from registry.mirror.upstreams import Upstreams, hosts_of
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, referrers_tag
 from registry.model.tag_rights import EVERY_TAG, TagRight, TagRights
@@ -172,6 +172,9 @@ class Mirror:
                 if head.digest == held.digest:
                     self._fresh.put(self._now(name, tag), held.digest)
                     return held
+                if head.digest is not None:
+                    # What was purged here is not fetched to find out.
+                    self._registry.store.blocked.refuse([head.digest])
             try:
                 return await self._fetch(name, tag, EVERY_TAG if held else CREATE)
             except Exists:
@@ -185,6 +188,8 @@ class Mirror:
         self, name: RepositoryName, reference: Tag | Digest, rights: TagRights = EVERY_TAG
     ) -> StoredManifest:
         there = self.name_there(name)
+        if isinstance(reference, Digest):
+            self._registry.store.blocked.refuse([reference])
         try:
             found = await self.upstreams.ask(lambda one: one.manifest(there, reference))
         except UpstreamError as error:
@@ -296,6 +301,30 @@ class Mirror:
                 warn(warning(error))
             return []
         return sound(found)
+
+    # What is damaged here, or lost (core: Source).
+
+    async def manifest_again(self, name: RepositoryName, digest: Digest) -> str:
+        """Put a manifest of the upstreams in the place of what lies here; says who they are."""
+        try:
+            await self.tasks.once((name, digest), lambda: self._fetch(name, digest))
+        except UpstreamError as error:
+            raise answer(error, ManifestUnknown(f"{self.upstreams.hosts} does not have it")) from error
+        return self.upstreams.hosts
+
+    async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
+        """Put a blob of the upstreams in the place of what lies here; says which have given it."""
+        await self._registry.store.transfers.unmark(self.name, digest)
+        for left in reversed(range(len(self.upstreams.each))):
+            transfer = await self.blobs.transfer(name, digest)
+            try:
+                await transfer.settled()
+                break
+            except UpstreamError as error:
+                # Who has lied is asked behind the others the next time.
+                if error.cause != "lying" or not left:
+                    raise transfer.told(error) from error
+        return hosts_of(transfer.givers) or self.upstreams.hosts
 
     async def aclose(self) -> None:
         """End what is under way."""

@@ -170,7 +170,6 @@ def operations(
     async def mirror_sync(asked: OneNamespace, context: Context) -> Outcome:
         all_synced = AllSynced([])
         async with opened() as mirrors:
-            done = 0
             for mirror in _meant(mirrors, asked.namespace):
                 if not mirror.settings.sync:
                     continue
@@ -179,8 +178,7 @@ def operations(
                     if isinstance(one, Synced):
                         all_synced.namespaces.append(one)
                     else:
-                        done += one
-                        yield Progress(done, None, "bytes", str(mirror.name))
+                        yield _progress(one, str(mirror.name))
         failed = any(one.failures for one in all_synced.namespaces)
         yield Result(all_synced, Status.FAILED if failed else Status.DONE)
 
@@ -189,7 +187,7 @@ def operations(
         if not wanted:
             raise RequestInvalid("name images, like hub/library/busybox:1.36, or a --file that does")
         parts = Parts(asked.platform, not asked.without_referrers)
-        found = Prefetched()
+        found, came = Prefetched(), Came()
         async with opened() as mirrors:
             for text in wanted:
                 try:
@@ -197,11 +195,12 @@ def operations(
                     mirror = mirrors.of(name)
                     if mirror is None:
                         raise NameUnknown(f"{name} is in no namespace whose upstreams may be asked for it")
-                    async for _size in _fetch(registry(), mirror, name, reference, parts, found):
-                        yield Progress(found.size_bytes, None, "bytes", text)
+                    async for _more in _fetch(registry(), mirror, name, reference, parts, came):
+                        yield _progress(came, text)
                     found.images += 1
                 except (UpstreamError, RegistryError, StorageError) as error:
                     found.failures.append(f"{text}: {why(error)}")
+                found.manifests, found.blobs, found.size_bytes = came.manifests, came.blobs, came.size_bytes
         yield Result(found, Status.FAILED if found.failures else Status.DONE)
 
     return (
@@ -255,18 +254,19 @@ async def _fetch(
     name: RepositoryName,
     reference: Tag | Digest,
     parts: Parts,
-    found: Prefetched,
-) -> AsyncIterator[int]:
-    came = Came()
+    came: Came,
+) -> AsyncIterator[None]:
     if isinstance(reference, Tag):
         root = await mirror.refreshed(name, reference)
     else:
         root = await mirror.by_digest(name, reference)
-    async for size in Images(mirror, registry).fetch(name, root, parts, came):
-        found.size_bytes += size
-        yield size
-    found.manifests += came.manifests
-    found.blobs += came.blobs
+    async for _ in Images(mirror, registry).fetch(name, root, parts, came):
+        yield
+
+
+def _progress(came: Came, text: str) -> Progress:
+    """How far it is: what is yet to come counts as far as manifests have told of it."""
+    return Progress(came.size_bytes, came.expected_bytes, "bytes", text)
 
 
 async def _state(namespace: str, upstream: Upstream) -> UpstreamState:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, PlainSerializer, model_validator
 
 from registry.errors import NameInvalid
 from registry.model.names import RepositoryName
 from registry.settings import Duration, Listen, Settings, Size, Url
-from registry.settings.selections import Repositories, SelectionSettings
+from registry.settings.selections import Repositories, SelectionSettings, made
+from registry.work.cron import Cron
 
 _SLOWEST = 64 << 10  # bytes a second
 DOCKER_HUB = "docker.io"
@@ -41,7 +42,7 @@ def _pace(rate: int) -> int:
 
 
 Host = Annotated[str, AfterValidator(_host)]
-Failure = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent"]
+Failure = Literal["unreachable", "barred", "slow", "failing", "limited", "refusing", "absent"]
 
 
 class UpstreamSettings(Settings):
@@ -103,6 +104,10 @@ class MirrorSettings(Settings):
     bytes_per_second: Annotated[Size, AfterValidator(_pace)] = 0
     sync: tuple[SyncSettings, ...] = ()
     sync_interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(days=1)
+    # At these times instead.
+    sync_schedule: Annotated[InstanceOf[Cron], made(Cron), PlainSerializer(str, return_type=str)] | None = (
+        None
+    )
     # Whose tag it is that both have: the one that was pushed here, or the upstreams'.
     precedence: Literal["local", "upstream"] = "local"
 
@@ -110,6 +115,12 @@ class MirrorSettings(Settings):
     def adds_library(self) -> bool:
         """Whether a name of one segment is one below `library/`."""
         return DOCKER_HUB in self.answers_for if self.library is None else self.library
+
+    @model_validator(mode="after")
+    def _has_one_time(self) -> MirrorSettings:
+        if self.sync_schedule is not None and "sync_interval" in self.model_fields_set:
+            raise ValueError("sync_interval and sync_schedule both say when to mirror: set one of them")
+        return self
 
     @model_validator(mode="after")
     def _lends_no_password(self) -> MirrorSettings:

@@ -30,6 +30,8 @@ Step = Callable[[], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
 _MOST_TOLD = 100
+_LOOK_SECONDS = 600.0  # at most, between two looks whether it is due
+_LOOK_AT_CLOCK_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -91,26 +93,34 @@ class Syncing:
             clock=clock,
         )
         self.reports = ReportsOf(registry.store, f"mirror-{segment(mirror.name)}", Synced)
+        self._made = registry.store.effects.now()
+
+    @property
+    def look_seconds(self) -> float:
+        """How long to wait between two looks whether it is due."""
+        if self._mirror.settings.sync_schedule is not None:
+            return _LOOK_AT_CLOCK_SECONDS
+        return min(self._mirror.settings.sync_interval.total_seconds() / 10, _LOOK_SECONDS)
 
     async def if_due(self) -> None:
         """Do it if the last time is long enough ago, whoever did it, and nobody does."""
         if self._mirror.settings.sync:
             await self._leased.when_due(self._is_due, self._scheduled)
 
-    async def run(self, *, dry_run: bool) -> AsyncIterator[int | Synced]:
-        """Fetch what is selected; the bytes of each blob, and last what came of it.
+    async def run(self, *, dry_run: bool) -> AsyncIterator[Came | Synced]:
+        """Fetch what is selected; what has come whenever that is more, and last what came of it.
 
         Raises TooManyRequests while another process does it.
         """
         synced = self._new(dry_run=dry_run)
         if dry_run:
-            async for size in self._all(synced):
-                yield size
+            async for came in self._all(synced):
+                yield came
         else:
             self._registry.require_writable()
-            async with self._leased.held() as step, aclosing(self._held(step, synced)) as sizes:
-                async for size in sizes:
-                    yield size
+            async with self._leased.held() as step, aclosing(self._held(step, synced)) as coming:
+                async for came in coming:
+                    yield came
         yield synced
 
     def _new(self, *, dry_run: bool) -> Synced:
@@ -119,6 +129,9 @@ class Syncing:
     async def _is_due(self) -> bool:
         last = await self.reports.newest()
         now = self._registry.store.effects.now()
+        if (schedule := self._mirror.settings.sync_schedule) is not None:
+            # However many of the times have passed meanwhile, it is due once.
+            return schedule.after(self._made if last is None else last[1].began) <= now
         return last is None or now - last[1].began >= self._mirror.settings.sync_interval
 
     async def _scheduled(self, step: Step) -> None:
@@ -137,28 +150,28 @@ class Syncing:
             failures=synced.failures[:10],
         )
 
-    async def _held(self, step: Step, synced: Synced) -> AsyncGenerator[int, None]:
+    async def _held(self, step: Step, synced: Synced) -> AsyncGenerator[Came, None]:
         """Do all of it while the lease is held, and keep what came of it."""
-        async for size in self._all(synced):
+        async for came in self._all(synced):
             await step()
-            yield size
+            yield came
         synced.ended = self._registry.store.effects.now()
         await self.reports.save(self.reports.new(synced.began), synced)
         await self.reports.trim()
 
-    async def _all(self, synced: Synced) -> AsyncIterator[int]:
+    async def _all(self, synced: Synced) -> AsyncIterator[Came]:
+        came = Came()
         for settings in self._mirror.settings.sync:
             async for repository, tags in self._selected(settings, synced):
                 for tag in tags:
-                    async for size in self._image(repository, tag, settings, synced):
-                        yield size
+                    async for _ in self._image(repository, tag, settings, synced, came):
+                        yield came
 
     async def _image(
-        self, name: RepositoryName, tag: Tag, settings: SyncSettings, synced: Synced
-    ) -> AsyncIterator[int]:
+        self, name: RepositoryName, tag: Tag, settings: SyncSettings, synced: Synced, came: Came
+    ) -> AsyncIterator[None]:
         """Have an image as it is there now, with all that belongs to it."""
         synced.images += 1
-        came = Came()
         try:
             if synced.dry_run:
                 if await self._mirror.has_moved(name, tag):
@@ -169,13 +182,11 @@ class Syncing:
             if root.digest != held:
                 synced.moved.append(f"{name}:{tag}")
             parts = Parts(settings.platforms, settings.referrers)
-            async for size in self._images.fetch(name, root, parts, came):
-                yield size
+            async for _ in self._images.fetch(name, root, parts, came):
+                yield
         except (UpstreamError, RegistryError, StorageError) as error:
             synced.failures.append(f"{name}:{tag}: {why(error)}")
-        synced.manifests += came.manifests
-        synced.blobs += came.blobs
-        synced.size_bytes += came.size_bytes
+        synced.manifests, synced.blobs, synced.size_bytes = came.manifests, came.blobs, came.size_bytes
 
     async def _selected(
         self, settings: SyncSettings, synced: Synced

@@ -14,6 +14,7 @@ from registry.mirror.failures import answer
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.remote.errors import UpstreamError
+from registry.remote.upstream import Upstream
 from registry.store.store import Store
 from registry.store.transfers import Segment
 from storage.contract import ObjectInfo
@@ -30,7 +31,8 @@ Failure = UpstreamError | StorageError | RegistryError
 class Transfer:
     """What has come of a blob: segments in the store, and behind them what is in memory still.
 
-    `name` is the repository for which it is asked, `repositories` are those that have it at the upstreams.
+    `name` is the repository for which it is asked, `repositories` are those that have it at the upstreams;
+    `givers` are those upstreams that this process has had bytes of it from.
     """
 
     def __init__(self, store: Store, name: RepositoryName, digest: Digest) -> None:
@@ -38,6 +40,7 @@ class Transfer:
         self.name = name
         self.digest = digest
         self.repositories: set[RepositoryName] = set()
+        self.givers: list[Upstream] = []
         self.size_bytes: int | None = None
         self.end = 0
         self._segments: list[Segment] = []
@@ -177,6 +180,20 @@ class Transfer:
         if at >= 0:
             place, piece = self._tail[at]
             yield piece[start - place : end - place]
+
+    async def growth(self, step_bytes: int) -> AsyncIterator[int]:
+        """How many bytes have come, whenever that is so many more, and in the end.
+
+        Raises what it fails for.
+        """
+        told = 0
+        while not self._whole:
+            if self.end - told >= step_bytes:
+                told = self.end
+                yield told
+            else:
+                await self._change()
+        yield await self.size()
 
     async def settled(self) -> None:
         """Wait until it is known whether it has come whole. Raises what it failed for."""

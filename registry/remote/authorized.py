@@ -29,7 +29,8 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class AuthorizedClient:
     """Asks one registry for what one may pull there.
 
-    `limited_until` is by the clock: before that nothing is asked.
+    `limited_until` is by the clock: before that nothing is asked. `told` hears what it says of
+    how much may be asked for.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class AuthorizedClient:
         clock: Callable[[], float],
         head_seconds: float,
         stall_seconds: float,
+        told: Callable[[RateLimit], None] = lambda _: None,
     ) -> None:
         self.endpoint = endpoint
         self.rate_limit: RateLimit | None = None
@@ -50,6 +52,7 @@ class AuthorizedClient:
         self._clock = clock
         self._head_seconds = head_seconds
         self._stall_seconds = stall_seconds
+        self._told = told
 
     @asynccontextmanager
     async def ask(
@@ -116,7 +119,10 @@ class AuthorizedClient:
             )
         )
         if self._is_own(response.url):
-            self.rate_limit = parse_rate_limit(response.headers) or self.rate_limit
+            limit = parse_rate_limit(response.headers)
+            if limit is not None:
+                self.rate_limit = limit
+                self._told(limit)
         return response
 
     def _is_own(self, url: str) -> bool:

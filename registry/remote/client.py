@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from registry import __version__
-from registry.remote.errors import Cause, RemoteError, cause_of
+from registry.remote.errors import BARRED, Cause, RemoteError, cause_of
 from registry.remote.response import Response
 from registry.remote.urls import origin, web_address
 
@@ -242,7 +242,10 @@ def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
             told = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
             return f"its certificate is not trusted: {told}", "unreachable"
         case aiohttp.ClientConnectorError():
-            return f"cannot connect: {error.os_error.strerror or error.os_error}", "unreachable"
+            # Where all addresses of a name are, the library makes one error of theirs.
+            is_barred = isinstance(error.os_error, PermissionError) and BARRED in str(error.os_error)
+            reason = f"cannot connect: {error.os_error.strerror or error.os_error}"
+            return reason, "barred" if is_barred else "unreachable"
         case aiohttp.ServerTimeoutError():
             return f"cannot connect within {_CONNECT_SECONDS:g} s", "unreachable"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult
 
 from registry.remote.addresses import Addresses, Network, written_address
-from registry.remote.errors import RemoteError
+from registry.remote.errors import BARRED, RemoteError
 from registry.remote.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Egress:
         # What a name leads to only the proxy knows; an address that is written out is judged as ever.
         reason = None if address is None else self._addresses.refusal(address)
         if reason is not None:
-            told = f"it is not asked for through a proxy either ({reason}; see egress.allow)"
-            raise RemoteError(parts.netloc, told, "unreachable")
+            told = f"it is not asked for through a proxy either ({reason}; {BARRED})"
+            raise RemoteError(parts.netloc, told, "barred")
         return proxy
 
     def _socket(self, found: tuple[Any, ...]) -> socket.socket:
@@ -91,7 +91,7 @@ class Egress:
         address = str(where[0])
         reason = self._addresses.refusal(address)
         if reason is not None:
-            raise PermissionError(errno.EACCES, f"{address} is not connected to ({reason}; see egress.allow)")
+            raise PermissionError(errno.EACCES, f"{address} is not connected to ({reason}; {BARRED})")
         return socket.socket(family, kind, protocol)
 
 

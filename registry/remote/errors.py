@@ -7,13 +7,17 @@ from typing import Literal
 
 from registry.remote.headers import retry_after
 
-Cause = Literal["unreachable", "slow", "failing", "limited", "refusing", "absent", "lying"]
+Cause = Literal["unreachable", "barred", "slow", "failing", "limited", "refusing", "absent", "lying"]
 """What kind of trouble it is.
 
-`unreachable`: no connection came about, or it broke. `slow`: it took too long. `failing`: an answer that
-says so, or is no HTTP. `limited`: it is asked too often. `refusing`: it does not let us. `absent`: it has no
-such thing. `lying`: what it answered cannot be true, or may not be followed.
+`unreachable`: no connection came about, or it broke. `barred`: its address, or that of a host that it sends
+to, is none that may be connected to. `slow`: it took too long. `failing`: an answer that says so, or is no
+HTTP. `limited`: it is asked too often. `refusing`: it does not let us. `absent`: it has no such thing.
+`lying`: what it answered cannot be true, or may not be followed.
 """
+
+# What is said of every address that is barred.
+BARRED = "see egress.allow"
 
 # For how long not to ask a registry that is asked too often and does not say until when.
 _USUAL_WAIT_SECONDS = 60.0

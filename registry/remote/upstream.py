@@ -94,7 +94,7 @@ class Upstream:
     """Reads another registry. Whatever goes wrong there is an UpstreamError.
 
     `clock` tells seconds. `head_seconds` is for each request up to the head of its answer, `stall_seconds`
-    for each wait for more of it.
+    for each wait for more of it. `told` hears what it says of how much may be asked for.
     """
 
     def __init__(
@@ -106,9 +106,10 @@ class Upstream:
         head_seconds: float = 10.0,
         stall_seconds: float = 30.0,
         manifest_bytes: int = 4 << 20,
+        told: Callable[[RateLimit], None] = lambda _: None,
     ) -> None:
         self._client = AuthorizedClient(
-            client, endpoint, clock=clock, head_seconds=head_seconds, stall_seconds=stall_seconds
+            client, endpoint, clock=clock, head_seconds=head_seconds, stall_seconds=stall_seconds, told=told
         )
         self._base = endpoint.url.rstrip("/") + "/v2"
         self._manifest_bytes = manifest_bytes

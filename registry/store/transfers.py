@@ -130,6 +130,10 @@ class Transfers:
             return None
         return began.decode(errors="replace")
 
+    async def unmark(self, namespace: RepositoryName, digest: Digest) -> None:
+        """Let a blob be fetched again, though there are bytes of it."""
+        await self._driver.delete([layout.mirrored(namespace, digest)], durable=False)
+
     def _epoch(self) -> str:
         # An unknown epoch is never the same as another: then every process has its own.
         epoch = self._driver.epoch or f"{id(self)}"

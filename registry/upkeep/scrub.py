@@ -1,18 +1,20 @@
 """A scrub: all content read and hashed, from where the last process got to; what is damaged is set aside.
 
-Trash copies of data are content too, since they come back by themselves.
+Trash copies of data are content too, since they come back by themselves. In the end, what else has some of
+what is damaged or missing is asked for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
-from registry.errors import StorageDamaged
+from registry.core.sources import Sources
 from registry.model.digests import Digest
-from registry.removal.mark import Step, found, handfuls
+from registry.removal.mark import Step
 from registry.store import layout, parsing
 from registry.store.store import Store
+from registry.upkeep.repairing import Repairing, Save
 from registry.upkeep.scrub_reports import Damaged, Scrub
 from registry.upkeep.spread import spread
 from storage.errors import Forbidden, NotFound, Unavailable
@@ -21,18 +23,23 @@ _SAVE_SECONDS = 30.0
 # In the order of their keys, so that one key says how far a scrub got.
 _PREFIXES = (layout.WHOLE_MANIFESTS, layout.TRASH_DATA, layout.BLOBS)
 
-Save = Callable[[Scrub], Awaitable[None]]
-
 
 async def scrub(
-    store: Store, report: Scrub, *, save: Save, step: Step, clock: Callable[[], float]
+    store: Store,
+    report: Scrub,
+    *,
+    sources: Sources | None = None,
+    save: Save,
+    step: Step,
+    clock: Callable[[], float],
 ) -> AsyncGenerator[Scrub, None]:
     """Verify all content, from where `report` says on; yields it after each object, and now and then.
 
     `save` keeps the report in the store: every half minute by the `clock` (monotonic), and when something is
-    found. `step` is called now and then and raises what ends it. A dry run changes nothing.
+    found. `step` is called now and then and raises what ends it. `sources` have some of the content, too.
+    A dry run changes nothing.
     """
-    hands = _Hands(store, report, save, step)
+    hands = _Hands(store, report, save)
     saved = clock()
     async with aclosing(spread(_keys(store, report.after), hands.verify, width=1)) as verifying:
         async for _ in verifying:
@@ -41,6 +48,11 @@ async def scrub(
                 await save(report)
                 saved = clock()
     await hands.finish()
+    repairing = Repairing(store, report, sources, save, step)
+    await repairing.look()
+    async with aclosing(repairing.repair()) as repaired:
+        async for _ in repaired:
+            yield report
     report.after = ""
     report.ended = store.effects.now()
     await save(report)
@@ -56,12 +68,11 @@ async def _keys(store: Store, after: str) -> AsyncIterator[str]:
 class _Hands:
     """What is done with one object after the other."""
 
-    def __init__(self, store: Store, report: Scrub, save: Save, step: Step) -> None:
+    def __init__(self, store: Store, report: Scrub, save: Save) -> None:
         self._store = store
         self._driver = store.driver
         self._report = report
         self._save = save
-        self._step = step
 
     async def verify(self, key: str) -> None:
         """Read what lies under a key, and deal with it if it is damaged; strays a collection tells of."""
@@ -74,11 +85,10 @@ class _Hands:
         self._report.after = key
 
     async def finish(self) -> None:
-        """Deal with what a dead process had only just found, and tell who links to all that was found."""
+        """Deal with what a dead process had only just found."""
         for one in self._report.damaged:
             if one.outcome == "left":
                 await self._mend(one)
-        await self._tell_who_links()
 
     async def _verify(self, key: str, digest: Digest) -> None:
         try:
@@ -132,31 +142,3 @@ class _Hands:
         if parsing.is_whole_manifest(key):
             return await self._store.manifests.is_whole_sound(key, digest)
         return await self._store.content.is_sound_at(key, digest)
-
-    async def _tell_who_links(self) -> None:
-        wanted = {}
-        for one in self._report.damaged:
-            one.repositories, one.repositories_left_out = [], 0
-            if parsing.is_whole_manifest(one.key):
-                one.linked_by(parsing.in_repository(one.key)[0])
-            else:
-                wanted[Digest.parse(one.content)] = one
-        if not wanted:
-            return
-        async for repository in found(self._store, self._step):
-            here = {digest for digest in (*repository.layers, *repository.revisions) if digest in wanted}
-            # Of Distribution's links those called after another algorithm contain the digest of the data.
-            aliases = [digest for digest in repository.layers if digest.algorithm != "sha256"]
-            for some in handfuls(aliases):
-                await self._step()
-                keys = [layout.layer_link(repository.path, one) for one in some]
-                targets = await self._store.effects.together(self._target(key) for key in keys)
-                here |= {target for target in targets if target in wanted}
-            for digest in here:
-                wanted[digest].linked_by(repository.path)
-
-    async def _target(self, key: str) -> Digest | None:
-        try:
-            return await self._store.links.read(key)
-        except (NotFound, StorageDamaged):
-            return None

@@ -14,16 +14,19 @@ _DAMAGED = 1000
 _REPOSITORIES = 100
 _TOLD = 20
 
-Outcome = Literal["left", "set aside", "put back", "replaced", "unreadable"]
-"""What became of it: set aside, or put back from the trash; an upload had `replaced` it meanwhile.
+Outcome = Literal["left", "set aside", "put back", "fetched", "missing", "replaced", "unreadable"]
+"""What became of it: set aside, put back from the trash, or fetched again from where it had come from.
 
-It is `left` by a dry run, and where the storage gave no bytes that could be hashed (`unreadable`).
+What is linked and was not there at all is `missing`. An upload had `replaced` it meanwhile. It is `left` by a
+dry run, and where the storage gave no bytes that could be hashed (`unreadable`).
 """
 
 _TOLD_OUTCOMES: dict[Outcome, str] = {
     "left": "damaged",
     "set aside": "set aside: push it again",
     "put back": "set aside, and put back from the trash",
+    "fetched": "fetched again from",
+    "missing": "missing: push it again",
     "replaced": "meanwhile replaced",
     "unreadable": "cannot be read from the storage: push it again",
 }
@@ -31,12 +34,17 @@ _TOLD_OUTCOMES: dict[Outcome, str] = {
 
 @dataclass(slots=True)
 class Damaged:
-    """Content whose bytes do not have its digest: where it lay, and which repositories link to it."""
+    """Content whose bytes do not have its digest: where it lay, and which repositories link to it.
+
+    `source` is from where it was fetched again, `reason` why not.
+    """
 
     content: str
     key: str
     found: datetime
     outcome: Outcome = "left"
+    source: str = ""
+    reason: str = ""
     repositories: list[str] = field(default_factory=list)
     repositories_left_out: int = 0
 
@@ -49,14 +57,17 @@ class Damaged:
         where = self.key if self.outcome in ("left", "unreadable") else self.content
         several = f" and {self.repositories_left_out} more" if self.repositories_left_out else ""
         linked = f"; linked by {', '.join(self.repositories)}{several}" if self.repositories else ""
-        return f"{where}: {_TOLD_OUTCOMES[self.outcome]}{linked}"
+        became = f"{_TOLD_OUTCOMES[self.outcome]} {self.source}".rstrip()
+        why = f" (not fetched again: {self.reason})" if self.reason else ""
+        return f"{where}: {became}{why}{linked}"
 
 
 @dataclass(slots=True)
 class Scrub:
     """One pass over all content, as far as it got: up to the key `after`.
 
-    `bytes_read` counts what was read, so also twice what was begun again or looked at twice.
+    `fetched` counts what was damaged or missing and was had again. `bytes_read` counts what was read, so also
+    twice what was begun again or looked at twice.
     """
 
     began: datetime
@@ -67,6 +78,7 @@ class Scrub:
     resumed: int = 0
     objects: int = 0
     bytes_read: int = 0
+    fetched: int = 0
     damaged: list[Damaged] = field(default_factory=list)
     damaged_left_out: int = 0
 
@@ -84,7 +96,8 @@ class Scrub:
         lines = [f"verified {self.objects} blobs and manifests, read {format_size(self.bytes_read)}"]
         if not self.damaged:
             return f"{lines[0]}: all sound"
-        lines.append(f"damaged: {len(self.damaged) + self.damaged_left_out}")
+        fetched = f", of which {self.fetched} fetched again" if self.fetched else ""
+        lines.append(f"damaged: {len(self.damaged) + self.damaged_left_out}{fetched}")
         lines += listed([f"  {one.told()}" for one in self.damaged], _TOLD, self.damaged_left_out)
         return "\n".join(lines)
 

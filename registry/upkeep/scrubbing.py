@@ -6,16 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from datetime import UTC, datetime
 
 from registry.core.registry import Registry
+from registry.core.sources import Sources
 from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.pace import let_others
-from registry.upkeep.scrub import Save, scrub
+from registry.upkeep.repairing import Save
+from registry.upkeep.scrub import scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
@@ -29,7 +31,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Scrubbing:
-    """Scrubs of one process; `who` is how other processes know it, `scheduled` whether it does so unasked."""
+    """Scrubs of one process; `who` is how other processes know it, `scheduled` whether it does so unasked.
+
+    `sources` gives what else has some of the content, while a scrub goes on.
+    """
 
     def __init__(
         self,
@@ -38,12 +43,14 @@ class Scrubbing:
         *,
         who: str,
         scheduled: bool,
+        sources: Callable[[], AbstractAsyncContextManager[Sources | None]] = nullcontext,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._settings = settings
         self.scheduled = scheduled
+        self._sources = sources
         self._clock = clock
         self._leased = Leased(
             registry,
@@ -112,8 +119,11 @@ class Scrubbing:
         inner = self._registry().store
         # Past any cache, and nothing remembered.
         driver = ReadPacedDriver(inner.beneath, read)
-        store = Store(driver, bounded_effects(inner.effects), manifest_cache_bytes=0)
-        async with aclosing(scrub(store, report, save=save, step=step, clock=self._clock)) as run:
+        store = Store(driver, bounded_effects(inner.effects), manifest_cache_bytes=0, blocked=inner.blocked)
+        async with (
+            self._sources() as sources,
+            aclosing(scrub(store, report, sources=sources, save=save, step=step, clock=self._clock)) as run,
+        ):
             async for so_far in run:
                 yield so_far
 
@@ -134,12 +144,16 @@ class Scrubbing:
         newest = await self.reports().newest()
         before = newest[1].damaged if newest is not None and newest[1].ended is None else []
         told = {one.key for one in before if one.outcome != "left"}
+        repaired = {one.key for one in before if one.outcome == "fetched"}
         async with aclosing(run):
             async for report in run:
                 for one in report.damaged:
                     if one.outcome != "left" and one.key not in told:
                         told.add(one.key)
                         event(_LOG, logging.ERROR, "scrub.damaged", digest=one.content, outcome=one.outcome)
+                    if one.outcome == "fetched" and one.key not in repaired:
+                        repaired.add(one.key)
+                        event(_LOG, logging.INFO, "scrub.repaired", digest=one.content, source=one.source)
                 if report.ended:
                     event(
                         _LOG,
@@ -148,6 +162,7 @@ class Scrubbing:
                         objects=report.objects,
                         bytes_read=report.bytes_read,
                         damaged=len(report.damaged) + report.damaged_left_out,
+                        fetched=report.fetched,
                     )
 
     async def _is_due(self) -> bool:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+import time
 
 import pytest
 
@@ -61,7 +63,45 @@ def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatc
         terminal.truncate(0)
         report(Progress(3, None, "items", "counting"))
     *_, last = (line for line in terminal.getvalue().split("\r") if "counting" in line)
-    assert "counting" in last and " 3 " in last and "-:--:--" in last
+    assert " 3 " in last and re.search(r"\d:\d\d", last) is None
+
+
+def test_how_fast_another_part_went_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with reporting(as_json=False) as report:
+        for done in range(5):
+            report(Progress(done, 4, "items", "first"))
+            elapse()
+        terminal.truncate(0)
+        report(Progress(1, 8, "items", "second"))
+    *_, last = (line for line in terminal.getvalue().split("\r") if "second" in line)
+    assert "1 of 8" in last and "-:--:--" in last
+
+
+def elapse() -> None:
+    """Have the clock go on, since two times that are the same make no speed."""
+    began = time.monotonic()
+    while time.monotonic() == began:
+        pass
+
+
+def test_a_total_that_grows_is_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was fetched so far says how long the rest takes."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with reporting(as_json=False) as report:
+        for done in range(5):
+            report(Progress(done << 20, 4 << 20, "bytes", "first"))
+            elapse()
+        terminal.truncate(0)
+        report(Progress(4 << 20, 8 << 20, "bytes", "second"))
+    *_, last = (line for line in terminal.getvalue().split("\r") if "second" in line)
+    assert "4MiB of 8MiB" in last and "-:--:--" not in last
 
 
 def test_a_pipe_gets_nothing(capsys: pytest.CaptureFixture[str]) -> None:

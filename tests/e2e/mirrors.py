@@ -81,11 +81,14 @@ class Mirror:
         """By our own name, what the upstream calls `repository`; `tag` may be a digest."""
         return self.registry.reference(f"{NAMESPACE}/{repository}", tag)
 
+    def place(self, digest: str) -> Path:
+        """Where its store has the bytes of that digest, if it has."""
+        algorithm, _, encoded = digest.partition(":")
+        return self.server.root / "docker/registry/v2/blobs" / algorithm / encoded[:2] / encoded / "data"
+
     def stored(self, digest: str) -> bool:
         """Whether its store has the bytes of that digest."""
-        algorithm, _, encoded = digest.partition(":")
-        place = self.server.root / "docker/registry/v2/blobs" / algorithm / encoded[:2] / encoded / "data"
-        return place.is_file()
+        return self.place(digest).is_file()
 
     @contextlib.contextmanager
     def giving(self, image: Image) -> Iterator[None]:

@@ -76,11 +76,15 @@ class Namespace:
         return self.server.repository(f"{self.name}/{there.name}")
 
     @property
+    def metrics(self) -> str:
+        """What the ops listener tells of the mirror."""
+        ops = OPS.findall(self.server.log)[-1]
+        return Registry(ops).ask("GET", "/metrics").body.decode()
+
+    @property
     def failures(self) -> Counter[str]:
         """The causes of what the upstream failed for, by the metrics."""
-        ops = OPS.findall(self.server.log)[-1]
-        text = Registry(ops).ask("GET", "/metrics").body.decode()
-        found = FAILURES.findall(text)
+        found = FAILURES.findall(self.metrics)
         return Counter(
             {cause: int(float(value)) for cause, upstream, value in found if upstream == self.proxy.host_port}
         )
@@ -300,8 +304,8 @@ MANIFESTS: dict[str, tuple[Fault, str, int]] = {
     "reset": (reset_at(10), "unreachable", 503),
     "nothing": (lambda reply: None, "unreachable", 503),
     "no http": (garbage, "failing", 503),
-    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), "unreachable", 503),
-    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), "unreachable", 503),
+    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), "barred", 503),
+    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), "barred", 503),
     "circle": (again, "lying", 503),
     "nowhere": (redirecting("http://["), "lying", 503),
 }
@@ -354,8 +358,8 @@ BLOBS: dict[str, tuple[Fault, set[str]]] = {
     "500": (answering(500), {"failing"}),
     "404": (answering(404), {"absent"}),
     "401 loop": (elsewhere("http://HERE/token"), {"refusing"}),
-    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), {"unreachable"}),
-    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), {"unreachable"}),
+    "metadata": (redirecting("http://169.254.169.254/latest/meta-data/"), {"barred"}),
+    "loopback": (redirecting(f"http://{FORBIDDEN}:1/"), {"barred"}),
     "circle": (again, {"lying"}),
 }
 
@@ -472,14 +476,14 @@ def test_nobody_is_sent_to_who_may_not_be_asked(bad: Namespace, there: Repositor
     here = bad.here(there)
     for fault, pattern, cause in (
         (elsewhere(f"http://{thief.host_port}/token"), "/manifests/", "lying"),
-        (redirecting(f"http://{thief.host_port}/"), "/manifests/", "unreachable"),
+        (redirecting(f"http://{thief.host_port}/"), "/manifests/", "barred"),
     ):
         with bad.failing(cause), bad.proxy.doing(fault, pattern):
             assert refused(here.get("v1"), 503)
     assert here.get("v1").body == made.data
     for fault, cause in (
         (elsewhere(f"http://{thief.host_port}/token"), "lying"),
-        (redirecting(f"http://{thief.host_port}/"), "unreachable"),
+        (redirecting(f"http://{thief.host_port}/"), "barred"),
     ):
         with bad.failing(cause), bad.proxy.doing(fault, "/blobs/"):
             found = blob(here, digest_of(made.blobs[0]))
@@ -584,6 +588,21 @@ def test_too_many_requests_with_a_time(bad: Namespace, there: Repository, when: 
         assert len(bad.proxy.requests) == asked, "it is left alone"
     until(lambda: here.get("v1").body == new.data, "the tag has moved")
     assert whole(here, new, "v1")
+
+
+def test_how_much_may_still_be_asked_for_is_told(bad: Namespace, there: Repository) -> None:
+    there.push(image(), "v1")
+    here = bad.here(there)
+    told_so = re.compile(r"^moorage_upstream_remaining{(.*)} (\S+)$", re.MULTILINE)
+    labels = f'namespace="{bad.name}",upstream="{bad.proxy.host_port}"'
+    for left in ("76", "75"):
+        limits = told(ratelimit_limit="100;w=21600", ratelimit_remaining=f"{left};w=21600")
+        with bad.proxy.doing(limits, "/manifests/", method=""):
+            assert here.get("v1").status == 200
+        assert dict(told_so.findall(bad.metrics))[labels] == f"{left}.0"
+    with bad.proxy.doing(told(ratelimit_limit="many", ratelimit_remaining="few"), "/manifests/", method=""):
+        assert here.get("v1").status == 200
+    assert dict(told_so.findall(bad.metrics))[labels] == "75.0"
 
 
 def test_too_many_requests_without_a_time(bad: Namespace, there: Repository, scratch: Path) -> None:

@@ -1,4 +1,4 @@
-"""The official conformance program, where it only reads, as content comes and where no upstream is left."""
+"""The official conformance program, where it only reads: as content comes, and where no upstream answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.api import contents
 from tests.api.contents import Manifest, digest_of
 from tests.api.registry import Registry
 from tests.api.server import Server
-from tests.e2e.conformance import conform_reading
+from tests.e2e.conformance import Totals, conform_reading
 from tests.e2e.mirrors import NAMESPACE, Mirror, namespace
 
 
@@ -39,13 +39,21 @@ def test_it_conforms_with_the_upstream_and_without_any(
         content["manifests"] = [*content["manifests"], digest_of(long.data, "sha512")]
         content["blobs"] = [*content["blobs"], *(digest_of(blob, "sha512") for blob in long.blobs)]
 
+    def totals_of(server: Server) -> Totals:
+        return conform_reading(server.registry.host_port, scratch, f"{NAMESPACE}/{library}", **content)
+
     def passes(server: Server) -> int:
-        totals = conform_reading(server.registry.host_port, scratch, f"{NAMESPACE}/{library}", **content)
+        totals = totals_of(server)
         assert (totals.failed, totals.errors, totals.skipped) == (0, 0, 0), totals.unsuccessful
         return totals.passed
 
     passed = passes(mirrored.server)
     assert passed > 2 * len(content["manifests"]) + 2 * len(content["blobs"])
+    mirrored.upstream.process.kill()
+    totals = totals_of(mirrored.server)
+    # Of what nobody has asked for before it cannot be known that it is nowhere, so those are told 503.
+    failed = [line.strip() for line in totals.unsuccessful.splitlines() if "missing-manifest/by-" in line]
+    assert (totals.failed, totals.passed, len(failed)) == (2, passed - 2, 2), totals.unsuccessful
     mirrored.server.stop()
     apart = Server(mirrored.server.root, scratch, namespace())
     try:

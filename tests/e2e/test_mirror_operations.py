@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.api.server import moorage
 from tests.e2e.images import NewImage, index
 from tests.e2e.mirrors import NAMESPACE, Mirror
@@ -32,8 +34,12 @@ def test_images_are_fetched_before_anybody_asks(
     images = scratch / "images.txt"
     images.write_text(f"# what clusters run\n{NAMESPACE}/{library}:2\n")
     name = f"{NAMESPACE}/{library}:1"
-    fetched = told(mirrored, "mirror", "prefetch", name, "--file", str(images), "--platform", "linux/amd64")
+    words = ("mirror", "prefetch", name, "--file", str(images), "--platform", "linux/amd64", "--json")
+    done = mirrored.server.command(*words)
+    fetched = json.loads(done.out)
     assert (fetched["images"], fetched["failures"]) == (2, [])
+    *_, last = [json.loads(line)["progress"] for line in done.err.splitlines() if '"progress"' in line]
+    assert last["done"] == last["total"] == fetched["size_bytes"] > 0
     mirrored.upstream.process.kill()
     for content in (*pair[1].contents, *alone.contents):
         assert mirrored.stored(content.digest)
@@ -83,3 +89,29 @@ def test_a_server_mirrors_by_itself(mirror: Callable[..., Mirror], library: str,
     (synced, *_) = mirrored.server.events("mirror.synced")
     assert (synced["moved"], synced["failures"]) == (1, [])
     assert all(mirrored.stored(content.digest) for content in image.contents)
+
+
+@pytest.mark.parametrize("through_server", [False, True])
+def test_a_scrub_has_what_is_damaged_again_from_the_upstream(
+    mirror: Callable[..., Mirror], library: str, new_image: NewImage, through_server: bool
+) -> None:
+    mirrored = mirror("distribution3")
+    image = new_image(random_bytes=3 << 20)
+    mirrored.upstream.wire.push(library, image, "1")
+    told(mirrored, "mirror", "prefetch", f"{NAMESPACE}/{library}:1")
+    spoilt = (image.layers[-1], image.manifest)
+    for content in spoilt:
+        place = mirrored.place(content.digest)
+        data = place.read_bytes()
+        place.unlink()
+        place.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    report = told(mirrored, "scrub", "run", "--yes", code=4, through_server=through_server)
+    host = mirrored.upstream.wire.host_port
+    assert {(one["content"], one["outcome"], one["source"]) for one in report["damaged"]} == {
+        (content.digest, "fetched", host) for content in spoilt
+    }
+    mirrored.upstream.process.kill()
+    assert mirrored.wire.ask("GET", f"/v2/{NAMESPACE}/{library}/manifests/1").body == image.manifest.data
+    blob = f"/v2/{NAMESPACE}/{library}/blobs/{image.layers[-1].digest}"
+    assert mirrored.wire.ask("GET", blob).body == image.layers[-1].data
+    assert told(mirrored, "scrub", "run", "--yes")["damaged"] == []

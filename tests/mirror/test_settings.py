@@ -42,6 +42,12 @@ def made(**settings: Any) -> MirrorSettings:
         ({"sync": [{"repositories": ["app"], "platforms": ["amd64"]}]}, "must be a platform"),
         ({"sync": [{"repositories": ["app"], "newest": 0}]}, "greater than or equal"),
         ({"sync_interval": "1s"}, "greater than or equal"),
+        ({"sync_schedule": "0 3 * *"}, "five fields"),
+        ({"sync_schedule": "0 0 3 * * *"}, "five fields"),
+        ({"sync_schedule": "0 25 * * *"}, "bad hour"),
+        ({"sync_schedule": "0 0 30 2 *"}, "bad day of month"),
+        ({"sync_schedule": "* * */20 * 1L"}, "never comes"),
+        ({"sync_schedule": "0 3 * * *", "sync_interval": "1d"}, "set one of them"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from registry.errors import TooManyRequests
+from registry.mirror.images import Came
 from registry.mirror.syncing import Synced, Syncing
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE, OCI_INDEX
@@ -140,6 +143,37 @@ async def test_what_fails_is_told_and_the_rest_comes(around: Make) -> None:
     assert len((await sync(hub)).failures) == 1
 
 
+async def test_how_much_is_yet_to_come_is_told_as_soon_as_it_is_known(around: Make) -> None:
+    hub = around(**ALL)
+    large, held = os.urandom(9 << 20), b"held"
+    hub.shelf.add(image("one", layers=[large, held]), "1")
+    hub.shelf.add(image("two", layers=[held, b"more"]), "2")
+    await hub.read(Digest.of(held))
+    more = hub.shelf.hold(5 << 20)
+    told: list[tuple[int, int]] = []
+    async for one in syncing(hub).run(dry_run=False):
+        if isinstance(one, Came) and (one.size_bytes, one.expected_bytes) not in told:
+            told.append((one.size_bytes, one.expected_bytes))
+            if one.size_bytes:
+                # A large blob is told of while it comes.
+                more.set()
+    first = len(large) + len(b"{}")
+    assert told[0] == (0, first), "what its manifest says, and is not held"
+    assert told == sorted(told), "neither goes back"
+    assert told[-1] == (first + 4, first + 4) and (first, first + 4) in told
+
+
+async def test_what_does_not_come_is_not_waited_for(around: Make) -> None:
+    hub = around(**ALL)
+    hub.shelf.add(image("broken", layers=[b"missing", b"there"]), "1")
+    del hub.shelf.blobs[str(Digest.of(b"missing"))]
+    hub.shelf.add(image("sound", layers=[b"sound"]), "2")
+    *coming, synced = [one async for one in syncing(hub).run(dry_run=False)]
+    assert isinstance(synced, Synced) and len(synced.failures) == 1
+    last = coming[-1]
+    assert isinstance(last, Came) and last.expected_bytes == last.size_bytes == synced.size_bytes
+
+
 async def test_it_is_done_when_it_is_due_whoever_did_it_last(around: Make) -> None:
     hub = around(**ALL, sync_interval="1h")
     hub.shelf.add(image("one"), "latest")
@@ -151,6 +185,29 @@ async def test_it_is_done_when_it_is_due_whoever_did_it_last(around: Make) -> No
     await syncing(hub).if_due()
     assert hub.shelf.calls["tags"] == 2
     assert len(await syncing(hub).reports.last(10)) == 2
+
+
+async def test_it_is_done_at_set_times_and_once_for_all_that_were_missed(around: Make) -> None:
+    hub = around(**ALL, sync_schedule="0 3 * * *")
+    hub.shelf.add(image("one"), "latest")
+    process = syncing(hub)
+
+    async def times(**passed: float) -> int:
+        """How often it has been done when so much time has passed."""
+        hub.world.clock.advance(**passed)
+        await process.if_due()
+        return hub.shelf.calls["tags"]
+
+    hub.world.clock.now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert await times() == 0, "the first time is waited for"
+    assert await times(hours=2, minutes=59) == 0
+    assert await times(minutes=1) == 1
+    assert await times(minutes=1) == 1
+    # Nobody was there for days, and it is another process that comes.
+    process = syncing(hub)
+    assert await times(days=4) == 2
+    assert await times(hours=23, minutes=58) == 2
+    assert await times(minutes=1) == 3
 
 
 async def test_one_process_at_a_time_does_it(around: Make) -> None:

@@ -78,7 +78,7 @@ async def test_who_leaves_stops_nobody_else(around: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "cause", ["unreachable", "slow", "failing", "limited", "refusing", "absent", "lying"]
+    "cause", ["unreachable", "barred", "slow", "failing", "limited", "refusing", "absent", "lying"]
 )
 async def test_what_is_held_is_given_with_a_warning_when_the_upstream_fails(around: Make, cause: str) -> None:
     hub = around(fresh_for="0s", absent_for="0s")
@@ -111,7 +111,9 @@ async def test_what_is_strict_is_passed_on(around: Make, cause: str, error: type
     assert hub.warnings == []
 
 
-@pytest.mark.parametrize("cause", ["unreachable", "failing", "limited", "refusing", "absent", "lying"])
+@pytest.mark.parametrize(
+    "cause", ["unreachable", "barred", "failing", "limited", "refusing", "absent", "lying"]
+)
 async def test_what_is_not_held_is_never_a_success_nor_a_500(around: Make, cause: str) -> None:
     hub = around()
     hub.shelf.fail(cause)
@@ -179,6 +181,23 @@ async def test_that_nobody_has_it_is_said_only_if_all_say_so(around: Make) -> No
     mirror = hub.process(hub.world.registry, "both", second)
     with pytest.raises(Unavailable):
         await hub.repository(mirror=mirror).manifest(LATEST)
+
+
+async def test_what_was_purged_is_not_asked_for(around: Make) -> None:
+    hub = around(fresh_for="0s")
+    held = hub.shelf.add(image("held"), "latest")
+    await hub.repository().manifest(LATEST)
+    purged = hub.shelf.add(image("purged"), "latest")
+    await hub.world.driver.put(layout.blocked(purged), b"{}")
+    await hub.world.store.blocked.look()
+    calls = hub.shelf.calls.copy()
+    with pytest.raises(Denied, match="was purged by an administrator"):
+        await hub.repository().manifest(purged)
+    assert hub.shelf.calls == calls
+    # A tag that was moved to it there stays here as it was.
+    assert (await hub.repository().manifest(LATEST)).digest == held
+    assert hub.shelf.calls - calls == {"head_manifest": 1}
+    assert "was purged" in hub.warnings[-1]
 
 
 class TestWhoseTagItIs:

@@ -186,6 +186,12 @@ class TestAddresses:
                 f"registry.test:{host.port}: cannot connect: 127.0.0.1 is not connected to"
             )
 
+    @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "::1", "169.254.169.254"]])
+    async def test_that_has_a_cause_of_its_own(self, addresses: list[str]) -> None:
+        with pytest.raises(RemoteError) as raised:
+            await get("http://registry.test:1/", allow=[], names={"registry.test": [addresses]})
+        assert raised.value.cause == "barred"
+
     async def test_of_several_addresses_only_those_that_may_be_are_tried(self) -> None:
         async with serving({"/": answer(b"x")}) as host:
             names = {"registry.test": [["169.254.169.254", "::1", "127.0.0.1"]]}

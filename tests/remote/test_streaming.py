@@ -286,7 +286,7 @@ class TestCauses:
         async with serving({}) as host:
             url = host.url()
         assert (await refused(url)).cause == "unreachable"
-        assert (await refused("http://169.254.169.254/")).cause == "unreachable"
+        assert (await refused("http://169.254.169.254/")).cause == "barred"
         assert (await refused("http://")).cause == "unreachable"
 
     async def test_what_a_status_means(self) -> None:

@@ -533,12 +533,14 @@ class TestPaths:
 class TestLimits:
     async def test_what_is_told_of_them_is_kept(self) -> None:
         sent = manifest(RateLimit_Limit="100;w=21600", RateLimit_Remaining="76;w=21600")
-        async with asking({TAG_PATH: sent, TAGS_PATH: document({})}) as asked:
+        heard: list[RateLimit] = []
+        async with asking({TAG_PATH: sent, TAGS_PATH: document({})}, told=heard.append) as asked:
             assert asked.upstream.rate_limit is None
             await asked.upstream.manifest(NAME, TAG)
             assert asked.upstream.rate_limit == RateLimit(100, 76, 21600)
             await asked.upstream.tags(NAME)
             assert asked.upstream.rate_limit == RateLimit(100, 76, 21600)
+            assert heard == [RateLimit(100, 76, 21600)]
 
     async def test_a_store_says_nothing_of_them(self) -> None:
         sent = answer(BLOB, RateLimit_Limit="1", RateLimit_Remaining="1")
