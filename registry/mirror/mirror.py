@@ -195,6 +195,11 @@ class Mirror:
     async def _keep(
         self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest, rights: TagRights
     ) -> StoredManifest:
+        self._registry.require_writable()
+        store = self._registry.store
+        digest = reference if isinstance(reference, Digest) else found.digest
+        if not await store.manifests.exists(name, digest):
+            await store.origins.note_elsewhere(name, digest)
         try:
             pushed = await self._door(name, rights).keep_manifest(reference, found.content, found.media_type)
         except (ManifestInvalid, DigestInvalid) as error:
@@ -221,13 +226,8 @@ class Mirror:
         """Whether somebody has let the tag name that here, and it counts for more than the upstreams' tag."""
         if self.settings.precedence == "upstream":
             return False
-        history = self._registry.store.history
-        for entry in reversed(await history.keys(name, tag)):
-            move = await history.read(entry)
-            if move is not None and move.digest == digest:
-                if move.by == self.by:
-                    return False
-                break
+        if await self._registry.store.history.who(name, tag, digest) == self.by:
+            return False
         # What has no history was brought here by others than us, and is not overwritten either.
         self._fresh.put(self._now(name, tag), digest)
         return True

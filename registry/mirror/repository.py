@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from registry.core.listings import Page
+from registry.core.pushes import Pushed
 from registry.core.registry import Registry, Repository
 from registry.errors import BlobUnknown, NameUnknown
 from registry.mirror.mirror import Mirror, Warn
@@ -36,6 +37,17 @@ class MirroredRepository(Repository):
         if isinstance(reference, Tag):
             return await self._mirror.tagged(self.name, reference, self._warn)
         return await self._mirror.by_digest(self.name, reference)
+
+    async def push_manifest(
+        self, reference: Tag | Digest, content: bytes, content_type: str | None, tags: Sequence[Tag]
+    ) -> Pushed:
+        """Store a manifest as in any repository, and note that it did not come from elsewhere alone."""
+        while True:
+            pushed = await super().push_manifest(reference, content, content_type, tags)
+            await self._store.origins.note_here(self.name, pushed.digest)
+            # It may have been held before, and been evicted by who looked for that note too early.
+            if await self._store.manifests.exists(self.name, pushed.digest):
+                return pushed
 
     async def blob(self, digest: Digest, *, may_push: bool) -> ObjectInfo:
         """A blob's size. Raises BlobUnknown, and what keeps the upstreams from telling it."""

@@ -68,7 +68,10 @@ def in_order(gone: Collection[Digest], manifests: Mapping[Digest, ManifestFacts]
 async def each_manifest(
     store: Store, name: RepositoryName, step: Step
 ) -> AsyncIterator[tuple[Digest, Manifest, ManifestFacts]]:
-    """The manifests of a repository, with what is known of each. Raises StorageDamaged for what cannot be read."""
+    """The manifests of a repository, and what is known of each.
+
+    Raises StorageDamaged if one cannot be read.
+    """
     digests = [digest async for digest in store.links.manifests(name)]
     here = frozenset(digests)
     for some in handfuls(digests):

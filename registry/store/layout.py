@@ -293,6 +293,11 @@ def trash_layers(name: RepositoryName) -> str:
     return f"{TRASH_LINKS}/{name}/_/layers"
 
 
+def trash_manifests(name: RepositoryName) -> tuple[str, str]:
+    """The prefixes of the trash copies of a repository's manifest links, and of manifests that lie whole."""
+    return f"{TRASH_LINKS}/{name}/_/revisions", f"{TRASH_LINKS}/{name}/_/manifests"
+
+
 def trash_layer(name: RepositoryName, digest: Digest) -> str:
     """The prefix of the trash copies of a blob link."""
     return f"{TRASH_LINKS}/{name}/_/layers/{digest.algorithm}/{digest.encoded}"

@@ -20,7 +20,7 @@ _LIMIT = 4096  # bytes of a pin
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A manifest that is pinned, what a tag names, or (None) all of a repository; by whom and when, if known."""
+    """What is pinned: a manifest, what a tag names, or (None) a whole repository; by whom and when."""
 
     name: RepositoryName
     reference: Tag | Digest | None
