@@ -21,7 +21,7 @@ from registry.mirror.descriptors import Descriptor, listed, sound
 from registry.mirror.failures import answer, unkept, warning
 from registry.mirror.fetching import Fetching
 from registry.mirror.memory import Memory, Refusals
-from registry.mirror.settings import MirrorSettings
+from registry.mirror.settings import MirrorSettings, pusher
 from registry.mirror.tasks import Tasks
 from registry.mirror.upstreams import Upstreams
 from registry.model.digests import Digest
@@ -59,7 +59,7 @@ class Mirror:
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
         self._registry = registry
-        self.by = f"mirror:{self.name}"
+        self.by = pusher(self.name)
         fetching = Fetching(
             registry,
             self.name,

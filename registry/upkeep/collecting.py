@@ -19,11 +19,11 @@ from registry.removal.trash import FLOOR
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
+from registry.work.pace import let_others, paced
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)

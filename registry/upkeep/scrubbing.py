@@ -14,13 +14,13 @@ from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others
 from registry.upkeep.scrub import Save, scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
+from registry.work.pace import let_others
 from storage.paced import ReadPacedDriver
 
 _NAP_SECONDS = 5.0  # at most, between two signs of life

@@ -26,8 +26,8 @@ from registry.store import layout
 from registry.store.blocked import Block
 from registry.upkeep.crash.ledger import STORE, Fact, Tell, Value
 from registry.upkeep.expiry import expire, stamped_now
-from registry.upkeep.pace import let_others
 from registry.upkeep.reindex import reindex
+from registry.work.pace import let_others
 
 
 class Received:
