@@ -198,6 +198,15 @@ class TestWhatIsSomebodys:
         await evict(hub)
         assert await held(hub, [one, two]) == [one]
 
+    async def test_what_somebodys_tag_names_stays_wherever_it_came_from(self, around: Make) -> None:
+        hub = around(max_size="1B")
+        one = await fetch(hub, ONE, "v1")
+        # As by `tag copy`: the manifest comes by no push of its own.
+        await hub.world.push_alone(ONE, Tag("ours"), HERE)
+        assert (await evict(hub)).manifests == 0
+        assert await hub.world.store.links.tags(HERE) == ["ours", "v1"]
+        assert await held(hub, [one]) == [one]
+
     async def test_what_was_here_before_the_upstream_gave_the_same_stays(self, around: Make) -> None:
         hub = around(max_size="1B")
         one = await hub.world.push(ONE, Digest.of(ONE), HERE)
