@@ -215,7 +215,7 @@ class Evicting:
         if evicted.dry_run:
             return {one.digest for one in some}
         releasing = Releasing(store, self._registry.intents, self._by, cached=True)
-        kept = await _kept(store, name, some)
+        kept = await kept_since(store, name, some)
         taken: dict[Digest, list[Tag]] = {}
         for one in some:
             if one.digest not in kept:
@@ -230,7 +230,7 @@ class Evicting:
             for one in some
             if one.digest in taken and len(taken[one.digest]) == len(one.tags)
         }
-        went = await releasing.release_manifests(name, judged, lambda: _kept(store, name, some))
+        went = await releasing.release_manifests(name, judged, lambda: kept_since(store, name, some))
         for digest, tags in taken.items():
             if digest not in went:
                 await self._put_back(store, name, digest, tags)
@@ -260,8 +260,8 @@ class Evicting:
             yield name
 
 
-async def _kept(store: Store, name: RepositoryName, some: Sequence[Holding]) -> set[Digest]:
-    """What is not to go any more: it was pinned meanwhile, or pushed."""
+async def kept_since(store: Store, name: RepositoryName, some: Sequence[Holding]) -> set[Digest]:
+    """What of some manifests is not to go any more: it was pinned meanwhile, or pushed."""
     pins = await store.pins.of(name)
     here = (await store.origins.of(name)).here
     return {
