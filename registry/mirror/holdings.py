@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime
 
 from registry.core.last_pulls import LastPulls
 from registry.mirror.settings import MirrorSettings
-from registry.mirror.syncing import newest
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag, subject_of
+from registry.model.selection import newest
 from registry.removal.claims import state_of
 from registry.removal.mark import Step, handfuls
 from registry.removal.relations import ManifestFacts, each_manifest, in_order, unneeded
