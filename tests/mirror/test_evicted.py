@@ -43,6 +43,18 @@ async def test_it_stays_in_the_trash_for_a_day_and_no_longer(around: Make) -> No
     assert await hub.world.keys(layout.BLOBS) == []
 
 
+async def test_a_blob_that_no_manifest_names_goes_with_a_collection_in_any_case(around: Make) -> None:
+    hub = around()
+    digest = hub.shelf.add_blob(layer("alone"))
+    await hub.read(digest)
+    hub.world.clock.advance(days=2)
+    assert (await collected(hub)).blobs_taken == 1
+    hub.world.clock.advance(hours=25)
+    await collected(hub)
+    assert await hub.world.keys(layout.TRASH) == await hub.world.keys(layout.BLOBS) == []
+    assert await hub.read(digest) == layer("alone")
+
+
 async def test_what_is_asked_for_again_within_the_day_comes_from_there(around: Make) -> None:
     hub = around(max_size="1B")
     digest = await evicted(hub)

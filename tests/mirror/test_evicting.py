@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from registry.errors import TooManyRequests
+from registry.mirror.mirrors import Mirrors
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
+from registry.model.tag_rights import EVERY_TAG
 from registry.removal.releasing import Releasing
 from tests.inmemory import World, image
 from tests.mirror.evictions import (
@@ -197,6 +199,18 @@ class TestWhatIsSomebodys:
         assert pushed.digest == one
         await evict(hub)
         assert await held(hub, [one, two]) == [one]
+
+    async def test_where_the_upstreams_are_not_asked_any_more_too(self, around: Make) -> None:
+        hub = around(max_size="1B", repositories=["library/app"])
+        digest = Digest.of(ONE)
+        # From when they were.
+        await hub.world.store.origins.note_elsewhere(OTHER, digest)
+        await hub.world.push(ONE, digest, OTHER)
+        mirrors = Mirrors(hub.world.registry, [hub.mirror])
+        repository = mirrors.repository(OTHER, "pusher", EVERY_TAG, hub.warnings.append)
+        await repository.push_manifest(digest, ONE, OCI_IMAGE, [])
+        await evict(hub)
+        assert await held(hub, [digest], OTHER) == [digest]
 
     async def test_what_somebodys_tag_names_stays_wherever_it_came_from(self, around: Make) -> None:
         hub = around(max_size="1B")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from registry.mirror import evicting
 from registry.mirror.holdings import Holding
-from registry.mirror.repository import MirroredRepository
+from registry.mirror.repository import NamespaceRepository
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName
@@ -38,8 +38,7 @@ class Untagged(Yard):
 async def pushing(yard: Yard, driver: Watched) -> object:
     """Push the image by its digest, which came from elsewhere before."""
     registry = yard.opened(driver, driver.name)
-    nowhere = cast(Any, None)
-    repository = MirroredRepository(registry, NAME, driver.name, EVERY_TAG, nowhere, lambda _: None)
+    repository = NamespaceRepository(registry, NAME, driver.name, EVERY_TAG)
     await repository.push_manifest(IMAGE_DIGEST, IMAGE, OCI_IMAGE, [])
     return Told(NAME)
 
@@ -81,12 +80,12 @@ def nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def who_pushes_does_not_look_behind_the_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def blindly(self: MirroredRepository, *what: Any) -> Any:
-        pushed = await super(MirroredRepository, self).push_manifest(*what)
+    async def blindly(self: NamespaceRepository, *what: Any) -> Any:
+        pushed = await super(NamespaceRepository, self).push_manifest(*what)
         await self._store.origins.note_here(self.name, pushed.digest)
         return pushed
 
-    monkeypatch.setattr(MirroredRepository, "push_manifest", blindly)
+    monkeypatch.setattr(NamespaceRepository, "push_manifest", blindly)
 
 
 def who_dies_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
