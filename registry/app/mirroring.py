@@ -5,28 +5,34 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.config import Config
 from registry.core.registry import Registry
 from registry.logs import event
+from registry.mirror.evicting import Evicting
 from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
 from registry.mirror.settings import MirrorSettings, UpstreamSettings
+from registry.mirror.syncing import Syncing
 from registry.mirror.upstreams import Upstreams
+from registry.model.digests import Digest
 from registry.remote.egress import CertificatesUnusable, Egress
 from registry.remote.endpoint import Endpoint
 from registry.remote.errors import UpstreamError
 from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
+from registry.work.schedule import Schedule
 
 if TYPE_CHECKING:
     from registry.remote.client import Client
 
+_LOOK_SECONDS = 600.0  # at most, between two looks whether anything is due
 _LOG = logging.getLogger(__name__)
 
 
@@ -85,6 +91,28 @@ async def open_mirrors(
         mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
         opened.push_async_callback(mirrors.aclose)
         yield mirrors
+
+
+def schedule_mirrors(
+    schedule: Schedule,
+    mirrors: Mirrors,
+    registry: Registry,
+    held: Callable[[], Awaitable[Collection[Digest]]],
+    who: str,
+) -> None:
+    """Have it looked at now and then whether anything is to be mirrored, or evicted; what is `held` stays."""
+
+    def every(name: str, interval: timedelta, look: Callable[[], Awaitable[None]]) -> None:
+        schedule.every(name, min(interval.total_seconds() / 10, _LOOK_SECONDS), look, at_once=False)
+
+    for mirror in mirrors.each:
+        settings = mirror.settings
+        if settings.sync:
+            syncing = Syncing(registry, mirror, who=who)
+            every(f"mirror.{mirror.name}", settings.sync_interval, syncing.if_due)
+        if settings.max_size is not None:
+            evicting = Evicting(registry, settings, who=who, held=held)
+            every(f"evict.{mirror.name}", settings.evict_interval, evicting.if_due)
 
 
 def password_of(settings: UpstreamSettings) -> str | None:

@@ -204,7 +204,7 @@ def offered(
         *rule_operations(office),
         *audit_operations(registry, audit),
         *mirror_operations(registry, reached.mirrors, mirrors, process()),
-        *eviction_operations(registry, reached.mirrors, process()),
+        *eviction_operations(registry, reached.mirrors, lambda: bundles().holds.held(), process()),
         *client_operations(reached),
         *bundle_export_operations(bundles),
         *bundle_telling_operations(bundles),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -86,8 +86,12 @@ class Evicted:
         return "\n".join([*lines, *listed([f"failed: {one}" for one in self.failures], _MOST_TOLD)])
 
 
+async def _nothing() -> Collection[Digest]:
+    return ()
+
+
 class Evicting:
-    """How one process evicts from a namespace; others know it as `who`."""
+    """How one process evicts from a namespace; others know it as `who`. What is `held` for others stays."""
 
     def __init__(
         self,
@@ -95,6 +99,7 @@ class Evicting:
         settings: MirrorSettings,
         *,
         who: str,
+        held: Callable[[], Awaitable[Collection[Digest]]] = _nothing,
         seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,6 +107,7 @@ class Evicting:
         self._settings = settings
         self._name = RepositoryName(settings.name)
         self._by = pusher(settings.name)
+        self._held_manifests = held
         # How large blobs are that were there the last time.
         self._sizes: dict[int, int] = {}
         self._leased = Leased(
@@ -169,7 +175,15 @@ class Evicting:
     async def _all(self, evicted: Evicted, step: Step) -> AsyncIterator[Evicted]:
         assert self._settings.max_size is not None
         store = paced(self._registry.store, _REQUESTS_PER_SECOND)
-        holdings = Holdings(store, self._settings, self._by, await _pulls(store), self._sizes, step=step)
+        holdings = Holdings(
+            store,
+            self._settings,
+            self._by,
+            await _pulls(store),
+            await self._held_manifests(),
+            self._sizes,
+            step=step,
+        )
         async for name in self._repositories(store):
             try:
                 await holdings.read(name)

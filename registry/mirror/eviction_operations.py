@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -86,9 +86,12 @@ class AllEvicted:
 
 
 def operations(
-    registry: Callable[[], Registry], settings: Iterable[MirrorSettings], who: str
+    registry: Callable[[], Registry],
+    settings: Iterable[MirrorSettings],
+    held: Callable[[], Awaitable[Collection[Digest]]],
+    who: str,
 ) -> Iterable[Operation[Any]]:
-    """Operations on the registry that is open when one of them runs."""
+    """Operations on the registry that is open when one of them runs; what is `held` for others stays."""
     configured = tuple(settings)
 
     async def mirror_pin(asked: OnePin, context: Context) -> Outcome:
@@ -110,7 +113,7 @@ def operations(
     async def mirror_evict(asked: Evict, context: Context) -> Outcome:
         found = AllEvicted([])
         for one in _meant(configured, asked.namespace):
-            evicting = Evicting(registry(), one, who=who)
+            evicting = Evicting(registry(), one, who=who, held=held)
             async for evicted in evicting.run(dry_run=context.dry_run):
                 if evicted.ended is None:
                     yield Progress(evicted.repositories, None, "items", one.name)

@@ -57,7 +57,8 @@ class _Repository:
 class Holdings:
     """The repositories of one namespace, read one by one; a kilobyte a manifest, 200 bytes a blob.
 
-    `by` is who lets tags name what came from elsewhere; `known` are sizes of blobs, by halves of digests.
+    `by` is who lets tags name what came from elsewhere; manifests that are `kept` do not go. `known` are
+    sizes of blobs, by halves of digests.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Holdings:
         settings: MirrorSettings,
         by: str,
         pulls: LastPulls,
+        kept: Collection[Digest],
         known: Mapping[int, int],
         *,
         step: Step,
@@ -74,6 +76,7 @@ class Holdings:
         self._settings = settings
         self._by = by
         self._pulls = pulls
+        self._kept = frozenset(kept)
         self._sizes = dict(known)
         self._step = step
         self._evictable: list[Holding] = []
@@ -161,7 +164,7 @@ class Holdings:
         )
         if None in pins:
             found.pinned = set(found.manifests)
-        found.pinned |= {one for one in pins if isinstance(one, Digest)}
+        found.pinned |= self._kept | {one for one in pins if isinstance(one, Digest)}
         found.pinned |= {one for tag, (one, _) in found.tags.items() if tag in pins or tag in selected}
         return found
 

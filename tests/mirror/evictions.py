@@ -94,9 +94,9 @@ def evicting(hub: Around, who: str = "the first", **more: Any) -> Evicting:
     return Evicting(hub.world.registry, hub.settings, who=who, **more)
 
 
-async def evict(hub: Around, *, dry_run: bool = False) -> Evicted:
+async def evict(hub: Around, *, dry_run: bool = False, **more: Any) -> Evicted:
     """What comes of an eviction."""
-    return [one async for one in evicting(hub).run(dry_run=dry_run)][-1]
+    return [one async for one in evicting(hub, **more).run(dry_run=dry_run)][-1]
 
 
 async def held(hub: Around, digests: Sequence[Digest], name: RepositoryName = HERE) -> list[Digest]:

@@ -285,6 +285,16 @@ class TestPins:
         digests = [index, Digest.of(ONE), Digest.of(TWO), signature, by_tag]
         assert await held(hub, [*digests, other]) == digests
 
+    async def test_what_is_held_for_others_stays(self, around: Make) -> None:
+        hub = around(max_size="1B")
+        one, two = await fetch(hub, ONE, "v1"), await fetch(hub, TWO, "v2")
+
+        async def held_for_a_bundle() -> list[Digest]:
+            return [two]
+
+        await evict(hub, held=held_for_a_bundle)
+        assert await held(hub, [one, two]) == [two]
+
     async def test_a_blob_that_it_needs_frees_nothing(self, around: Make) -> None:
         hub = around(max_size="1B")
         first, second = (image(note, layers=[layer("shared")]) for note in "12")
