@@ -170,6 +170,17 @@ async def test_what_was_never_fetched_does_not_count(around: Make) -> None:
     assert (await evict(hub)).held_bytes == len(ONE) + size_of(TWO)
 
 
+async def test_what_a_manifest_says_of_sizes_is_not_believed(around: Make) -> None:
+    document = json.loads(ONE)
+    document["layers"][0]["size"] = 1 << 40
+    lying = json.dumps(document).encode()
+    hub = around(**bound(lying, TWO, less=(1 << 40) - LAYER))
+    await fetch(hub, lying, "v1")
+    await fetch(hub, TWO, "v2")
+    evicted = await evict(hub)
+    assert (evicted.held_bytes, evicted.manifests) == (evicted.max_bytes, 0)
+
+
 async def test_what_lies_there_beside_is_told(around: Make) -> None:
     hub = around(**bound(ONE, TWO))
     await fetch(hub, ONE, "v1")
