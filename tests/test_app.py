@@ -90,7 +90,7 @@ async def test_without_rules_no_web_page_reads_either_listener(
 async def test_a_newer_program_that_takes_the_store_over_ends_all_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.app._LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("registry.app._STORAGE_SECONDS", 0.001)
     mark = tmp_path / "data" / layout.FORMAT
 
     async def begin() -> tuple[int, bytes]:

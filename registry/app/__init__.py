@@ -36,7 +36,6 @@ from registry.bundles.settings import imports
 from registry.config import BOUND, Config, ConfigError, host_guard, watch_rules, without_rules
 from registry.logs import event
 from registry.metrics import Metrics
-from registry.mirror.syncing import Syncing
 from registry.server import ASGIApp, StartFailed
 from registry.server.settings import OPS, REGISTRY
 from registry.settings import Address
@@ -148,12 +147,11 @@ class RegistryApplication:
             self._schedule.every(
                 "gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due, at_once=False
             )
-        for mirror in () if self._mirrors is None else self._mirrors.each:
-            if mirror.settings.sync:
-                syncing = Syncing(self._registry, mirror, who=process())
-                self._schedule.every(
-                    f"mirror.{mirror.name}", syncing.look_seconds, syncing.if_due, at_once=False
-                )
+        if self._mirrors is not None:
+            from registry.app.mirroring import schedule_mirrors
+
+            held = self._bundles.holds.held
+            schedule_mirrors(self._schedule, self._mirrors, self._registry, held, process())
         self._schedule.every("bundles.finish", FINISH_SECONDS, self._bundles.finish_all)
         if imports(self._config.bundles).dir is not None:
             inbox = Inbox(self._bundles, who=process())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,21 +14,26 @@ from registry.config import Config
 from registry.core.registry import Registry
 from registry.logs import event
 from registry.metrics import Metrics
+from registry.mirror.evicting import Evicting
 from registry.mirror.fetching import transfer_memory
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
 from registry.mirror.settings import MirrorSettings, UpstreamSettings
+from registry.mirror.syncing import Syncing
 from registry.mirror.upstreams import Upstreams
+from registry.model.digests import Digest
 from registry.remote.egress import CertificatesUnusable, Egress
 from registry.remote.endpoint import Endpoint
 from registry.remote.errors import UpstreamError
 from registry.remote.headers import RateLimit
 from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
+from registry.work.schedule import Schedule
 
 if TYPE_CHECKING:
     from registry.remote.client import Client
 
+_LOOK_SECONDS = 600.0  # at most, between two looks whether anything is due
 _LOG = logging.getLogger(__name__)
 
 
@@ -95,6 +100,26 @@ async def open_mirrors(
         mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
         opened.push_async_callback(mirrors.aclose)
         yield mirrors
+
+
+def schedule_mirrors(
+    schedule: Schedule,
+    mirrors: Mirrors,
+    registry: Registry,
+    held: Callable[[], Awaitable[Collection[Digest]]],
+    who: str,
+) -> None:
+    """Have it looked at now and then whether anything is to be mirrored, or evicted; what is `held` stays."""
+
+    for mirror in mirrors.each:
+        settings = mirror.settings
+        if settings.sync:
+            syncing = Syncing(registry, mirror, who=who)
+            schedule.every(f"mirror.{mirror.name}", syncing.look_seconds, syncing.if_due, at_once=False)
+        if settings.max_size is not None:
+            evicting = Evicting(registry, settings, who=who, held=held)
+            seconds = min(settings.evict_interval.total_seconds() / 10, _LOOK_SECONDS)
+            schedule.every(f"evict.{mirror.name}", seconds, evicting.if_due, at_once=False)
 
 
 def password_of(settings: UpstreamSettings) -> str | None:

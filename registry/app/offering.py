@@ -38,6 +38,7 @@ from registry.core.tag_operations import operations as tag_operations
 from registry.core.trash_operations import operations as trash_operations
 from registry.mirror.client_operations import Reached
 from registry.mirror.client_operations import operations as client_operations
+from registry.mirror.eviction_operations import operations as eviction_operations
 from registry.mirror.operations import operations as mirror_operations
 from registry.store.marks import FormatTooNew
 from registry.upkeep.adopt_operations import operations as adopt_operations
@@ -203,6 +204,7 @@ def offered(
         *rule_operations(office),
         *audit_operations(registry, audit),
         *mirror_operations(registry, reached.mirrors, mirrors, process()),
+        *eviction_operations(registry, reached.mirrors, lambda: bundles().holds.held(), process()),
         *client_operations(reached),
         *bundle_export_operations(bundles),
         *bundle_telling_operations(bundles),

@@ -18,6 +18,7 @@ from registry.errors import (
 )
 from registry.model.names import RepositoryName
 from registry.removal.runs import Run
+from registry.removal.trash import time_kept
 from registry.store import layout, parsing
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 from storage.errors import NotFound
@@ -246,7 +247,7 @@ async def _shown(registry: Registry, name: str, keep_for: timedelta) -> TrashedR
         sum(parsing.layer_of(key) is not None for key in keys),
         len(keys) if run.repository is None else 0,
         sum(move.size_bytes for move in run.moves),
-        recorded.modified_at + keep_for,
+        recorded.modified_at + time_kept(run.name, keep_for),
     )
 
 

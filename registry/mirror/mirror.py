@@ -21,7 +21,7 @@ from registry.mirror.descriptors import Descriptor, listed, sound
 from registry.mirror.failures import answer, unkept, warning
 from registry.mirror.fetching import Fetching
 from registry.mirror.memory import Memory, Refusals
-from registry.mirror.settings import MirrorSettings
+from registry.mirror.settings import MirrorSettings, pusher
 from registry.mirror.tasks import Tasks
 from registry.mirror.upstreams import Upstreams, hosts_of
 from registry.model.digests import Digest
@@ -59,7 +59,7 @@ class Mirror:
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
         self._registry = registry
-        self.by = f"mirror:{self.name}"
+        self.by = pusher(self.name)
         fetching = Fetching(
             registry,
             self.name,
@@ -200,6 +200,11 @@ class Mirror:
     async def _keep(
         self, name: RepositoryName, reference: Tag | Digest, found: RemoteManifest, rights: TagRights
     ) -> StoredManifest:
+        self._registry.require_writable()
+        store = self._registry.store
+        digest = reference if isinstance(reference, Digest) else found.digest
+        if not await store.manifests.exists(name, digest):
+            await store.origins.note_elsewhere(name, digest)
         try:
             pushed = await self._door(name, rights).keep_manifest(reference, found.content, found.media_type)
         except (ManifestInvalid, DigestInvalid) as error:
@@ -226,13 +231,8 @@ class Mirror:
         """Whether somebody has let the tag name that here, and it counts for more than the upstreams' tag."""
         if self.settings.precedence == "upstream":
             return False
-        history = self._registry.store.history
-        for entry in reversed(await history.keys(name, tag)):
-            move = await history.read(entry)
-            if move is not None and move.digest == digest:
-                if move.by == self.by:
-                    return False
-                break
+        if await self._registry.store.history.who(name, tag, digest) == self.by:
+            return False
         # What has no history was brought here by others than us, and is not overwritten either.
         self._fresh.put(self._now(name, tag), digest)
         return True
@@ -314,7 +314,7 @@ class Mirror:
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:
         """Put a blob of the upstreams in the place of what lies here; says which have given it."""
-        await self._registry.store.transfers.unmark(self.name, digest)
+        await self._registry.store.transfers.forget(self.name, digest)
         for left in reversed(range(len(self.upstreams.each))):
             transfer = await self.blobs.transfer(name, digest)
             try:

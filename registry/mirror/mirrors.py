@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from registry.core.registry import Registry, Repository
 from registry.mirror.fetching import TRANSFER
 from registry.mirror.mirror import Mirror, Warn
-from registry.mirror.repository import MirroredRepository
+from registry.mirror.repository import MirroredRepository, NamespaceRepository
 from registry.model.names import RepositoryName
 from registry.model.tag_rights import TagRights
 from registry.store import layout
@@ -36,9 +36,11 @@ class Mirrors:
 
     def repository(self, name: RepositoryName, by: str, rights: TagRights, warn: Warn) -> Repository:
         """The repository of that name, in a namespace or not; see `Registry.repository`."""
+        if not any(one.has(name) for one in self.each):
+            return self._registry.repository(name, by, rights)
         mirror = self.of(name)
         if mirror is None:
-            return self._registry.repository(name, by, rights)
+            return NamespaceRepository(self._registry, name, by, rights)
         return MirroredRepository(self._registry, name, by, rights, mirror, warn)
 
     def of(self, name: RepositoryName) -> Mirror | None:

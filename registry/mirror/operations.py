@@ -10,6 +10,8 @@ from typing import Any
 
 from registry.core.registry import Registry
 from registry.errors import NameUnknown, RegistryError, RequestInvalid
+from registry.mirror.evicting import Evicted
+from registry.mirror.eviction_operations import ShownPin, last_evicted, pins_below
 from registry.mirror.images import Came, Images, Parts, why
 from registry.mirror.mirror import Mirror
 from registry.mirror.mirrors import Mirrors
@@ -46,6 +48,8 @@ class Namespace:
     strict: list[str]
     precedence: str
     mirrors: list[str]
+    max_bytes: int | None
+    pins: list[ShownPin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,16 @@ class Namespaces:
     namespaces: list[Namespace]
 
     def told(self) -> str:
-        """A line for each."""
+        """A line for each, and for each pin."""
         if not self.namespaces:
             return "no namespace comes from elsewhere (docs/mirrors.md)"
-        return "\n".join(
-            f"{one.name}: from {', '.join(one.upstreams) or 'nowhere'}"
-            + (f", for {', '.join(one.answers_for)}" if one.answers_for else "")
-            for one in self.namespaces
-        )
+        lines = []
+        for one in self.namespaces:
+            hosts = f", for {', '.join(one.answers_for)}" if one.answers_for else ""
+            most = "" if one.max_bytes is None else f", {format_size(one.max_bytes)} at most"
+            lines.append(f"{one.name}: from {', '.join(one.upstreams) or 'nowhere'}{hosts}{most}")
+            lines += [f"  pinned: {pin.reference}" for pin in one.pins]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,15 @@ class UpstreamState:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStates:
-    """All of them; under way are blobs that this process fetches or follows; `synced` are the last ones."""
+    """All of them; under way are blobs that this process fetches or follows.
+
+    `synced` and `evicted` are what came of the last times.
+    """
 
     upstreams: list[UpstreamState]
     under_way: int
     synced: list[Synced]
+    evicted: list[Evicted]
 
     def told(self) -> str:
         """A line for each."""
@@ -103,6 +113,8 @@ class UpstreamStates:
         lines.append(f"blobs under way: {self.under_way}")
         for synced in self.synced:
             lines += [f"mirrored at {synced.began:%Y-%m-%d %H:%M:%S}", *synced.told().splitlines()]
+        for evicted in self.evicted:
+            lines += [f"evicted at {evicted.began:%Y-%m-%d %H:%M:%S}", *evicted.told().splitlines()]
         return "\n".join(lines)
 
 
@@ -155,17 +167,21 @@ def operations(
     configured = tuple(settings)
 
     async def mirror_list(_: ListMirrors, __: Context) -> Outcome:
-        yield Result(Namespaces([_shown(one) for one in configured]))
+        pins = [await pins_below(registry(), one) for one in configured]
+        yield Result(Namespaces([_shown(*one) for one in zip(configured, pins, strict=True)]))
 
     async def mirror_status(asked: OneNamespace, _: Context) -> Outcome:
         async with opened() as mirrors:
-            states, synced = [], []
+            states, synced, evicted = [], [], []
             for mirror in _meant(mirrors, asked.namespace):
                 synced += await Syncing(registry(), mirror, who=who).reports.last(1)
+                evicted += await last_evicted(registry(), mirror.settings, who)
                 states += [await _state(mirror.name, one) for one in mirror.upstreams.each]
             under_way = sum(mirror.blobs.under_way for mirror in mirrors.each)
         failed = any(not one.answers for one in states)
-        yield Result(UpstreamStates(states, under_way, synced), Status.FAILED if failed else Status.DONE)
+        yield Result(
+            UpstreamStates(states, under_way, synced, evicted), Status.FAILED if failed else Status.DONE
+        )
 
     async def mirror_sync(asked: OneNamespace, context: Context) -> Outcome:
         all_synced = AllSynced([])
@@ -296,7 +312,7 @@ def _meant(mirrors: Mirrors, name: str | None) -> list[Mirror]:
     return found
 
 
-def _shown(settings: MirrorSettings) -> Namespace:
+def _shown(settings: MirrorSettings, pins: list[ShownPin]) -> Namespace:
     return Namespace(
         settings.name,
         [one.url for one in settings.upstreams],
@@ -306,6 +322,8 @@ def _shown(settings: MirrorSettings) -> Namespace:
         list(settings.strict),
         settings.precedence,
         [str(one) for section in settings.sync for one in section.repositories],
+        settings.max_size,
+        pins,
     )
 
 

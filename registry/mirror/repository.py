@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from registry.core.listings import Page
+from registry.core.pushes import Pushed
 from registry.core.registry import Registry, Repository
 from registry.errors import BlobUnknown, NameUnknown
 from registry.mirror.mirror import Mirror, Warn
@@ -18,7 +19,22 @@ from registry.store.manifests import StoredManifest
 from storage.contract import ObjectInfo, OpenObject
 
 
-class MirroredRepository(Repository):
+class NamespaceRepository(Repository):
+    """A repository of which some may have come from elsewhere: whatever is pushed to it is somebody's."""
+
+    async def push_manifest(
+        self, reference: Tag | Digest, content: bytes, content_type: str | None, tags: Sequence[Tag]
+    ) -> Pushed:
+        """Store a manifest as in any repository, and note that it did not come from elsewhere alone."""
+        while True:
+            pushed = await super().push_manifest(reference, content, content_type, tags)
+            await self._store.origins.note_here(self.name, pushed.digest)
+            # It may have been held before, and been evicted by who looked for that note too early.
+            if await self._store.manifests.exists(self.name, pushed.digest):
+                return pushed
+
+
+class MirroredRepository(NamespaceRepository):
     """A repository whose content comes from elsewhere when it is asked for; `warn` hears what clients should.
 
     Pushes, deletes and copies are those of any repository, and concern what is held.

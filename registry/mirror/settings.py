@@ -72,6 +72,11 @@ class SyncSettings(SelectionSettings):
     delete: bool = False
 
 
+def pusher(namespace: str) -> str:
+    """Who is said to have pushed what came from elsewhere into a namespace, in the history of tags."""
+    return f"mirror:{namespace}"
+
+
 class MirrorSettings(Settings):
     """A namespace: what is asked for below its name, and not held, is fetched and kept."""
 
@@ -108,6 +113,9 @@ class MirrorSettings(Settings):
     sync_schedule: Annotated[InstanceOf[Cron], made(Cron), PlainSerializer(str, return_type=str)] | None = (
         None
     )
+    # How much may be held that came from there; beyond that the least recently used goes. None: all is kept.
+    max_size: Annotated[Size, Field(gt=0)] | None = None
+    evict_interval: Annotated[Duration, Field(ge=timedelta(minutes=1))] = timedelta(hours=1)
     # Whose tag it is that both have: the one that was pushed here, or the upstreams'.
     precedence: Literal["local", "upstream"] = "local"
 
@@ -131,6 +139,8 @@ class MirrorSettings(Settings):
             )
         if not (self.upstreams or self.answers_for):
             raise ValueError("needs upstreams, or the hosts that it answers_for with what was brought here")
+        if self.max_size is not None and not self.upstreams:
+            raise ValueError("max_size needs upstreams: what would go could not be fetched again")
         return self
 
 

@@ -14,6 +14,8 @@ _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _NOT_IN_TAGS = re.compile(r"[^a-zA-Z0-9._-]")
 _LONGEST_NAME = 255
+# What cosign and the fallback for referrers call the tags of what belongs to a manifest.
+_ATTACHED = re.compile(r"(sha256)-([a-f0-9]{64})(?:[.-].*)?|(sha512)-([a-f0-9]{128})(?:[.-].*)?")
 
 
 class RepositoryName(str):
@@ -68,3 +70,9 @@ def parse_reference(text: str) -> Tag | Digest:
 def referrers_tag(digest: Digest) -> Tag:
     """The tag of the fallback for referrers (dist-spec: Referrers Tag Schema)."""
     return Tag(_NOT_IN_TAGS.sub("-", f"{digest.algorithm[:32]}-{digest.encoded[:64]}"))
+
+
+def subject_of(tag: str) -> Digest | None:
+    """The manifest that a tag says to belong to, as those of signatures do; None for others."""
+    match = _ATTACHED.fullmatch(tag)
+    return None if match is None else Digest(match[1] or match[3], match[2] or match[4])

@@ -13,18 +13,17 @@ from datetime import timedelta
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.removal.cached import Cached
 from registry.removal.intents import Intents
 from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, handfuls, linked_of, short
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Run, Runs
-from registry.removal.trash import BY_POLICY, Trash
+from registry.removal.trash import BY_POLICY, CACHED, Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.contract import ObjectInfo, exists
 from storage.errors import NotFound
 
-# Nothing leaves the trash younger than this, whatever the operator asks.
-FLOOR = timedelta(hours=24)
 BY = "collection"
 _MOVES = 1000  # of data, in one record
 _BATCH = 20_000  # between two looks: at all manifests of a repository, at all links of the store
@@ -67,6 +66,7 @@ class Collector:
         self._step = step
         self._dry_run = dry_run
         self._needs = Needs(store, self._intents)
+        self._cached = Cached(store, now=now, step=step)
         self.mark = Mark(store, self._trash)
         self.strays: list[Trouble] = []
 
@@ -99,15 +99,27 @@ class Collector:
             infos = await self._old([layout.layer_link(name, digest) for digest in some])
             old = [digest for digest, info in zip(some, infos, strict=True) if info is not None]
             yield set(), Taken(kept_young=len(some) - len(old))
-            if old:
-                yield await self._take_links(name, old, needed)
+            for prefix, part in (await self._parted(name, old)).items():
+                yield await self._take_links(name, part, needed, prefix)
+
+    async def _parted(
+        self, name: RepositoryName | None, digests: Sequence[Digest]
+    ) -> dict[str, list[Digest]]:
+        """Blobs of a repository, or (None) of none, by how the runs are to be called that take them."""
+        if not digests:
+            return {}
+        cached = await (self._cached.data(digests) if name is None else self._cached.links(name, digests))
+        parts: dict[str, list[Digest]] = {}
+        for digest in digests:
+            parts.setdefault(CACHED if digest in cached else BY_POLICY, []).append(digest)
+        return parts
 
     async def _take_links(
-        self, name: RepositoryName, digests: Sequence[Digest], needed: Needed
+        self, name: RepositoryName, digests: Sequence[Digest], needed: Needed, prefix: str
     ) -> tuple[set[Digest], Taken]:
         if self._dry_run:
             return set(digests), Taken(len(digests))
-        run = self._runs.new(BY_POLICY)
+        run = self._runs.new(prefix)
         moves = {
             digest: Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
             for digest in digests
@@ -128,7 +140,7 @@ class Collector:
         Yields the key up to which all is done, with what was taken since the last.
         """
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
-        batch: list[tuple[Digest, str]] = []
+        batch: list[Digest] = []
         count = 0
         async for key in self._driver.walk(layout.BLOBS, after=after):
             count += 1
@@ -137,23 +149,29 @@ class Collector:
             digest = parsing.blob_of(key)
             if digest is None:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
-            elif short(digest) not in self.mark.linked and short(digest) not in claimed:
-                batch.append((digest, key))
+                continue
+            await self._cached.see(digest)
+            if short(digest) not in self.mark.linked and short(digest) not in claimed:
+                batch.append(digest)
                 if len(batch) == _BATCH:
                     yield key, await self._take_data(batch)
                     batch = []
         if batch:
-            yield batch[-1][1], await self._take_data(batch)
+            yield layout.blob_data(batch[-1]), await self._take_data(batch)
 
-    async def _take_data(self, batch: Sequence[tuple[Digest, str]]) -> Taken:
+    async def _take_data(self, batch: Sequence[Digest]) -> Taken:
         taken = Taken()
         runs: dict[str, list[Move]] = {}
         digests: dict[str, Digest] = {}
-        for some in handfuls(batch, _MOVES):
-            run = self._runs.new(BY_POLICY)
-            infos = await self._old([key for _, key in some])
+        parts = await self._parted(None, batch)
+        for prefix, some in (
+            (prefix, some) for prefix, part in parts.items() for some in handfuls(part, _MOVES)
+        ):
+            run = self._runs.new(prefix)
+            keys = [layout.blob_data(digest) for digest in some]
+            infos = await self._old(keys)
             moves = []
-            for (digest, key), info in zip(some, infos, strict=True):
+            for digest, key, info in zip(some, keys, infos, strict=True):
                 if info is None:
                     taken.kept_young += 1
                     continue
@@ -177,6 +195,11 @@ class Collector:
             if not self._dry_run:
                 await self._runs.record(run, None, moves, BY, done=True)
         return taken
+
+    async def forget_marks(self) -> None:
+        """Remove what says of content that it came from elsewhere, where that is gone."""
+        if not self._dry_run:
+            await self._cached.forget()
 
     async def tidy_trash(self, due: Sequence[Run]) -> Taken:
         """Put back whatever data in the trash is needed after all, and destroy what the runs `due` took.

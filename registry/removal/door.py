@@ -21,7 +21,7 @@ from registry.removal.hands import Hands
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Runs
-from registry.removal.trash import BY_USER, Trash
+from registry.removal.trash import BY_USER, CACHED, Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.contract import exists
@@ -205,7 +205,7 @@ class Door:
                 age = now - (await self._driver.stat(key)).modified_at.timestamp()
                 if age < ABANDONED.total_seconds():
                     continue
-                await self._finish(json.loads(await self._driver.get(key, limit=LIMIT)))
+                await self._finish(run, json.loads(await self._driver.get(key, limit=LIMIT)))
             except (StorageError, RegistryError, ValueError, KeyError, TypeError):
                 # One that cannot be finished now, or ever, must not keep the others waiting.
                 continue
@@ -236,7 +236,7 @@ class Door:
         await self._runs.unmark(run)
         return len(moves) - len(back)
 
-    async def _finish(self, record: Mapping[str, Any]) -> None:
+    async def _finish(self, run: str, record: Mapping[str, Any]) -> None:
         name = RepositoryName(record["repository"])
         moves = [Move(moved["key"], moved["trash"]) for moved in record["moves"]]
         for tag in filter(None, (parsing.tag_of(move.key) for move in moves)):
@@ -245,8 +245,8 @@ class Door:
         needed = await self._needs.of(name)
         named = set((await self._hands.named(name)).values()) - {None}
         back = [move for move in left if needed is None or _moved(move) in needed | named]
-        if any(parsing.manifest_of(move.key) for move in back):
-            # What it lists, and what refers to it, went with it.
+        if run.startswith(CACHED) or any(parsing.manifest_of(move.key) for move in back):
+            # What it lists, and what refers to it, went with it; and what is evicted may have been pinned.
             back = left
         for move in back:
             if digest := parsing.layer_of(move.key):

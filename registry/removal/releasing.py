@@ -6,7 +6,7 @@ looked, stands. Each step stands in ARCHITECTURE.md, "Removing things".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from registry.errors import ManifestUnknown
@@ -17,17 +17,25 @@ from registry.removal.hands import Hands
 from registry.removal.intents import Intents
 from registry.removal.needs import Needs
 from registry.removal.runs import Move, Runs
-from registry.removal.trash import BY_POLICY, Trash
+from registry.removal.trash import BY_POLICY, CACHED, Trash
 from registry.store.store import Store
 from storage.contract import exists
 
 
-class Releasing:
-    """Removals by a policy in one store; `by` is which, for the record."""
+async def _nothing() -> set[Digest]:
+    return set()
 
-    def __init__(self, store: Store, intents: Intents, by: str) -> None:
+
+class Releasing:
+    """Removals by a policy in one store; `by` is which, for the record.
+
+    What is `cached` comes from elsewhere again, and so does not stay in the trash for long.
+    """
+
+    def __init__(self, store: Store, intents: Intents, by: str, *, cached: bool = False) -> None:
         self._store = store
         self._by = by
+        self._prefix = CACHED if cached else BY_POLICY
         self._claims = Claims(store, intents)
         self._hands = Hands(store)
         self._needs = Needs(store, intents)
@@ -44,7 +52,7 @@ class Releasing:
             return False
         if await self._store.links.target(name, tag) != digest:
             return False
-        run = self._runs.new(BY_POLICY)
+        run = self._runs.new(self._prefix)
         move = self._hands.tag_move(name, tag, run)
         own = await self._store.history.add(name, tag, None, digest, self._by)
         await self._runs.record(run, name, [move], self._by, done=False)
@@ -57,13 +65,19 @@ class Releasing:
         await self._runs.unmark(run)
         return await self._store.links.target(name, tag) is None
 
-    async def release_manifests(self, name: RepositoryName, judged: Mapping[Digest, float]) -> set[Digest]:
+    async def release_manifests(
+        self,
+        name: RepositoryName,
+        judged: Mapping[Digest, float],
+        kept: Callable[[], Awaitable[set[Digest]]] = _nothing,
+    ) -> set[Digest]:
         """Take manifests away that nothing led to when that was looked at; those that are gone now.
 
         Each was given to the repository at a time (s), by the store's clock; one that was since, stays, and
-        so does one that cannot be read. They come in the order in which they are to go.
+        so does one that cannot be read. They come in the order in which they are to go. What is `kept` for
+        another reason is asked when they are away.
         """
-        run = self._runs.new(BY_POLICY)
+        run = self._runs.new(self._prefix)
         taken: dict[Digest, _Taken] = {}
         for digest in judged:
             manifest = await self._hands.manifest(name, digest)
@@ -86,7 +100,7 @@ class Releasing:
             left.add(digest)
             for move in one.moves:
                 await self._hands.move(move)
-        while back := await self._needed(name, left, taken):
+        while back := await self._needed(name, left, taken) | left & await kept():
             for digest in sorted(back):
                 for move in taken[digest].moves:
                     await self._hands.put_back(move)

@@ -7,6 +7,7 @@ when its repository needs it; what a user deleted stays deleted until it is uplo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
 
 from registry.errors import DigestInvalid
 from registry.model.digests import Digest
@@ -17,7 +18,16 @@ from storage.errors import NotFound
 
 BY_USER = "u-"
 BY_POLICY = "c-"
+# So begins what a policy takes that came from elsewhere and comes from there again: it is not kept for long.
+CACHED = f"{BY_POLICY}cached-"
+# Nothing leaves the trash younger than this, whatever the operator asks.
+FLOOR = timedelta(hours=24)
 _LIMIT = 64 << 20  # bytes; a manifest that lies whole in one object
+
+
+def time_kept(run: str, keep_for: timedelta, floor: timedelta = FLOOR) -> timedelta:
+    """How long the trash keeps what a run has taken, where it is to keep things `keep_for`."""
+    return floor if run.startswith(CACHED) else max(keep_for, floor)
 
 
 class Trash:

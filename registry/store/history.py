@@ -78,6 +78,14 @@ class History:
             kept.append(entry)
         return list(reversed(kept))
 
+    async def who(self, name: RepositoryName, tag: Tag, digest: Digest) -> str | None:
+        """Who let the tag name that last; None where it is not known that anybody did."""
+        for key in reversed(await self.keys(name, tag)):
+            move = await self.read(key)
+            if move is not None and move.digest == digest:
+                return move.by
+        return None
+
     async def read(self, key: str) -> Move | None:
         """One entry; None when it has gone or is damaged."""
         try:

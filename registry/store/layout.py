@@ -27,6 +27,8 @@
       pulls/days/<day>/…, pulls/{processes/<uuid>,uncovered/<day>}  what was pulled: see core/pull_records
       transfers/<namespace>/_/<alg>/<hex>/<segment>             a blob on its way here: see transfers
       mirrored/<namespace>/_/<alg>/<hex>                        a blob that came from elsewhere
+      origins/<name>/_/{elsewhere,here}/<alg>/<hex>             a manifest that came from there, or was pushed
+      pins/<name>/_/{repository,tags/<tag>,manifests/<alg>/<hex>}   what no eviction takes
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
@@ -78,6 +80,8 @@ AUDIT = f"{OURS}/audit"
 PULLS = f"{OURS}/pulls"
 TRANSFERS = f"{OURS}/transfers"
 MIRRORED = f"{OURS}/mirrored"
+ORIGINS = f"{OURS}/origins"
+PINS = f"{OURS}/pins"
 SECRET = f"{OURS}/secret"
 BUNDLES = f"{OURS}/bundles"
 BUNDLES_SENT = f"{BUNDLES}/sent"
@@ -222,6 +226,33 @@ def mirrored(namespace: RepositoryName, digest: Digest) -> str:
     return f"{MIRRORED}/{namespace}/_/{digest.algorithm}/{digest.encoded}"
 
 
+def origins(name: RepositoryName) -> str:
+    """The prefix of what is known of where a repository's manifests came from."""
+    return f"{ORIGINS}/{name}/_"
+
+
+def origin(name: RepositoryName, place: str, digest: Digest) -> str:
+    """The mark that a manifest came from a place: `elsewhere`, or `here`."""
+    return f"{origins(name)}/{place}/{digest.algorithm}/{digest.encoded}"
+
+
+def pins(name: RepositoryName) -> str:
+    """The prefix of the pins of a repository."""
+    return f"{PINS}/{name}/_"
+
+
+def pinned_below(namespace: RepositoryName) -> str:
+    """The prefix of the pins of all repositories below a namespace."""
+    return f"{PINS}/{namespace}"
+
+
+def pin(name: RepositoryName, reference: Tag | Digest | None) -> str:
+    """What keeps a manifest, what a tag names, or (None) a whole repository from being evicted."""
+    if isinstance(reference, Digest):
+        return f"{pins(name)}/manifests/{reference.algorithm}/{reference.encoded}"
+    return f"{pins(name)}/repository" if reference is None else f"{pins(name)}/tags/{reference}"
+
+
 def intent(uuid: str) -> str:
     """What one writer is about to need."""
     return f"{INTENTS}/{uuid}"
@@ -260,6 +291,11 @@ def trash_of(name: RepositoryName) -> str:
 def trash_layers(name: RepositoryName) -> str:
     """The prefix of the trash copies of a repository's blob links."""
     return f"{TRASH_LINKS}/{name}/_/layers"
+
+
+def trash_manifests(name: RepositoryName) -> tuple[str, str]:
+    """The prefixes of the trash copies of a repository's manifest links, and of manifests that lie whole."""
+    return f"{TRASH_LINKS}/{name}/_/revisions", f"{TRASH_LINKS}/{name}/_/manifests"
 
 
 def trash_layer(name: RepositoryName, digest: Digest) -> str:

@@ -8,7 +8,7 @@ from registry.errors import BlobUnknown, DigestInvalid, ManifestUnknown, Storage
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout, parsing
-from storage.contract import Driver
+from storage.contract import Driver, exists
 from storage.errors import NotFound, TooLarge
 
 _LIMIT = 1024  # bytes; a link holds one digest
@@ -31,6 +31,10 @@ class Links:
         except (NotFound, StorageDamaged):
             # A link that cannot be read is none: whoever pushes the blob writes it anew.
             raise BlobUnknown(detail={"name": name, "digest": str(digest)}) from None
+
+    async def has_layer(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether there is a link to a blob, be it one that can be read or not."""
+        return await exists(self._driver, layout.layer_link(name, digest))
 
     async def put_layer(self, name: RepositoryName, digest: Digest) -> None:
         """Make a blob one of the repository; writing it again renews its age."""

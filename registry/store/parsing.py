@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from registry.errors import DigestInvalid, NameInvalid
+from registry.errors import DigestInvalid, NameInvalid, TagInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store.layout import (
     BLOBS,
     BLOCKED,
     CATALOG,
+    MIRRORED,
+    ORIGINS,
+    PINS,
     QUARANTINE,
     REFERRERS,
     REPOSITORIES,
@@ -37,6 +40,9 @@ _CONTENT = re.compile(
     r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
 )
 
+_MIRRORED = re.compile(rf"{MIRRORED}/(.+)/_/([^/]+)/([^/]+)")
+_ORIGIN = re.compile(rf"{ORIGINS}/(.+)/_/(elsewhere|here)/([^/]+)/([^/]+)")
+_PIN = re.compile(rf"{PINS}/(.+)/_/(?:repository|tags/([^/]+)|manifests/([^/]+)/([^/]+))")
 _UNESCAPE = str.maketrans("0ABCDEFGHIJ", "/0123456789")
 
 
@@ -135,6 +141,34 @@ def trashed_data(key: str) -> tuple[Digest, str] | None:
     return (digest, key.rpartition("/")[2]) if digest is not None and digest.supported else None
 
 
+def mirrored_of(key: str) -> tuple[RepositoryName, Digest] | None:
+    """The namespace and the blob of a mark that it came from elsewhere; None for a stray object."""
+    match = _MIRRORED.fullmatch(key)
+    digest = None if match is None else _parsed(f"{match[2]}:{match[3]}")
+    return None if match is None or digest is None else _named(match[1], digest)
+
+
+def origin_of(key: str) -> tuple[RepositoryName, str, Digest] | None:
+    """The repository, the place and the manifest of a mark of where it came from; None for a stray object."""
+    match = _ORIGIN.fullmatch(key)
+    digest = None if match is None else _parsed(f"{match[3]}:{match[4]}")
+    named = None if match is None or digest is None else _named(match[1], digest)
+    return None if match is None or named is None else (named[0], match[2], named[1])
+
+
+def pinned_of(key: str) -> tuple[RepositoryName, Tag | Digest | None] | None:
+    """The repository, and of it what a pin is about (see `layout.pin`); None for a stray object."""
+    match = _PIN.fullmatch(key)
+    try:
+        if match is None:
+            return None
+        if match[3]:
+            return RepositoryName(match[1]), Digest.parse(f"{match[3]}:{match[4]}")
+        return RepositoryName(match[1]), Tag(match[2]) if match[2] else None
+    except (DigestInvalid, NameInvalid, TagInvalid):
+        return None
+
+
 def blocked_of(key: str) -> Digest | None:
     """What a mark blocks; None for a stray object."""
     digest = _parsed(key.removeprefix(f"{BLOCKED}/").replace("/", ":", 1))
@@ -143,6 +177,13 @@ def blocked_of(key: str) -> Digest | None:
 
 def _digest(match: re.Match[str] | None) -> Digest | None:
     return None if match is None else _parsed(f"{match[1]}:{match[2]}")
+
+
+def _named(name: str, digest: Digest) -> tuple[RepositoryName, Digest] | None:
+    try:
+        return RepositoryName(name), digest
+    except NameInvalid:
+        return None
 
 
 def _parsed(text: str) -> Digest | None:

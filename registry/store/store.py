@@ -12,6 +12,8 @@ from registry.store.history import History
 from registry.store.links import Links
 from registry.store.manifests import ManifestCache, Manifests
 from registry.store.marks import Marks
+from registry.store.origins import Origins
+from registry.store.pins import Pins
 from registry.store.referrers import Referrers
 from registry.store.sessions import Sessions
 from registry.store.transfers import Transfers
@@ -48,6 +50,8 @@ class Store:
         self.history = History(driver, effects)
         self.sessions = Sessions(driver, effects)
         self.transfers = Transfers(driver, effects)
+        self.origins = Origins(driver)
+        self.pins = Pins(driver, effects)
         self.marks = Marks(driver)
 
     async def put_placeholder(self, name: RepositoryName) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.effects import Effects
 from storage.contract import Check, Driver, OpenObject
 from storage.errors import NotFound
@@ -130,9 +130,19 @@ class Transfers:
             return None
         return began.decode(errors="replace")
 
-    async def unmark(self, namespace: RepositoryName, digest: Digest) -> None:
+    async def forget(self, namespace: RepositoryName, digest: Digest) -> None:
         """Let a blob be fetched again, though there are bytes of it."""
         await self._driver.delete([layout.mirrored(namespace, digest)], durable=False)
+
+    async def marks(self) -> AsyncIterator[tuple[str, RepositoryName, Digest]]:
+        """The key of each mark that a blob came from elsewhere, the namespace, and the blob."""
+        async for key in self._driver.walk(layout.MIRRORED):
+            if (found := parsing.mirrored_of(key)) is not None:
+                yield key, *found
+
+    async def unmark(self, keys: Iterable[str]) -> None:
+        """Remove marks of what is not there; the blob is fetched anew when it is asked for."""
+        await self._driver.delete(list(keys), durable=False)
 
     def _epoch(self) -> str:
         # An unknown epoch is never the same as another: then every process has its own.

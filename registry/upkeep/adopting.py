@@ -19,9 +19,9 @@ from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.check import Problem
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
-from registry.upkeep.pace import let_others
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
+from registry.work.pace import let_others
 from registry.work.reports import append, listed
 from storage.contract import exists
 from storage.errors import NotFound

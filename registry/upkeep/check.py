@@ -30,6 +30,8 @@ class Looked:
     tags: int = 0
     manifests: int = 0
     blobs: int = 0
+    # Of what came from elsewhere, what manifests need that nobody has asked for yet.
+    not_fetched: int = 0
     hashed: dict[Digest, int] = field(default_factory=dict)  # with the size of each
 
 
@@ -46,6 +48,7 @@ async def check_repository(
                 yield Problem(name, f"tag {tag}", f"names {digest}, which is not here", True)
         except RegistryError as error:
             yield Problem(name, f"tag {tag}", error.message, True)
+    cached = (await store.origins.of(name)).cached
     for digest in [digest async for digest in store.links.manifests(name)]:
         looked.manifests += 1
         try:
@@ -67,9 +70,13 @@ async def check_repository(
             )
             continue
         for descriptor in manifest.required_blobs:
+            blob = descriptor.digest
+            if digest in cached and blob.supported and not await store.links.has_layer(name, blob):
+                looked.not_fetched += 1
+                continue
             wrong = await _wrong(registry, name, descriptor)
             if wrong is not None:
-                yield Problem(name, str(descriptor.digest), f"{wrong}, and manifest {digest} needs it", True)
+                yield Problem(name, str(blob), f"{wrong}, and manifest {digest} needs it", True)
     for digest in [digest async for digest in store.links.layers(name)]:
         looked.blobs += 1
         try:

@@ -12,17 +12,18 @@ from typing import Any
 from registry.core.registry import Registry
 from registry.errors import Unsupported
 from registry.logs import event
-from registry.removal.collector import BY, FLOOR, Collector, Taken
+from registry.removal.collector import BY, Collector, Taken
 from registry.removal.mark import Step
 from registry.removal.purging import Purging
+from registry.removal.trash import FLOOR
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
+from registry.work.pace import let_others, paced
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)

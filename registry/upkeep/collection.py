@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from registry.removal.collector import FLOOR, Collector
+from registry.removal.collector import Collector
 from registry.removal.mark import Trouble, found
 from registry.removal.runs import Run, Runs
+from registry.removal.trash import FLOOR, time_kept
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.reports import Collection, Kept
@@ -101,6 +102,7 @@ async def _phases(
             _tell_strays(collector, report)
             yield
         _tell_strays(collector, report)
+        await collector.forget_marks()
         report.phase, report.after = "trash", ""
     due = await overdue(store, rules, now=collector.now, step=step)
     tidied = await collector.tidy_trash(due)
@@ -135,17 +137,17 @@ async def overdue(
             continue
         aged.append((now - written, name))
     aged.sort(reverse=True)
-    keep_for = max(rules.keep_for, floor).total_seconds()
     due: list[Run] = []
     young: list[tuple[float, Run]] = []
     for age, name in aged:
-        if age <= keep_for and rules.keep_bytes is None:
-            break
+        is_due = age > time_kept(name, rules.keep_for, floor).total_seconds()
+        if not is_due and rules.keep_bytes is None:
+            continue
         await step()
         run = await runs.read(name)
         if run is None or not (run.done or age > FLOOR.total_seconds()):
             continue
-        if age > keep_for:
+        if is_due:
             due.append(run)
         else:
             young.append((age, run))

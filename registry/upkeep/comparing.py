@@ -27,6 +27,9 @@ _COMPARED = (
     layout.BLOCKED,
     layout.AUDIT,
     layout.CATALOG,
+    layout.MIRRORED,
+    layout.ORIGINS,
+    layout.PINS,
 )
 
 

@@ -300,12 +300,13 @@ class Copying:
     # What lies beside them.
 
     async def _beside(self) -> AsyncIterator[Progress]:
-        for prefix in (layout.REFERRERS, layout.HISTORY, layout.TRASH_DATA, layout.TRASH_LINKS, layout.PULLS):
+        fixed = (layout.REFERRERS, layout.HISTORY, layout.TRASH_DATA, layout.TRASH_LINKS, layout.PULLS)
+        for prefix in (*fixed, layout.MIRRORED, layout.ORIGINS):
             # They are what they are from the beginning.
             async for _ in spread(self._missing(prefix), self._bring, width=_SMALL_AT_ONCE):
                 yield self._step(prefix)
         changing = [layout.TRASH_OPEN, layout.TRASH_RUNS, layout.BLOCKED, layout.AUDIT]
-        changing += [layout.CATALOG, PROCESSES]
+        changing += [layout.CATALOG, layout.PINS, PROCESSES]
         if self._with_secrets:
             changing.append(layout.SECRET)
         for prefix in changing:
@@ -318,7 +319,7 @@ class Copying:
         if self.last:
             # The audit trail has entries of the target's own: who served it, and what was done to it.
             kept = (layout.REFERRERS, layout.HISTORY, layout.TRASH, layout.BLOCKED, layout.CATALOG)
-            for prefix in (*kept, layout.PULLS):
+            for prefix in (*kept, layout.PULLS, layout.MIRRORED, layout.ORIGINS, layout.PINS):
                 async for step in self._remove_lost(prefix):
                     yield step
 

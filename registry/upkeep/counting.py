@@ -15,13 +15,13 @@ from registry.removal.mark import Step
 from registry.store.quotas import QuotaIndex
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import paced
 from registry.upkeep.recounting import Recount
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
+from registry.work.pace import paced
 
 SCHEDULE = "schedule"
 _EPOCHS = 100

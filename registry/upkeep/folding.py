@@ -13,8 +13,8 @@ from registry.core.registry import Registry
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others
 from registry.work.leased import LEASE_SECONDS, Leased
+from registry.work.pace import let_others
 from registry.work.reports import ReportsOf
 
 LOOK_SECONDS = 3600.0

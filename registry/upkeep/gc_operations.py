@@ -10,9 +10,9 @@ from registry.model.digests import Digest
 from registry.model.units import format_size
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.explaining import Explained, explain
-from registry.upkeep.pace import let_others
 from registry.upkeep.reports import Collection, Reports
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+from registry.work.pace import let_others
 
 Outcome = AsyncIterator[Progress | Result]
 

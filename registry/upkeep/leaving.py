@@ -15,8 +15,8 @@ from registry.model.names import RepositoryName
 from registry.removal.mark import linked_of, short, targets_of
 from registry.store import layout, parsing
 from registry.store.store import Store
-from registry.upkeep.pace import let_others
 from registry.work.operations import Progress
+from registry.work.pace import let_others
 from storage.contract import exists
 from storage.errors import NotFound
 

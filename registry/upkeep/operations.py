@@ -60,12 +60,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was looked at, and what is not as it should be; `hashed_bytes` is None where none were to be."""
+    """What was looked at, and what is not as it should be; `hashed_bytes` is None where none were to be.
+
+    Of what came from elsewhere, `not_fetched` are blobs that are fetched when somebody asks for them.
+    """
 
     repositories: int
     tags: int
     manifests: int
     blobs: int
+    not_fetched: int
     hashed_bytes: int | None
     problems: list[Problem]
     store: list[Finding]
@@ -76,7 +80,8 @@ class Checked:
             return None
         counts = f"repositories: {self.repositories}, tags: {self.tags}, manifests: {self.manifests}"
         hashed = "none (--hash-blobs)" if self.hashed_bytes is None else format_size(self.hashed_bytes)
-        return f"no problems; {counts}, blobs: {self.blobs}, bytes hashed: {hashed}"
+        later = f", not fetched yet: {self.not_fetched}" if self.not_fetched else ""
+        return f"no problems; {counts}, blobs: {self.blobs}{later}, bytes hashed: {hashed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,8 @@ def operations(
         store = [] if try_out is None else list(await try_out())
         damaged = any(problem.damaged for problem in problems)
         hashed = sum(looked.hashed.values()) if asked.hash_blobs else None
-        checked = Checked(repositories, looked.tags, looked.manifests, looked.blobs, hashed, problems, store)
+        counts = (repositories, looked.tags, looked.manifests, looked.blobs, looked.not_fetched)
+        checked = Checked(*counts, hashed, problems, store)
         unfit = any(not one.fit for one in store)
         yield Result(checked, Status.DAMAGED if damaged else Status.FAILED if unfit else Status.DONE)
 

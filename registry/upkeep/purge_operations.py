@@ -13,8 +13,8 @@ from registry.model.digests import Digest
 from registry.removal.purging import Needing, Purging
 from registry.store.blocked import Block
 from registry.upkeep.collecting import Collecting
-from registry.upkeep.pace import let_others
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from registry.work.pace import let_others
 
 Outcome = AsyncIterator[Progress | Result]
 

@@ -15,7 +15,6 @@ from registry.logs import event
 from registry.removal.mark import Step
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others
 from registry.upkeep.repairing import Save
 from registry.upkeep.scrub import scrub
 from registry.upkeep.scrub_reports import Scrub, ScrubReports
@@ -23,6 +22,7 @@ from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
+from registry.work.pace import let_others
 from storage.paced import ReadPacedDriver
 
 _NAP_SECONDS = 5.0  # at most, between two signs of life

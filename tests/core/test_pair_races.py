@@ -14,7 +14,8 @@ This is where each pair is explored:
 C is tests/core/test_collection_races.py (a collector beside a collector is the second one), R is
 tests/core/test_retention_races.py, and P is tests/removal/test_purge_races.py. A mounter and retention have
 nothing in common but what comes back with a manifest, since retention takes no blobs; those two are explored
-all the same. How many states there were is printed.
+all the same. Eviction takes things as retention does; for what is its own see
+tests/mirror/test_eviction_races.py. How many states there were is printed.
 
 Triples have at most three preemptions and no deaths.
 """

@@ -30,6 +30,8 @@ _TAKEN = re.compile(r"_moorage/v1/trash/links/(.+)/_/layers/(\w+)/(\w+)/(c|u)-[^
 _HISTORY = re.compile(r"_moorage/v1/history/(.+)/_/([^/]+)/[0-9]{20}-[0-9a-f-]+")
 _UPLOAD = re.compile(r"_moorage/v1/uploads/([0-9a-f-]+)/session")
 _BLOCKED = re.compile(r"_moorage/v1/blocked/(\w+)/(\w+)")
+_PUSHED = re.compile(r"_moorage/v1/origins/(.+)/_/here/(\w+)/(\w+)")
+_PIN = re.compile(r"_moorage/v1/pins/(.+)/_/manifests/(\w+)/(\w+)")
 _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 _DIGITS = str.maketrans("0ABCDEFGHIJ", "/0123456789")
 
@@ -100,6 +102,10 @@ def look(tree: Tree) -> Seen:
         elif (mark := _BLOCKED.fullmatch(path)) and _document(seen, path, data):
             fact = f"blocked store {mark[1]}:{mark[2]}"
             seen.facts[fact] = fact
+        elif pushed := _PUSHED.fullmatch(path):
+            seen.facts[f"pushed {pushed[1]} {pushed[2]}:{pushed[3]}"] = f"{pushed[2]}:{pushed[3]}"
+        elif (pin := _PIN.fullmatch(path)) and _document(seen, path, data):
+            seen.facts[f"pin {pin[1]} {pin[2]}:{pin[3]}"] = f"{pin[2]}:{pin[3]}"
         elif path in ("_moorage/v1/read-only", "_moorage/v1/catalog-complete"):
             fact = f"{path.rpartition('/')[2].removeprefix('catalog-')} store"
             seen.facts[fact] = fact

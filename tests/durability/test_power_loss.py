@@ -73,7 +73,8 @@ def is_anything_lost(cuts: list[Cut]) -> bool:
 
 def is_copy_or_empty(sync: Sync) -> bool:
     """Of what has no bytes of its own, a copy being another name, the driver syncs the file all the same."""
-    return re.search(r"/(trash/.*|_layers|v1)/\.tmp-[^/]*$|/(link|data|[cu]-[^/]*)$", sync.path) is not None
+    empty, copies = r"/(trash/.*|_layers|v1|here/sha256)/\.tmp-[^/]*$", r"/(link|data|[cu]-[^/]*)$"
+    return re.search(f"{empty}|{copies}", sync.path) is not None
 
 
 def is_excused(act: str, number: int, syncs: list[Sync]) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from registry.errors import DigestInvalid, NameInvalid, TagInvalid
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag, parse_reference, referrers_tag
+from registry.model.names import RepositoryName, Tag, parse_reference, referrers_tag, subject_of
 
 HEX = "0123456789abcdef" * 4
 
@@ -194,3 +194,9 @@ def test_every_digest_has_a_referrers_tag(text: str) -> None:
     except DigestInvalid:
         return
     assert len(referrers_tag(digest)) <= 97
+
+
+def test_only_such_a_tag_says_that_it_belongs_to_a_manifest() -> None:
+    for tag in ("latest", "sha256-abc", f"sha256-{'g' * 64}", f"sha512-{'a' * 64}", f"sha256-{'a' * 64}x"):
+        assert subject_of(tag) is None
+    assert subject_of(referrers_tag(Digest("sha256", HEX))) == Digest("sha256", HEX)

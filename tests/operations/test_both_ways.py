@@ -102,6 +102,20 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("mirror prefetch nonsense//", 1),
         Example("mirror prefetch a/b:v1 --platform nonsense", 2),
     ),
+    "mirror.pin": (
+        Example("mirror pin a/b:v1", 1),
+        Example("mirror pin a/b:v1@sha256:no", 2),
+    ),
+    "mirror.unpin": (
+        Example("mirror unpin a/b:v1"),
+        Example(f"mirror unpin a/b@{MISSING}"),
+        Example("mirror unpin a//b", 2),
+    ),
+    "mirror.evict": (
+        Example("mirror evict --dry-run"),
+        Example("mirror evict --yes"),
+        Example("mirror evict hub --yes", 1),
+    ),
     # Neither has streams, keys or bundles; tests/e2e/test_bundles.py has registries that do.
     "bundle.plan": (
         Example("bundle plan weekly", 1),

@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.upkeep.check import Looked, Problem, check_repository
 from tests.inmemory import NAME, TAG, World, image
 
 LAYER = Digest.of(b"layer")
+HERE = RepositoryName("hub/app")
 IMAGE = Digest.of(image("one"))
 
 
@@ -137,3 +139,39 @@ async def test_an_alias_is_sound(world: World) -> None:
     await world.store.links.put_alias(NAME, alias, LAYER)
     assert await problems(world, hash_blobs=True) == []
     assert (await world.repository().manifest(TAG)).digest == IMAGE
+
+
+class TestWhatComesFromElsewhere:
+    """A manifest of which blobs come when they are asked for."""
+
+    async def kept(self, world: World, *, blobs: int) -> Digest:
+        content = image("elsewhere", layers=[b"one", b"two"])
+        for blob in (b"{}", b"one", b"two")[:blobs]:
+            await world.blob(blob, HERE)
+        await world.store.origins.note_elsewhere(HERE, Digest.of(content))
+        pushed = await world.repository(HERE).keep_manifest(TAG, content, OCI_IMAGE)
+        return pushed.digest
+
+    async def looked(self, world: World) -> tuple[list[Problem], int]:
+        looked = Looked()
+        checking = check_repository(world.registry, HERE, hash_blobs=True, looked=looked)
+        return [one async for one in checking], looked.not_fetched
+
+    async def test_what_was_not_fetched_yet_is_no_damage(self, world: World) -> None:
+        await self.kept(world, blobs=1)
+        assert await self.looked(world) == ([], 2)
+
+    async def test_what_was_lost_is(self, world: World) -> None:
+        await self.kept(world, blobs=3)
+        assert await self.looked(world) == ([], 0)
+        await world.driver.delete([layout.blob_data(Digest.of(b"one"))])
+        problems, not_fetched = await self.looked(world)
+        assert not_fetched == 0
+        assert {one.content for one in problems if one.damaged} == {str(Digest.of(b"one"))}
+
+    async def test_what_somebody_has_pushed_too_has_to_be_whole(self, world: World) -> None:
+        digest = await self.kept(world, blobs=3)
+        await world.store.origins.note_here(HERE, digest)
+        await world.driver.delete([layout.layer_link(HERE, Digest.of(b"one"))])
+        problems, not_fetched = await self.looked(world)
+        assert (named(problems, Digest.of(b"one")).damaged, not_fetched) == (True, 0)

@@ -109,6 +109,24 @@ async def test_the_next_pass_brings_only_what_is_new_and_what_moved(pair: Pair) 
     assert await pair.differences() == []
 
 
+async def test_what_came_from_elsewhere_is_known_there_too_and_what_of_it_is_pinned(pair: Pair) -> None:
+    store, digest = pair.source.store, Digest.of(image("one"))
+    await store.transfers.mark(RepositoryName("team"), LAYER, None)
+    await store.origins.note_elsewhere(NAME, digest)
+    await store.pins.put(NAME, TAG, "operator")
+    await store.pins.put(NAME, digest, "operator")
+    assert len(await pair.differences()) > 4
+    await pair.copy()
+    assert await pair.differences() == []
+    copied = pair.target.store
+    assert (await copied.origins.of(NAME)).cached == {digest}
+    assert await copied.pins.of(NAME) == {TAG, digest}
+    await store.pins.remove(NAME, TAG)
+    await pair.freeze()
+    assert (await pair.copy()).last
+    assert await copied.pins.of(NAME) == {digest}
+
+
 async def test_the_targets_own_audit_trail_stays_beside_the_sources(pair: Pair) -> None:
     theirs, own = layout.audit_entry("1"), layout.audit_entry("2")
     await pair.source.driver.put(theirs, b"{}")

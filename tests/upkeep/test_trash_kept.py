@@ -9,7 +9,7 @@ import pytest
 from registry.errors import BlobUnknown, ManifestBlobUnknown
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
-from registry.removal.collector import FLOOR
+from registry.removal.trash import FLOOR
 from registry.store import layout
 from registry.upkeep.collection import Rules
 from tests.inmemory import NAME, World, image

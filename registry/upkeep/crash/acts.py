@@ -162,6 +162,10 @@ async def _let_go(client: Client) -> None:
     await client.let_go(OLD, second(), "second")
 
 
+async def _pin(client: Client) -> None:
+    await client.pin(OLD, first())
+
+
 async def _start(client: Client) -> None:
     await client.start()
 
@@ -198,6 +202,7 @@ ACTS: dict[str, Act] = {
     "heal": _heal,
     "collect": _collect,
     "let go": _let_go,
+    "pin": _pin,
     "start": _start,
     "switch to read-only": _switch_to_read_only,
     "cancel uploads": _cancel_uploads,

@@ -26,8 +26,8 @@ from registry.store import layout
 from registry.store.blocked import Block
 from registry.upkeep.crash.ledger import STORE, Fact, Tell, Value
 from registry.upkeep.expiry import expire, stamped_now
-from registry.upkeep.pace import let_others
 from registry.upkeep.reindex import reindex
+from registry.work.pace import let_others
 
 
 class Received:
@@ -175,6 +175,17 @@ class Client:
                 raise ManifestUnknown
 
         await self._delete(name, self._facts(name, made, tags), release())
+
+    async def pin(self, name: RepositoryName, made: Made) -> None:
+        """Have a manifest kept from eviction: note that somebody has pushed it, and pin it."""
+        digest, store = Digest.parse(made.digest), self.registry.store
+        pushed, pinned = Fact("pushed", name, made.digest), Fact("pin", name, made.digest)
+        self._asks(pushed, made.digest)
+        await store.origins.note_here(name, digest)
+        self._told(pushed, made.digest)
+        self._asks(pinned, made.digest)
+        await store.pins.put(name, digest, "rehearsal")
+        self._told(pinned, made.digest)
 
     async def delete_blob(self, name: RepositoryName, content: bytes) -> None:
         """Take a blob away that nothing needs."""

@@ -63,6 +63,8 @@ async def found(registry: Registry, fact: Fact) -> Value:
         "data": _data,
         "blocked": _blocked,
         "quarantine": _quarantine,
+        "pushed": _pushed,
+        "pin": _pinned,
     }[fact.kind]
     try:
         return await look(registry, fact)
@@ -86,6 +88,15 @@ async def _blob(registry: Registry, fact: Fact) -> Value:
         async for piece in opened.chunks():
             hasher.update(piece)
     return f"sha256:{hasher.hexdigest()}"
+
+
+async def _pushed(registry: Registry, fact: Fact) -> Value:
+    here = (await registry.store.origins.of(fact.repository)).here
+    return fact.which if Digest.parse(fact.which) in here else None
+
+
+async def _pinned(registry: Registry, fact: Fact) -> Value:
+    return fact.which if Digest.parse(fact.which) in await registry.store.pins.of(fact.repository) else None
 
 
 async def _referrer(registry: Registry, fact: Fact) -> Value:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from registry.errors import ManifestUnknown, RegistryError, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import state_of
 from registry.removal.hands import Hands
 from registry.removal.mark import Step, handfuls, targets_of
+from registry.removal.relations import ManifestFacts, each_manifest
 from registry.store import layout
 from registry.store.store import Store
-from registry.upkeep.retention.judging import ManifestFacts, TagFacts
+from registry.upkeep.retention.judging import TagFacts
 from storage.errors import NotFound
 
 _DEEP = 10_000  # manifests that one leads to
@@ -77,16 +77,8 @@ class Facts:
 
     async def manifests(self, name: RepositoryName) -> dict[Digest, ManifestFacts]:
         """What is known of the manifests of a repository. Raises StorageDamaged if one cannot be read."""
-        found: dict[Digest, ManifestFacts] = {}
-        digests = [digest async for digest in self._store.links.manifests(name)]
-        here = frozenset(digests)
-        for some in handfuls(digests):
-            await self._step()
-            facts = await self._store.effects.together(
-                self._manifest_facts(name, digest, here) for digest in some
-            )
-            found.update((digest, one) for digest, one in zip(some, facts, strict=True) if one is not None)
-        return found
+        each = each_manifest(self._store, name, self._step)
+        return {digest: facts async for digest, _, facts in each}
 
     async def lately_tagged(
         self, name: RepositoryName, digests: Collection[Digest], since: float
@@ -134,18 +126,3 @@ class Facts:
             return (await self._store.driver.stat(key)).modified_at.timestamp()
         except NotFound:
             return otherwise
-
-    async def _manifest_facts(
-        self, name: RepositoryName, digest: Digest, here: frozenset[Digest]
-    ) -> ManifestFacts | None:
-        try:
-            manifest = await self._store.manifests.parsed(name, digest)
-            written = await self._store.manifests.written_at(name, digest)
-        except ManifestUnknown:
-            return None
-        except (RegistryError, NotFound) as error:
-            raise StorageDamaged(f"the manifest {digest} cannot be read: {error}") from None
-        subject = manifest.subject
-        # An index may list any number of others.
-        listed = here.intersection(child.digest for child in manifest.children)
-        return ManifestFacts(written, listed, subject.digest if subject is not None else None)

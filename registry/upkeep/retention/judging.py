@@ -1,22 +1,19 @@
-"""Which tags of a repository stay and why, and which manifests no tag leads to; pure."""
+"""Which tags of a repository stay, and why; pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import RepositoryName, Tag, subject_of
 from registry.model.selection import matches_any
 from registry.model.units import format_duration
 from registry.model.versions import Version
 from registry.upkeep.settings import RetentionRule
 
-# What cosign and the fallback for referrers call the tags of what belongs to a manifest.
-_ATTACHED = re.compile(r"(sha256)-([a-f0-9]{64})(?:[.-].*)?|(sha512)-([a-f0-9]{128})(?:[.-].*)?")
 _DAY = timedelta(days=1)
 
 
@@ -58,12 +55,6 @@ class Decision:
     stays: bool
     rule: str
     reason: str
-
-
-def subject_of(tag: str) -> Digest | None:
-    """The manifest that a tag says to belong to, as those of signatures do; None for others."""
-    match = _ATTACHED.fullmatch(tag)
-    return None if match is None else Digest(match[1] or match[3], match[2] or match[4])
 
 
 def title(rule: RetentionRule, number: int) -> str:
@@ -206,54 +197,3 @@ def end_of(day: date) -> float:
 
 def _told(span: timedelta) -> str:
     return format_duration(span.total_seconds())
-
-
-@dataclass(slots=True)
-class ManifestFacts:
-    """What is known of a manifest: when its link was `written` (s), what it lists, and what it refers to."""
-
-    written: float
-    listed: frozenset[Digest]
-    subject: Digest | None
-
-
-def unneeded(manifests: Mapping[Digest, ManifestFacts], roots: Collection[Digest]) -> set[Digest]:
-    """The manifests that no root leads to, be it by a list of them or by what they refer to."""
-    referrers: dict[Digest, list[Digest]] = {}
-    for digest, facts in manifests.items():
-        # What refers to something that is not here may have come before it.
-        if facts.subject is not None and facts.subject in manifests:
-            referrers.setdefault(facts.subject, []).append(digest)
-    needed: set[Digest] = set()
-    pending = [digest for digest in roots if digest in manifests]
-    while pending:
-        digest = pending.pop()
-        if digest in needed:
-            continue
-        needed.add(digest)
-        pending += referrers.get(digest, [])
-        pending += [one for one in manifests[digest].listed if one in manifests]
-    return manifests.keys() - needed
-
-
-def in_order(gone: Collection[Digest], manifests: Mapping[Digest, ManifestFacts]) -> list[Digest]:
-    """What goes, each behind what lists it and behind its subject: so whatever stays of it, stays whole."""
-    behind: dict[Digest, list[Digest]] = {digest: [] for digest in gone}
-    for digest in gone:
-        for child in manifests[digest].listed:
-            if child in behind:
-                behind[child].append(digest)
-        if (subject := manifests[digest].subject) in behind and subject is not None:
-            behind[digest].append(subject)
-    ordered: dict[Digest, None] = {}
-    begun: set[Digest] = set()
-    pending = [(digest, False) for digest in sorted(gone, reverse=True)]
-    while pending:
-        digest, is_ready = pending.pop()
-        if is_ready:
-            ordered[digest] = None
-        elif digest not in begun:
-            begun.add(digest)
-            pending.append((digest, True))
-            pending += [(one, False) for one in behind[digest]]
-    return list(ordered)

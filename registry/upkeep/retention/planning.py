@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from registry.errors import StorageDamaged
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import RepositoryName, Tag, subject_of
 from registry.model.units import format_duration
 from registry.removal.mark import Step
+from registry.removal.relations import in_order, unneeded
 from registry.store.store import Store
 from registry.upkeep.retention.facts import Facts
 from registry.upkeep.retention.in_use import InUse
@@ -20,10 +21,7 @@ from registry.upkeep.retention.judging import (
     Pulls,
     TagFacts,
     end_of,
-    in_order,
-    subject_of,
     title,
-    unneeded,
 )
 from registry.upkeep.settings import RetentionRule
 

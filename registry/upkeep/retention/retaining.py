@@ -22,7 +22,6 @@ from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.pace import let_others, paced
 from registry.upkeep.reports import Kept
 from registry.upkeep.retention.deciding import (
     Shares,
@@ -38,6 +37,7 @@ from registry.upkeep.retention.planning import Plan, Planning
 from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
+from registry.work.pace import let_others, paced
 from storage.errors import StorageError
 
 BY = "retention"

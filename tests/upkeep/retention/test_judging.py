@@ -11,15 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
-from registry.upkeep.retention.judging import (
-    Decision,
-    Judgement,
-    ManifestFacts,
-    TagFacts,
-    subject_of,
-    unneeded,
-)
+from registry.model.names import RepositoryName, Tag, subject_of
+from registry.upkeep.retention.judging import Decision, Judgement, TagFacts
 from registry.upkeep.settings import RetentionRule
 from tests.upkeep.retention.retaining import Known
 
@@ -158,11 +151,6 @@ def test_what_belongs_to_a_manifest_is_not_counted_and_goes_with_it(ending: str)
     assert stays(decisions) == ["b0", tag]
 
 
-def test_other_tags_belong_to_nothing() -> None:
-    for tag in ("latest", "sha256-abc", f"sha256-{'g' * 64}", f"sha512-{'a' * 64}", f"sha256-{'a' * 64}x"):
-        assert subject_of(tag) is None
-
-
 @pytest.mark.parametrize("settings", [{}, {"always": ["latest"]}, {"tags": ["v*"]}])
 def test_a_rule_without_a_limit_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a rule needs what it keeps"):
@@ -217,25 +205,3 @@ def test_more_rules_and_less_knowledge_never_let_more_go(
     if uncovered is not None:
         doubtful = Known((NOW - uncovered * DAY).date(), days)
         assert set(stays(decisions)) <= set(stays(judged(facts, *chosen, pulls=doubtful)))
-
-
-def manifest(*listed: int, subject: int | None = None) -> ManifestFacts:
-    return ManifestFacts(
-        0.0, frozenset(map(digest_of, listed)), None if subject is None else digest_of(subject)
-    )
-
-
-def test_what_roots_lead_to_is_needed() -> None:
-    manifests = {
-        digest_of(1): manifest(2, 3),  # an index of an index and of what is not here
-        digest_of(2): manifest(4),
-        digest_of(4): manifest(),
-        digest_of(5): manifest(subject=4),  # a signature of the innermost
-        digest_of(6): manifest(7, subject=5),  # and what refers to that, with what it lists
-        digest_of(7): manifest(),
-        digest_of(8): manifest(subject=99),  # of what is not here
-        digest_of(9): manifest(1),  # lists what is needed, and is not needed for that
-    }
-    assert unneeded(manifests, {digest_of(1), digest_of(50)}) == {digest_of(8), digest_of(9)}
-    assert unneeded(manifests, set()) == set(manifests)
-    assert unneeded({digest_of(1): manifest(1, subject=1)}, set()) == {digest_of(1)}
