@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
 
 _TOLD = 20  # of what is missing, in one error
+_LISTED = 1000  # images by name in a head
 _MOST_PARTS = 20_000  # manifests that belong to one image
 
 
@@ -32,12 +34,17 @@ class Images:
     referrers: bool = True
 
     def described(self) -> dict[str, Any]:
-        """As the head of a bundle says it."""
+        """As the head of a bundle says it: by name where they are few, else by what they are together."""
+        names = sorted(
+            str(name) + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+            for name, tag, digest in self.references
+        )
+        text = "".join(f"{name}\n" for name in names).encode()
+        listed = {"images": names} if len(names) <= _LISTED else {}
         return {
-            "images": sorted(
-                str(name) + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
-                for name, tag, digest in self.references
-            ),
+            **listed,
+            "count": len(names),
+            "sha256": hashlib.sha256(text).hexdigest(),
             "platforms": [str(one) for one in self.platforms],
             "referrers": self.referrers,
         }
