@@ -26,6 +26,7 @@ from registry.bundles.decision_operations import operations as bundle_decision_o
 from registry.bundles.export_operations import operations as bundle_export_operations
 from registry.bundles.import_operations import operations as bundle_import_operations
 from registry.bundles.key_operations import operations as bundle_key_operations
+from registry.bundles.kit_operations import operations as bundle_kit_operations
 from registry.bundles.list_operations import operations as bundle_list_operations
 from registry.bundles.settings import BundlesSettings
 from registry.bundles.telling_operations import operations as bundle_telling_operations
@@ -213,6 +214,7 @@ def offered(
         *bundle_list_operations(bundles),
         *bundle_key_operations(bundles_settings),
         *bundle_verify_operations(bundles_settings),
+        *bundle_kit_operations(bundles),
     )
     return [audited(operation, audit) for operation in rooms]
 
