@@ -12,6 +12,7 @@ from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, README, SUMS, FileSum, Head
 from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
+from registry.bundles.received import Received
 from registry.bundles.records import chunked, lines_of
 from registry.bundles.statement import Content, Key, Statement, StatementReader, digest_of
 from registry.bundles.texts import index_json, layout_json, sum_of
@@ -32,10 +33,11 @@ _SUM = re.compile(r"([0-9a-f]{64})  ([\x21-\x7e]+)")
 
 
 class Arriving:
-    """One bundle that arrives at a store; `absent` is what it carries of which no data is here."""
+    """One bundle that arrives at a store; `absent` is what of it the import wants to be taken."""
 
     def __init__(self, store: Store, effects: Effects, arriving: Files, head: Head, opening: Opening) -> None:
         self._store = store
+        self._received = Received(store)
         self._effects = effects
         self._files = arriving
         self._head = head
@@ -45,7 +47,7 @@ class Arriving:
         self.absent: set[Key] = set()
 
     async def read_statement(self) -> None:
-        """Read what is stated, and look which of it is here. Raises BundleInvalid."""
+        """Read what is stated. Raises BundleInvalid."""
         if not self._files.comes_once and self._files.size(CONTENTS) is None:
             self.statement = await self._stated_before()
         else:
@@ -56,7 +58,6 @@ class Arriving:
         for name, content in ((LAYOUT, layout_json()), (INDEX, index_json(self.statement, carried))):
             if self._head.files[name] != sum_of(content):
                 raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
-        self.absent = {key for key, _ in await self.without_data(self.statement.carried)}
 
     async def without_data(self, contents: Iterable[tuple[Key, Content]]) -> list[tuple[Key, Content]]:
         """Which of the contents have no data here."""
@@ -210,6 +211,7 @@ class Arriving:
                 await self._store.driver.write(piece, self._chunks(entry), durable=False)
             else:
                 await self._store.content.write(digest, self._chunks(entry), DigestCheck(digest))
+                await self._received.keep(self._head.id, digest)
         except DigestInvalid:
             raise unsound(entry.name, _ALTERED, _AGAIN) from None
 
@@ -232,6 +234,7 @@ class Arriving:
                     f"{_AGAIN}, each medium on which a piece of it lies",
                 )
             await self._store.content.compose(digest, keys, size=content.size)
+            await self._received.keep(self._head.id, digest)
 
     def _require_sums(self, text: bytes) -> None:
         """See that SHA256SUMS says what is so, as far as that is known without reading again."""

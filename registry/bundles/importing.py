@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from registry.bundles.arriving import Arriving
+from registry.bundles.arriving import Arriving, handfuls
 from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.format import HEAD, Head
 from registry.bundles.images import ImageSignatures
@@ -17,11 +18,14 @@ from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
-from registry.bundles.statement import Key, Statement, digest_of
+from registry.bundles.statement import Content, Key, Statement, digest_of
 from registry.core.registry import Registry
+from registry.errors import BlobUnknown
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.staged import staged_repository
 from registry.store.effects import Effects
+from storage.errors import NotFound
 
 if TYPE_CHECKING:
     from registry.bundles.keys import PublicKey
@@ -89,7 +93,11 @@ class Importing:
         judged = Judged(head, statement, signed_by, rules.names.all(statement.repositories))
         for name in judged.names.values():
             staged_repository(head.id, name)
-        judged.missing = await self._missing(arriving, judged)
+        lacking = await self._lacking(judged)
+        judged.missing = [
+            str(digest_of(key)) for key, one in statement.all if key in lacking and not one.carried
+        ]
+        arriving.absent = {key for key, one in statement.all if key in lacking and one.carried}
         await self._require_room(judged)
         judged.media = await arriving.media_to_come()
         if wish.dry_run:
@@ -118,24 +126,51 @@ class Importing:
                 detail={"number": head.number, "last": last},
             )
 
-    async def _missing(self, arriving: Arriving, judged: Judged) -> list[str]:
-        """What neither the bundle has nor the registry."""
-        statement = judged.statement
-        missing = []
-        believed = ((key, one) for key, one in statement.all if not one.carried)
-        for key, one in await arriving.without_data(believed):
-            digest = digest_of(key)
-            # What Distribution would refuse lies elsewhere, with its repository.
-            names = [judged.names[name] for name in (one.repositories if one.media_type else ())]
-            held = [
-                await self._registry.repository(name, "").manifest_or_none(digest) is not None
-                for name in names
-            ]
-            # What a collector took comes back.
-            may_write = self._registry.may_write()
-            if not any(held) and not (may_write and await self._registry.trash.put_back_data(digest)):
-                missing.append(str(digest))
-        return missing
+    async def _lacking(self, judged: Judged) -> set[Key]:
+        """What is stated that the repositories which the bundle is about do not have."""
+        kept = await self._kept_of(judged.head)
+        lacking = set[Key]()
+        for some in handfuls(judged.statement.all):
+            here = await self._effects.together(self._is_ours(key, one, judged, kept) for key, one in some)
+            lacking |= {key for (key, _), is_ours in zip(some, here, strict=True) if not is_ours}
+        return lacking
+
+    async def _is_ours(self, key: Key, one: Content, judged: Judged, kept: Sequence[str]) -> bool:
+        """Whether a repository that the bundle is about has some content.
+
+        That the data lies in the store is no reason to give it to a repository: it may be somebody else's.
+        """
+        digest = digest_of(key)
+        own = [judged.names[name] for name in one.repositories]
+        for name in dict.fromkeys((*own, *judged.names.values())):
+            repository = self._registry.repository(name, "")
+            if one.media_type:
+                # What a collector took comes back.
+                stored = await repository.manifest_or_none(digest)
+                if stored is not None:
+                    return True
+                continue
+            with suppress(BlobUnknown):
+                return (await repository.blob(digest, may_push=True)).size_bytes == one.size
+        for bundle in kept:
+            if await self.received.is_kept(bundle, digest):
+                return await self._has_data(digest, one.size)
+        return False
+
+    async def _kept_of(self, head: Head) -> list[str]:
+        """The bundles whose files were kept that state the same as this one."""
+        found = []
+        for bundle in await self.received.ids():
+            other = await self.received.head(bundle)
+            if (other.source, other.stream, other.number) == (head.source, head.stream, head.number):
+                found.append(bundle)
+        return found
+
+    async def _has_data(self, digest: Digest, size: int) -> bool:
+        try:
+            return (await self._registry.store.content.stat(digest)).size_bytes == size
+        except NotFound:
+            return False
 
     async def _require_room(self, judged: Judged) -> None:
         """Raises QuotaExceeded where what is stated does not fit."""
@@ -176,3 +211,4 @@ class Importing:
             code=code_of(head),
         )
         await self.received.put(head.id, "staged", staged)
+        await self.received.forget_kept(head.id)

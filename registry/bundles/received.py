@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
 from registry.bundles.records import read_head
+from registry.model.digests import Digest
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.documents import plain, read_plain
@@ -145,6 +146,19 @@ class Received:
                 found.append(str(json.loads(await self._driver.get(key, limit=_LIMIT))["by"]))
         return sorted(found)
 
+    async def keep(self, bundle: str, digest: Digest) -> None:
+        """Note that data came in a bundle that is not staged yet; a power cut may take that."""
+        await self._driver.put(_kept(bundle, digest), b"", durable=False)
+
+    async def is_kept(self, bundle: str, digest: Digest) -> bool:
+        """Whether data came in a bundle that is not staged yet."""
+        return await exists(self._driver, _kept(bundle, digest))
+
+    async def forget_kept(self, bundle: str) -> None:
+        """Forget what came in a bundle, which is staged now."""
+        keys = [key async for key in self._driver.walk(layout.bundle_received(bundle, "kept"))]
+        await self._driver.delete(keys, durable=False)
+
     async def is_settled(self, bundle: str) -> bool:
         """Whether nothing is left to be finished: it is decided and done, and undone if that was asked."""
         keys = [layout.bundle_received(bundle, part) for part in ("decision", "done", "undo", "undone")]
@@ -180,3 +194,7 @@ class Received:
         found: Any = read_plain(form, json.loads(content))
         assert isinstance(found, form)
         return found
+
+
+def _kept(bundle: str, digest: Digest) -> str:
+    return layout.bundle_received(bundle, "kept", digest.algorithm, digest.encoded)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.bundles.errors import BundleInvalid, BundleRefused
-from registry.bundles.exporting import NOTHING
+from registry.bundles.exporting import NOTHING, Belief
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from tests.bundles.sides import Gap
@@ -164,3 +164,14 @@ async def test_others_must_approve(tmp_path: Path) -> None:
     await gap.far.finish(judged.head.id)
     assert await gap.far.tags() == await gap.near.tags()
     assert await gap.far.world.store.links.tags(waits) == []
+
+
+async def test_what_others_have_is_not_taken(gap: Gap, tmp_path: Path) -> None:
+    """A signer names content of somebody else's, and claims that it is believed to be there."""
+    other = RepositoryName("secret/app")
+    await gap.far.world.push(image("secret", layers=[b"their own"]), Tag("v1"), other)
+    await gap.near.world.push(image("secret", layers=[b"their own"]), Tag("v1"), APP)
+    held = {key for key, _ in (await gap.near.select()).statement.all}
+    await gap.near.export(tmp_path / "bundle", gap.key, belief=Belief(None, held))
+    judged = await gap.far.take_in(tmp_path / "bundle")
+    assert str(Digest.of(b"their own")) in judged.missing and not judged.is_staged
