@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.bundles.bundles import Place
@@ -54,14 +54,14 @@ class Rounds:
     async def clean(self, side: Side) -> None:
         """Let retention and collection go over a side, some days later."""
         side.world.clock.advance(days=2)
-        settings = UpkeepSettings.model_validate(
+        upkeep = UpkeepSettings.model_validate(
             {
                 "gc": {"requests_per_second": 0},
                 "retention": {"enforce": True, "max_delete_percent": 100, "rules": [NEWEST]},
             }
         )
         held = side.bundles.holds.held
-        retaining = Retaining(lambda: side.world.registry, settings, who="tester", held=held)
+        retaining = Retaining(lambda: side.world.registry, upkeep, who="tester", held=held)
         async for _ in retaining.run("tester", EVERYWHERE, None):
             pass
         await collected(side.world)
@@ -85,6 +85,10 @@ class Rounds:
         if self.chance.random() < 0.3:
             shutil.rmtree(path)
             return
+        if self.chance.random() < 0.5:
+            # It takes its time, and what it states may be old by then.
+            await self.change()
+            await self.clean(near)
         judged = await self.arrive(path)
         if judged.is_staged and self.chance.random() < 0.7:
             await self.gap.acknowledge(judged)
@@ -116,6 +120,8 @@ class Rounds:
         for _ in range(3):
             if not judged.missing:
                 break
+            if self.chance.random() < 0.3:
+                await self.clean(self.gap.far)
             self.count += 1
             more = self.gap.folder / f"{self.count}-supplement"
             await self.supplement(more, judged)
@@ -151,6 +157,7 @@ class Rounds:
             assert await self.gap.far.whole(name, tag) == await self.gap.near.whole(name, tag)
 
 
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False), st.integers(1, 10))
 def test_after_the_last_import_both_sides_are_the_same(chance: random.Random, rounds: int) -> None:
     async def story() -> None:
