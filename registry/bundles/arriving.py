@@ -55,7 +55,7 @@ class Arriving:
         if self.statement.totals != self._head.totals:
             raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
         carried = {key for key, _ in self.statement.carried}
-        for name, content in ((LAYOUT, layout_json()), (INDEX, index_json(self.statement, carried))):
+        for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement, carried))):
             if self._head.files[name] != sum_of(content):
                 raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
 

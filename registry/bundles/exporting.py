@@ -88,17 +88,17 @@ class Exporting:
         raise RequestInvalid(f"too many bundles of {order.stream} are written at once; write one at a time")
 
     def _head(self, order: Order, statement: Statement, carried: set[Key]) -> Head:
-        index = index_json(statement, carried)
+        index = sum_of(index_json(statement, carried))
         lay_out(statement, carried, None, 0)
-        estimate = statement.sum()[1] + 96 * len(carried) + len(index)
+        estimate = statement.sum()[1] + 96 * len(carried) + index.size
         media = lay_out(statement, carried, order.medium_bytes, estimate)
         sha256, size = statement.sum()
         totals = statement.totals
         files = {
             CONTENTS: FileSum(sha256, size),
-            INDEX: sum_of(index),
-            LAYOUT: sum_of(layout_json()),
-            README: sum_of(readme(order.stream, order.source, totals, media)),
+            INDEX: index,
+            LAYOUT: sum_of([layout_json()]),
+            README: sum_of([readme(order.stream, order.source, totals, media)]),
         }
         return Head(
             stream=order.stream,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Iterable, Iterator, Set
 from typing import Any
 
 from registry.bundles.format import FileSum, Totals, canonical
@@ -14,9 +14,13 @@ from registry.model.units import format_size
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 
-def sum_of(content: bytes) -> FileSum:
-    """What a file with this content must be."""
-    return FileSum(hashlib.sha256(content).hexdigest(), len(content))
+def sum_of(pieces: Iterable[bytes]) -> FileSum:
+    """What a file must be that has these pieces."""
+    hasher, size = hashlib.sha256(), 0
+    for piece in pieces:
+        hasher.update(piece)
+        size += len(piece)
+    return FileSum(hasher.hexdigest(), size)
 
 
 def layout_json() -> bytes:
@@ -24,30 +28,33 @@ def layout_json() -> bytes:
     return canonical({"imageLayoutVersion": "1.0.0"})
 
 
-def index_json(statement: Statement, carried: Set[Key]) -> bytes:
-    """`index.json`: the manifests that lie in the bundle, by each name that they have.
+def index_json(statement: Statement, carried: Set[Key]) -> Iterator[bytes]:
+    """`index.json`, piece by piece: the manifests that lie in the bundle, by each name that they have.
 
     In the order in which they are stated, and then by name; what has no name stands there once, without one.
     (image-spec: Image Layout)
     """
-    names: dict[Key, list[str]] = {}
-    for (name, tag), key in statement.tags.items():
+    names: dict[Key, list[tuple[str, str]]] = {}
+    for named, key in statement.tags.items():
         if key in carried:
-            names.setdefault(key, []).append(f"{name}:{tag}")
-    listed: list[dict[str, Any]] = []
+            names.setdefault(key, []).append(named)
+    # The same bytes as if it were written at once: keys in order, no spaces.
+    yield b'{"manifests":['
+    comma = b""
     for key, content in statement.manifests.items():
         if key not in carried:
             continue
-        descriptor = {
+        descriptor: dict[str, Any] = {
             "mediaType": content.media_type,
             "digest": str(digest_of(key)),
             "size": content.size,
         }
-        listed += [{**descriptor, "annotations": {_REF_NAME: name}} for name in names.get(key, ())]
-        if key not in names:
-            listed.append(descriptor)
-    index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": listed}
-    return canonical(index)
+        annotations = [{"annotations": {_REF_NAME: ":".join(one)}} for one in names.get(key, ())]
+        for more in annotations or [{}]:
+            yield comma + canonical({**descriptor, **more}).rstrip(b"\n")
+            comma = b","
+    rest = canonical({"mediaType": media_types.OCI_INDEX, "schemaVersion": 2})
+    yield b"]," + rest[1:]
 
 
 def readme(stream: str, source: str, totals: Totals, media: int) -> bytes:

@@ -61,8 +61,8 @@ class FolderWriter:
             for folder in folders:
                 for name, text in _everywhere(head, signatures):
                     await aside(folder.put, name, text)
-            for name, text in _once(statement):
-                await aside(folders[0].put, name, text)
+            await aside(folders[0].put, LAYOUT, layout_json())
+            await aside(folders[0].put_lines, INDEX, _index(statement))
             await aside(folders[0].put_lines, CONTENTS, statement.lines())
             for key, content in statement.carried:
                 async for _ in self._blob(key, content, source, folders):
@@ -120,9 +120,12 @@ class TarWriter:
         opened = None
         try:
             opened = await aside(self._path.open, "wb")
-            for name, text in (*_everywhere(head, signatures), *_once(statement)):
+            for name, text in (*_everywhere(head, signatures), (LAYOUT, layout_json())):
                 await aside(_entry, opened, name, [text], len(text))
                 sums.add(name, hashlib.sha256(text).hexdigest())
+            index = head.files[INDEX]
+            await aside(_entry, opened, INDEX, _index(statement), index.size)
+            sums.add(INDEX, index.sha256)
             contents = head.files[CONTENTS]
             await aside(_entry, opened, CONTENTS, statement.lines(), contents.size)
             sums.add(CONTENTS, contents.sha256)
@@ -256,10 +259,8 @@ def _everywhere(head: Head, signatures: Mapping[str, bytes]) -> Iterator[tuple[s
     yield README, readme(head.stream, head.source, head.totals, head.media)
 
 
-def _once(statement: Statement) -> Iterator[tuple[str, bytes]]:
-    """The small files that the first medium has."""
-    yield LAYOUT, layout_json()
-    yield INDEX, index_json(statement, {key for key, _ in statement.carried})
+def _index(statement: Statement) -> Iterator[bytes]:
+    return index_json(statement, {key for key, _ in statement.carried})
 
 
 def _begin(partial: Path, size_bytes: int) -> None:

@@ -117,10 +117,11 @@ class Rounds:
     async def arrive(self, path: Path) -> Judged:
         """Import what has come; ask for what is missing until there is nothing."""
         judged = await self.gap.far.take_in(path, delete=True)
-        for _ in range(3):
+        for number in range(3):
             if not judged.missing:
                 break
-            if self.chance.random() < 0.3:
+            if not number and self.chance.random() < 0.3:
+                # What came is kept for a day, and has to be asked for as well after that.
                 await self.clean(self.gap.far)
             self.count += 1
             more = self.gap.folder / f"{self.count}-supplement"
