@@ -162,7 +162,11 @@ class OperationsAPI:
             return caller.may(cast(Right, right), repository, tag)
 
         rule = caller.decide(cast(Right, operation.right), *operation.touches(given)).reason
-        context = Context(str(caller.principal), bool(dry_run), may, **sender(request.scope), rule=rule)
+        bound = caller.principal.bound
+        behalf = "" if bound is None else str(bound.owner or "operator")
+        context = Context(
+            str(caller.principal), bool(dry_run), may, behalf, **sender(request.scope), rule=rule
+        )
         return Asked(operation, given, context)
 
     async def _body(self, request: Request) -> dict[str, Any]:

@@ -7,11 +7,12 @@ seen side by side.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import Head
+from registry.bundles.importing import require_newer, require_room
 from registry.bundles.names import Names
 from registry.bundles.planting import Planting
 from registry.bundles.received import Decision, Done, Journal, Move, Received, Staged
@@ -29,9 +30,11 @@ from registry.store.effects import Effects
 
 
 class Approving:
-    """Decides about bundles of one registry; `names` says what repositories of bundles are called here."""
+    """Decides about bundles of one registry; `names` makes names of the mappings of an import."""
 
-    def __init__(self, registry: Registry, effects: Effects, names: Names, approvals: int) -> None:
+    def __init__(
+        self, registry: Registry, effects: Effects, names: Callable[[Sequence[str]], Names], approvals: int
+    ) -> None:
         self._registry = registry
         self._effects = effects
         self._names = names
@@ -41,36 +44,37 @@ class Approving:
     async def approve(self, bundle: str, by: str, note: str, *, allow_rollback: bool) -> int:
         """Approve a bundle that waits; how many more approvals it needs. It is not applied yet.
 
-        Raises BundleUnknown, BundleRefused where it was rejected.
+        Raises BundleUnknown, QuotaExceeded, BundleRefused where it was rejected or undone.
         """
         head = await self.received.head(bundle)
         staged = await self._waiting(bundle)
+        if await self.received.undo(bundle) is not None:
+            raise BundleRefused(
+                f"{bundle} was undone; have it written anew if its images are meant after all"
+            )
         if await self.received.decision(bundle) is not None:
             await self._decide(bundle, Decision("approve", [by], note))
             return 0
+        importers = {staged.by, *await self.received.people(bundle, "imports")}
         if self._needed:
-            if by == staged.by:
+            if by in importers:
                 raise BundleRefused(
                     f"{by} has imported {bundle}, and another one must approve it (bundles.import.approvals)"
                 )
-            await self.received.approve(bundle, by)
-        approvals = [one for one in await self.received.approvals(bundle) if one != staged.by]
+            await self.received.note(bundle, "approvals", by)
+        approvals = [one for one in await self.received.people(bundle, "approvals") if one not in importers]
         if len(approvals) < self._needed:
             return self._needed - len(approvals)
-        last = await self.received.last_number(head)
-        if head.number < last and not allow_rollback:
-            raise BundleRefused(
-                f"{bundle} is number {head.number} of {head.stream}, and number {last} was approved here"
-                " already; if the older state is meant, say --allow-rollback"
-            )
+        await require_newer(self.received, head, allow_rollback=allow_rollback)
+        statement = await read_contents(self._registry.store, head)
+        await require_room(self._registry, statement, _names(staged))
         self._registry.require_writable()
         await self._decide(bundle, Decision("approve", approvals or [by], note))
         return 0
 
     async def reject(self, bundle: str, by: str, note: str) -> None:
-        """Reject a bundle that waits. It is not put away yet. Raises as `approve` does."""
+        """Reject a bundle that waits, or is still coming. It is not put away yet. Raises as `approve`."""
         await self.received.head(bundle)
-        await self._waiting(bundle)
         self._registry.require_writable()
         await self._decide(bundle, Decision("reject", [by], note))
 
@@ -83,25 +87,38 @@ class Approving:
         self._registry.require_writable()
         await self.received.put(bundle, "undo", Decision("undo", [by], note))
 
+    async def repositories(self, bundle: str) -> set[RepositoryName]:
+        """The repositories here whose tags a bundle sets or, where that was asked for, removes."""
+        staged = await self.received.staged(bundle)
+        if staged is None:
+            return set()
+        found = set(_names(staged).values())
+        if staged.delete:
+            head = await self.received.head(bundle)
+            found |= {here async for here, _ in self._selected(head, staged)}
+        return found
+
     async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:
-        """Do what was decided and is not done; how much of it is, and last what came of it."""
+        """Do what was decided and is not done; how much of it is, and last what came of it.
+
+        One process at a time, which the caller sees to: others' steps would come between those of an undo.
+        """
         decision = await self.received.decision(bundle)
         done = await self.received.done(bundle)
         if decision is not None and done is None:
             head, staged = await self.received.head(bundle), await self.received.staged(bundle)
-            assert staged is not None
+            done = Done(0)
             if decision.verb == "approve":
+                assert staged is not None
                 statement = await read_contents(self._registry.store, head)
                 async for step in self._apply(head, staged, statement, by):
                     if isinstance(step, Done):
                         done = step
                     else:
                         yield step
-            else:
-                done = Done(0)
-            assert done is not None
             await self._put_away(head, staged, by)
             await self.received.put(bundle, "done", done)
+            await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)
             await self.received.put(bundle, "undone", done)
@@ -126,7 +143,7 @@ class Approving:
     async def _apply(
         self, head: Head, staged: Staged, statement: Statement, by: str
     ) -> AsyncIterator[int | Done]:
-        names = {name: RepositoryName(here) for name, here in staged.names.items()}
+        names = _names(staged)
         journal = await self.received.journal(head.id)
         if journal is None:
             moves = await self._moves(head, staged, statement, names)
@@ -138,9 +155,13 @@ class Approving:
         async for count in planting.content({}):
             yield count
         left = []
-        for number, move in enumerate(journal.moves, 1):
-            if not await self._move(move, by, move.old, move.new):
-                left.append(f"{move.repository}:{move.tag}")
+        moved = await self.received.moved(head.id)
+        for number, move in enumerate(journal.moves):
+            # What was moved before somebody died may have been moved on by others since.
+            if number not in moved:
+                if not await self._move(move, by, move.old, move.new):
+                    left.append(f"{move.repository}:{move.tag}")
+                await self.received.note_moved(head.id, number)
             yield count + number
         yield Done(len(journal.moves) - len(left), left, sorted({str(one) for one in names.values()}))
 
@@ -155,15 +176,16 @@ class Approving:
                 moves.append(Move(str(names[name]), tag, None if old is None else str(old), str(new)))
         if staged.delete:
             stated = {(str(names[name]), tag) for name, tag in statement.tags}
-            async for here, selection in self._selected(head):
+            async for here, selection in self._selected(head, staged):
                 for one in await links.tags(here):
                     if (str(here), str(one)) not in stated and selection.has(one):
                         old = await links.target(here, one)
                         moves.append(Move(str(here), str(one), None if old is None else str(old), None))
         return moves
 
-    async def _selected(self, head: Head) -> AsyncIterator[tuple[RepositoryName, Selection]]:
+    async def _selected(self, head: Head, staged: Staged) -> AsyncIterator[tuple[RepositoryName, Selection]]:
         """The repositories here that the bundle's selection is about; none for one of images by name."""
+        names = self._names(staged.map)
         told = head.selection
         try:
             patterns = tuple(RepositoryPattern(one) for one in told.get("repositories", ()))
@@ -172,8 +194,8 @@ class Approving:
             return
         selection = Selection(patterns, tags)
         async for here in self._registry.store.catalog.names():
-            there = self._names.there(here)
-            if there is not None and selection.has_repository(there):
+            there = names.there(here)
+            if there is not None and names.may_have(here) and selection.has_repository(there):
                 yield here, selection
 
     async def _move(self, move: Move, by: str, before: str | None, after: str | None) -> bool:
@@ -218,7 +240,19 @@ class Approving:
         ]
         return Done(len(journal.moves) - len(left), left)
 
-    async def _put_away(self, head: Head, staged: Staged, by: str) -> None:
-        """Take away where it waited."""
-        for here in staged.names.values():
-            await self._registry.door.remove_repository(staged_repository(head.id, here), by)
+    async def _put_away(self, head: Head, staged: Staged | None, by: str) -> None:
+        """Take away where it waited, wherever that was."""
+        store, prefix = self._registry.store, f"staged/{head.id}/"
+        found = {} if staged is None else dict.fromkeys(map(str, _names(staged).values()))
+        waiting = [staged_repository(head.id, name) for name in found]
+        async for name in store.catalog.names(after=prefix):
+            if not name.startswith(prefix):
+                break
+            waiting.append(name)
+        for name in dict.fromkeys(waiting):
+            await self._registry.door.remove_repository(name, by)
+
+
+def _names(staged: Staged) -> dict[str, RepositoryName]:
+    """What the repositories of a bundle are called here."""
+    return {name: RepositoryName(here) for name, here in staged.names.items()}

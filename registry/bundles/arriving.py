@@ -14,7 +14,7 @@ from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.received import Received
 from registry.bundles.records import chunked, lines_of
-from registry.bundles.statement import Content, Key, Statement, StatementReader, digest_of
+from registry.bundles.statement import Key, Statement, StatementReader, digest_of
 from registry.bundles.texts import index_json, layout_json, sum_of
 from registry.errors import DigestInvalid
 from registry.model.digests import DigestCheck
@@ -25,7 +25,6 @@ from storage.errors import NotFound
 
 T = TypeVar("T")
 
-_SMALL = 64 << 20  # bytes of a file that is read whole
 _AT_ONCE = 64
 _AGAIN = "copy it once more from where it was made"
 _ALTERED = "its bytes are not those that the bundle was written with"
@@ -45,6 +44,7 @@ class Arriving:
         self._entries = arriving.entries(self._is_wanted)
         self.statement = Statement()
         self.absent: set[Key] = set()
+        self._taken: set[Key] = set()
 
     async def read_statement(self) -> None:
         """Read what is stated. Raises BundleInvalid."""
@@ -58,14 +58,6 @@ class Arriving:
         for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement, carried))):
             if self._head.files[name] != sum_of(content):
                 raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
-
-    async def without_data(self, contents: Iterable[tuple[Key, Content]]) -> list[tuple[Key, Content]]:
-        """Which of the contents have no data here."""
-        found: list[tuple[Key, Content]] = []
-        for some in handfuls(contents):
-            here = await self._effects.together(self._is_here(key, one) for key, one in some)
-            found += [pair for pair, is_here in zip(some, here, strict=True) if not is_here]
-        return found
 
     async def media_to_come(self) -> list[int]:
         """The media whose files are still to be given. Raises BundleInvalid where there is no other."""
@@ -92,7 +84,8 @@ class Arriving:
                 continue
             if entry.name == SUMS:
                 self._sums[SUMS] = ""
-                self._require_sums(await self._effects.aside(entry.whole, _SMALL))
+                async for lines in lines_of(self._chunks(entry)):
+                    self._require_sums(lines)
                 continue
             file = file_of(self.statement, entry.name)
             if file is None:
@@ -103,8 +96,8 @@ class Arriving:
         if self._files.comes_once and (missing := {*DESCRIBED, SUMS} - self._sums.keys()):
             raise unsound(min(missing), "it did not come", _AGAIN)
         await self._join()
-        of_these = ((key, one) for key, one in self.statement.carried if key in self.absent)
-        self.absent = {key for key, _ in await self.without_data(of_these)}
+        # Not what lies in the store, but what has come: the rest may be somebody else's.
+        self.absent -= self._taken
 
     def first_absent(self) -> str:
         """The name of a file that did not come."""
@@ -138,8 +131,10 @@ class Arriving:
     async def _described(self, entry: Entry, told: FileSum) -> None:
         """See that a small file is what the head says."""
         self._require_size(entry, told.size)
-        content = await self._effects.aside(entry.whole, _SMALL)
-        if hashlib.sha256(content).hexdigest() != told.sha256:
+        hasher = hashlib.sha256()
+        async for chunk in self._chunks(entry):
+            hasher.update(chunk)
+        if hasher.hexdigest() != told.sha256:
             raise unsound(entry.name, _ALTERED, _AGAIN)
         self._sums[entry.name] = told.sha256
 
@@ -188,12 +183,6 @@ class Arriving:
         while (chunk := await self._effects.aside(next, entry.chunks, None)) is not None:
             yield chunk
 
-    async def _is_here(self, key: Key, content: Content) -> bool:
-        try:
-            return (await self._store.content.stat(digest_of(key))).size_bytes == content.size
-        except NotFound:
-            return False
-
     async def _has_piece(self, file: File) -> bool:
         _, _, number = file.name.rpartition(".")
         key = layout.bundle_received(self._head.id, "pieces", digest_of(file.key).encoded, number)
@@ -211,9 +200,14 @@ class Arriving:
                 await self._store.driver.write(piece, self._chunks(entry), durable=False)
             else:
                 await self._store.content.write(digest, self._chunks(entry), DigestCheck(digest))
-                await self._received.keep(self._head.id, digest)
+                await self._keep(file.key)
         except DigestInvalid:
             raise unsound(entry.name, _ALTERED, _AGAIN) from None
+
+    async def _keep(self, key: Key) -> None:
+        """Note that the data of something came in this bundle."""
+        self._taken.add(key)
+        await self._received.keep(self._head.id, digest_of(key))
 
     async def _join(self) -> None:
         """Join the pieces of what has all of them here."""
@@ -234,12 +228,12 @@ class Arriving:
                     f"{_AGAIN}, each medium on which a piece of it lies",
                 )
             await self._store.content.compose(digest, keys, size=content.size)
-            await self._received.keep(self._head.id, digest)
+            await self._keep(key)
 
-    def _require_sums(self, text: bytes) -> None:
+    def _require_sums(self, lines: Iterable[bytes]) -> None:
         """See that SHA256SUMS says what is so, as far as that is known without reading again."""
-        for line in text.decode("ascii", "replace").splitlines():
-            found = _SUM.fullmatch(line)
+        for line in lines:
+            found = _SUM.fullmatch(line.decode("ascii", "replace").rstrip("\n"))
             if found is None:
                 raise unsound(SUMS, "a line of it is no sum", _AGAIN)
             told, name = found.groups()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.bundles.approving import Approving
-from registry.bundles.errors import BundleRefused
 from registry.bundles.exporting import Belief, Exporting, Order
 from registry.bundles.format import Head, Origin
 from registry.bundles.holds import Holds
@@ -24,12 +24,16 @@ from registry.bundles.sources import Source
 from registry.bundles.statement import Statement
 from registry.bundles.writing import FolderWriter, TarWriter
 from registry.core.registry import Registry
-from registry.errors import RequestInvalid
+from registry.errors import RegistryError, RequestInvalid, TooManyRequests
+from registry.logs import event
 from registry.work.effects import bounded_effects
 from registry.work.leased import Leased
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from registry.bundles.keys import PublicKey, SigningKey
+
+_LOG = logging.getLogger(__name__)
 
 FINISH_SECONDS = 30.0
 """Between two looks whether something that was decided is left to be done."""
@@ -88,11 +92,17 @@ class Bundles:
         """Who takes bundles in."""
         return Importing(self.registry, bounded_effects(self.registry.store.effects))
 
-    def approving(self, names: Names | None = None) -> Approving:
+    @property
+    def approving(self) -> Approving:
         """Who decides about bundles."""
         effects = bounded_effects(self.registry.store.effects)
         needed = imports(self.settings).approvals
-        return Approving(self.registry, effects, names or self.names(()), needed)
+
+        def names(mappings: Iterable[str]) -> Names:
+            # As the import had it: those of the configuration are among them.
+            return Names(mappings, imports(self.settings).repositories)
+
+        return Approving(self.registry, effects, names, needed)
 
     def names(self, mappings: Iterable[str]) -> Names:
         """What repositories of bundles are called here, by what is configured and these mappings."""
@@ -202,14 +212,19 @@ class Bundles:
             return
         received = self.importing.received
         if await received.decision(judged.head.id) is None:
-            await self.approving(rules.names).approve(
+            await self.approving.approve(
                 judged.head.id, wish.by, wish.note, allow_rollback=wish.allow_rollback
             )
 
     async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:
-        """Do what was decided of a bundle and is not done. Two at once do no harm."""
-        async for step in self.approving().finish(bundle, by):
-            yield step
+        """Do what was decided of a bundle and is not done; nothing where another process is at it."""
+        try:
+            async with self._leased.held() as step:
+                async for one in self.approving.finish(bundle, by):
+                    await step()
+                    yield one
+        except TooManyRequests:
+            return
 
     async def finish_all(self) -> None:
         """Do what was decided of any bundle and is not done, unless another process does."""
@@ -232,9 +247,11 @@ class Bundles:
 
     async def _finish_open(self, step: Callable[[], Awaitable[None]]) -> None:
         for bundle in await self._open():
-            with suppress(BundleRefused):
-                async for _ in self.finish(bundle, "moorage"):
+            try:
+                async for _ in self.approving.finish(bundle, "moorage"):
                     await step()
+            except (RegistryError, StorageError) as error:
+                event(_LOG, logging.WARNING, "bundle.unfinished", bundle=bundle, reason=str(error))
 
     async def _provenance(self, statement: Statement) -> tuple[Origin, ...]:
         """The bundles that have brought content of these repositories, the newest of each stream."""

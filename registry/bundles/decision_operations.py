@@ -9,7 +9,6 @@ from typing import Any
 from registry.bundles.bundles import Bundles
 from registry.bundles.received import Done
 from registry.errors import Denied
-from registry.model.names import RepositoryName
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
 Outcome = AsyncIterator[Progress | Result]
@@ -45,7 +44,15 @@ class Decided:
         if self.needed:
             return f"{self.id}: your approval was noted; {self.needed} more needed"
         lines = [f"{self.id}: {self.decision}, {self.moved} tags moved"]
-        return "\n".join([*lines, *(f"  {one} was moved by somebody else, and stays" for one in self.left)])
+        return "\n".join(
+            [
+                *lines,
+                *(
+                    f"  {one} stays as it is: somebody has moved it, or what it named is gone"
+                    for one in self.left
+                ),
+            ]
+        )
 
 
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
@@ -53,10 +60,8 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
     async def bundle_approve(asked: Approve, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        needed = (
-            await bundles()
-            .approving()
-            .approve(asked.id, context.by, asked.note, allow_rollback=asked.allow_rollback)
+        needed = await bundles().approving.approve(
+            asked.id, context.person, asked.note, allow_rollback=asked.allow_rollback
         )
         done = None
         async for step in bundles().finish(asked.id, context.by):
@@ -64,18 +69,21 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                 done = step
             else:
                 yield Progress(step, None, "items", asked.id)
-        yield Result(_decided(asked.id, "approved", needed, done))
+        decision = (
+            "approved" if done is not None or needed else "approved, and another process is applying it"
+        )
+        yield Result(_decided(asked.id, decision, needed, done))
 
     async def bundle_reject(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        await bundles().approving().reject(asked.id, context.by, asked.note)
+        await bundles().approving.reject(asked.id, context.person, asked.note)
         async for _ in bundles().finish(asked.id, context.by):
             yield Progress(1, None, "items", asked.id)
         yield Result(_decided(asked.id, "rejected", 0, None))
 
     async def bundle_undo(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        await bundles().approving().undo(asked.id, context.by, asked.note)
+        await bundles().approving.undo(asked.id, context.person, asked.note)
         done = None
         async for step in bundles().finish(asked.id, context.by):
             if isinstance(step, Done):
@@ -122,11 +130,10 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
 
 async def _require_rights(bundles: Bundles, bundle: str, context: Context) -> None:
-    """Raises Denied where a repository of the bundle may not be decided about."""
+    """Raises Denied where a repository that a bundle sets or removes tags of may not be decided about."""
     await bundles.importing.received.head(bundle)
-    staged = await bundles.importing.received.staged(bundle)
-    for name in sorted(set(staged.names.values())) if staged is not None else ():
-        if not context.may("approve", RepositoryName(name), None):
+    for name in sorted(await bundles.approving.repositories(bundle)):
+        if not context.may("approve", name, None):
             raise Denied(f"the access rules do not let you approve what is for {name}", detail={"name": name})
 
 

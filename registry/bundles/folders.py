@@ -13,6 +13,7 @@ from registry.bundles.exporting import path_for
 from registry.bundles.format import HEAD, Head
 from registry.bundles.import_operations import missing_text
 from registry.bundles.importing import Judged, Wish
+from registry.bundles.reading import opened_files
 from registry.bundles.receipts import receipt_of
 from registry.bundles.selecting import Selected
 from registry.bundles.settings import StreamSettings, imports
@@ -58,15 +59,22 @@ class Inbox:
     async def _import(self, step: Callable[[], Awaitable[None]]) -> None:
         aside = self._bundles.registry.store.effects.aside
         for path in await self._new():
-            looks = await aside(_looks, path)
             try:
-                judged = await self._one(path, step)
-            except (RegistryError, StorageError) as error:
+                looks = await aside(_looks, path)
+                if not await self._was_taken(path):
+                    await self._tell(path, await self._one(path, step))
+            except (RegistryError, StorageError, OSError) as error:
                 event(_LOG, logging.WARNING, "bundle.refused", path=str(path), reason=str(error))
                 await aside(self._report, path, ".refused.txt", f"{error}\n")
-            else:
-                await self._tell(path, judged)
+                looks = await aside(_looks_at_all, path)
             self._judged[path] = looks
+
+    async def _was_taken(self, path: Path) -> bool:
+        """Whether the bundle at a path was accepted before: this process may have begun since then."""
+        with opened_files([path]) as files:
+            opening = await self._bundles.registry.store.effects.aside(files.opening)
+        bundle = Head.decode(opening.head).id
+        return await self._bundles.importing.received.staged(bundle) is not None
 
     async def _one(self, path: Path, step: Callable[[], Awaitable[None]]) -> Judged:
         judged = None
@@ -101,6 +109,9 @@ class Inbox:
             folder.mkdir(parents=True, exist_ok=True)
             partial.write_text(text, encoding="utf-8")
             partial.replace(folder / f"{path.name}{suffix}")
+            for other in {".receipt.txt", ".refused.txt", ".missing.txt"} - {suffix}:
+                # What was said of it while it was still being copied.
+                (folder / f"{path.name}{other}").unlink(missing_ok=True)
         except OSError as error:
             event(_LOG, logging.WARNING, "bundle.unreported", path=str(folder), reason=str(error))
 
@@ -162,14 +173,29 @@ class Outbox:
 
 def _candidates(folder: Path) -> list[tuple[Path, object]]:
     """What may be a bundle in a folder, and how it looks; a name with a dot is still being written."""
-    found = []
-    with suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith(".") and (path.is_dir() or path.suffix == ".tar"):
+    found: list[tuple[Path, object]] = []
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        event(_LOG, logging.WARNING, "bundle.unreadable", path=str(folder), reason=str(error))
+        return found
+    for name in names:
+        path = folder / name
+        # What belongs to others, such as lost+found, is none.
+        with suppress(PermissionError):
+            if not name.startswith(".") and (path.is_dir() or path.suffix == ".tar"):
                 looks = _looks(path)
                 if looks is not None:
                     found.append((path, looks))
     return found
+
+
+def _looks_at_all(path: Path) -> object:
+    """How it lies there, if that can be seen."""
+    try:
+        return _looks(path)
+    except OSError:
+        return None
 
 
 def _looks(path: Path) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _SIGSTORE = "application/vnd.dev.sigstore.bundle"
+_BESIDE = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
 _LIMIT = 1 << 20  # bytes of a payload or a Sigstore bundle
 _MOST = 1000  # signatures of one image that are looked at
 _TOLD = 10
@@ -49,7 +51,7 @@ class ImageSignatures:
         referrers = await self._referrers()
         unsigned = []
         for (name, tag), key in self._statement.tags.items():
-            if _is_beside(tag):
+            if self._is_beside(name, tag):
                 continue
             if not await self._is_signed(name, digest_of(key), referrers.get((name, key), ())):
                 unsigned.append(f"{name}:{tag}")
@@ -107,6 +109,12 @@ class ImageSignatures:
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
+    def _is_beside(self, name: str, tag: str) -> bool:
+        """Whether a tag stands for what is attached to an image that is stated itself."""
+        found = _BESIDE.fullmatch(tag)
+        image = self._statement.manifests.get(bytes.fromhex(found[1])) if found is not None else None
+        return image is not None and name in image.repositories
+
     async def _manifest(self, name: str, digest: Digest) -> Manifest | None:
         stored = await self._read(name, digest)
         if stored is None:
@@ -137,8 +145,3 @@ def _says(payload: Any, digest: Digest) -> bool:
         return any(one["digest"].get(digest.algorithm) == digest.encoded for one in payload["subject"])
     except (KeyError, TypeError, AttributeError):
         return False
-
-
-def _is_beside(tag: str) -> bool:
-    """Whether a tag stands for what is attached to an image."""
-    return tag.startswith("sha256-") and len(tag.partition(".")[0]) == len("sha256-") + 64

@@ -76,7 +76,7 @@ class Imported:
                 )
             case _:
                 lines.append(f"{self.state}; {self.moved} tags were moved")
-                lines += [f"  {one} was moved by somebody else, and stays" for one in self.left[:_TOLD]]
+                lines += [f"  {one} stays as it is: somebody has moved it" for one in self.left[:_TOLD]]
         return "\n".join(lines)
 
 
@@ -86,7 +86,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
     async def bundle_import(asked: Import, context: Context) -> Outcome:
         here = bundles()
         rules = here.rules(asked.map)
-        wish = Wish(context.by, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
+        wish = Wish(context.person, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
         judged = None
         async for step in here.take_in(_paths(here, asked.path, context), rules, wish):
             if isinstance(step, Judged):
@@ -174,7 +174,7 @@ def _paths(bundles: Bundles, names: Iterable[str], context: Context) -> list[Pat
         )
     found = []
     for one in names:
-        if Path(one).name != one or one.startswith("."):
+        if not one or "\0" in one or Path(one).name != one or one.startswith("."):
             raise RequestInvalid(f"{one} is no name of a folder or tar in bundles.import.dir")
         found.append(folder / one)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -86,7 +86,8 @@ class Importing:
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
         head = Head.decode(opening.head)
-        await self._require_newer(head, wish)
+        await self._require_undecided(head)
+        await require_newer(self.received, head, allow_rollback=wish.allow_rollback)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
         await arriving.read_statement()
         statement = arriving.statement
@@ -98,13 +99,14 @@ class Importing:
             str(digest_of(key)) for key, one in statement.all if key in lacking and not one.carried
         ]
         arriving.absent = {key for key, one in statement.all if key in lacking and one.carried}
-        await self._require_room(judged)
+        await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
         if wish.dry_run:
             yield judged
             return
         self._registry.require_writable()
         await self.received.put_head(head.id, opening.head)
+        await self.received.note(head.id, "imports", wish.by)
         done, total = 0, sum(one.size for key, one in statement.carried if key in arriving.absent)
         async for size in arriving.keep():
             done += size
@@ -117,13 +119,14 @@ class Importing:
             judged.is_staged = True
         yield judged
 
-    async def _require_newer(self, head: Head, wish: Wish) -> None:
-        last = await self.received.last_number(head)
-        if head.number < last and not wish.allow_rollback:
+    async def _require_undecided(self, head: Head) -> None:
+        """Raises BundleRefused for a bundle that was rejected or undone."""
+        decision = await self.received.undo(head.id) or await self.received.decision(head.id)
+        if decision is not None and decision.verb != "approve":
+            did = {"reject": "rejected", "undo": "undone"}[decision.verb]
             raise BundleRefused(
-                f"{HEAD}: this is number {head.number} of {head.stream}, and number {last} was approved here"
-                " already; if the older state is meant, say --allow-rollback",
-                detail={"number": head.number, "last": last},
+                f"{HEAD}: {head} was {did} by {', '.join(decision.by)}; if its images are meant after all,"
+                " have them written as a bundle of another number"
             )
 
     async def _lacking(self, judged: Judged) -> set[Key]:
@@ -172,15 +175,6 @@ class Importing:
         except NotFound:
             return False
 
-    async def _require_room(self, judged: Judged) -> None:
-        """Raises QuotaExceeded where what is stated does not fit."""
-        for stated, name in judged.names.items():
-            if self._registry.quotas.above(name):
-                here = ((key, one) for key, one in judged.statement.all if stated in one.repositories)
-                await self._registry.quotas.require_all(
-                    name, {digest_of(key): one.size for key, one in here if len(key) == 32}
-                )
-
     async def _stage(self, judged: Judged, rules: Rules, wish: Wish) -> None:
         """Give what is stated to the repositories where it waits."""
         head, statement = judged.head, judged.statement
@@ -198,13 +192,14 @@ class Importing:
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
-        if await self.received.decision(head.id) is not None:
-            return  # it was here before, and what waited has gone where it was to go
+        if await self.received.staged(head.id) is not None:
+            return  # it was here before, and waits, or has gone where it was to go
         async for _ in planting.content(tags):
             pass
         staged = Staged(
             by=wish.by,
             names={name: str(here) for name, here in judged.names.items()},
+            map=list(rules.names.mappings),
             delete=wish.delete,
             note=wish.note,
             signed_by=[one.id for one in judged.signed_by],
@@ -212,3 +207,24 @@ class Importing:
         )
         await self.received.put(head.id, "staged", staged)
         await self.received.forget_kept(head.id)
+
+
+async def require_newer(received: Received, head: Head, *, allow_rollback: bool) -> None:
+    """Raises BundleRefused where a later bundle of the stream was approved, unless that is allowed."""
+    newer = await received.newer(head)
+    if newer is not None and not allow_rollback:
+        raise BundleRefused(
+            f"{HEAD}: this is number {head.number} of {head.stream}, and number {newer.number} ({newer.id})"
+            " was approved here already; if this state is meant, say --allow-rollback",
+            detail={"number": head.number, "last": newer.number},
+        )
+
+
+async def require_room(registry: Registry, statement: Statement, names: Mapping[str, RepositoryName]) -> None:
+    """Raises QuotaExceeded where what is stated does not fit where it goes."""
+    for stated, name in names.items():
+        if registry.quotas.above(name):
+            here = ((key, one) for key, one in statement.all if stated in one.repositories)
+            await registry.quotas.require_all(
+                name, {digest_of(key): one.size for key, one in here if len(key) == 32}
+            )

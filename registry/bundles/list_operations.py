@@ -77,19 +77,23 @@ class BundleDetails:
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
     """Operations that change nothing."""
 
-    async def bundle_list(_: ListBundles, __: Context) -> Outcome:
+    async def bundle_list(_: ListBundles, context: Context) -> Outcome:
         shown = []
-        async for sent in bundles().exporting.sent.each():
-            shown.append(_shown(sent.head, "out", _sent_state(sent)))
-            yield Progress(len(shown), None, "items", "bundles")
+        if context.may("admin", None, None):
+            async for sent in bundles().exporting.sent.each():
+                shown.append(_shown(sent.head, "out", _sent_state(sent)))
+                yield Progress(len(shown), None, "items", "bundles")
         received = bundles().importing.received
         shown += [
             _shown(await received.head(one), "in", await state_of(bundles(), one))
             for one in await received.ids()
+            if await _may_see(bundles(), one, context)
         ]
         yield Result(ShownBundles(sorted(shown, key=lambda one: (one.direction, one.stream, -one.number))))
 
-    async def bundle_show(asked: OneBundle, _: Context) -> Outcome:
+    async def bundle_show(asked: OneBundle, context: Context) -> Outcome:
+        if not await _may_see(bundles(), asked.id, context):
+            raise BundleUnknown
         yield Result(await _details(bundles(), asked.id))
 
     return (
@@ -112,6 +116,14 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             result=BundleDetails,
         ),
     )
+
+
+async def _may_see(bundles: Bundles, bundle: str, context: Context) -> bool:
+    """Whether somebody may see a bundle: who may decide about all of it, or administers the registry."""
+    if context.may("admin", None, None):
+        return True
+    names = await bundles.approving.repositories(bundle)
+    return bool(names) and all(context.may("approve", name, None) for name in names)
 
 
 async def state_of(bundles: Bundles, bundle: str) -> str:
@@ -153,7 +165,7 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
         await state_of(bundles, bundle),
         imported_by="" if staged is None else staged.by,
         signed_by=[] if staged is None else staged.signed_by,
-        approvals=await received.approvals(bundle),
+        approvals=await received.people(bundle, "approvals"),
         decided_by=[] if decision is None else decision.by,
         note=staged.note
         if decision is None and staged is not None

@@ -17,7 +17,8 @@ class Names:
     """The mappings of one import, such as `hub/=mirror/hub/`; of several that fit the longest counts."""
 
     def __init__(self, mappings: Iterable[str], allowed: Sequence[RepositoryPattern]) -> None:
-        pairs = [one.split("=", 1) for one in mappings]
+        self.mappings = tuple(mappings)
+        pairs = [one.split("=", 1) for one in self.mappings]
         if any(len(pair) != 2 or any(part and not part.endswith("/") for part in pair) for pair in pairs):
             raise RequestInvalid("a mapping is two prefixes that end with a /, such as hub/=mirror/hub/")
         self._pairs = sorted(((old, new) for old, new in pairs), key=lambda pair: -len(pair[0]))
@@ -37,6 +38,10 @@ class Names:
                 return there
         return name if self.here(name) == name else None
 
+    def may_have(self, name: str) -> bool:
+        """Whether images of bundles may go to a repository of this registry."""
+        return not is_staged(name) and any(one.matches(name) for one in self._allowed)
+
     def all(self, names: Iterable[str]) -> dict[str, RepositoryName]:
         """What they are all called here. Raises BundleRefused for names that may not be."""
         found: dict[str, RepositoryName] = {}
@@ -48,7 +53,7 @@ class Names:
             except NameInvalid as error:
                 wrong.append(f"{here} ({error.message})")
                 continue
-            if is_staged(here) or not any(one.matches(here) for one in self._allowed):
+            if not self.may_have(here):
                 wrong.append(here)
         if len(set(found.values())) < len(found):
             raise BundleRefused(

@@ -254,7 +254,11 @@ def opened_files(paths: list[Path]) -> Iterator[Files]:
         if len(paths) == 1 and str(paths[0]) == "-":
             yield Tar(sys.stdin.buffer)
             return
-        if all(path.is_dir() for path in paths):
+        try:
+            are_folders = all(path.is_dir() for path in paths)
+        except (OSError, ValueError) as error:
+            raise RequestInvalid(f"the path of a bundle cannot be read: {error}") from None
+        if are_folders:
             yield Folders(paths)
             return
         if len(paths) > 1:

@@ -1,7 +1,8 @@
 """What is remembered of a bundle that has come: who brought it, who decided, and what was done.
 
-The objects of one, each put once: `head`; `staged` once it was accepted whole; `approvals/<who>`; `decision`,
-of which the first counts; `journal`; `done`; `undo`; `undone`.
+The objects of one, each put once: `head`; `imports/<who>`; `staged` once it was accepted whole;
+`approvals/<who>`; `decision`, of which the first counts; `journal` and `moved/<place in it>`; `done`; `undo`;
+`undone`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
@@ -25,6 +26,8 @@ from storage.errors import AlreadyExists, NotFound
 
 T = TypeVar("T")
 
+Deed = Literal["imports", "approvals"]
+
 _LIMIT = 256 << 20
 
 
@@ -34,6 +37,7 @@ class Staged:
 
     by: str
     names: Mapping[str, str]
+    map: list[str]
     delete: bool
     note: str
     signed_by: list[str]
@@ -131,20 +135,29 @@ class Received:
             return False
         return True
 
-    async def approve(self, bundle: str, by: str) -> None:
-        """Note that somebody approves."""
-        name = hashlib.sha256(by.encode()).hexdigest()
-        content = json.dumps({"by": by}).encode()
-        await self._driver.put(layout.bundle_received(bundle, "approvals", name), content)
+    async def note(self, bundle: str, deed: Deed, person: str) -> None:
+        """Note that somebody has imported a bundle, or a medium of it, or approves it."""
+        name = hashlib.sha256(person.encode()).hexdigest()
+        content = json.dumps({"by": person}).encode()
+        await self._driver.put(layout.bundle_received(bundle, deed, name), content)
 
-    async def approvals(self, bundle: str) -> list[str]:
-        """Who has approved."""
+    async def people(self, bundle: str, deed: Deed) -> list[str]:
+        """Who has done so."""
         found = []
-        for name in await self._driver.children(layout.bundle_received(bundle, "approvals")):
+        for name in await self._driver.children(layout.bundle_received(bundle, deed)):
             with suppress(NotFound):
-                key = layout.bundle_received(bundle, "approvals", name)
+                key = layout.bundle_received(bundle, deed, name)
                 found.append(str(json.loads(await self._driver.get(key, limit=_LIMIT))["by"]))
         return sorted(found)
+
+    async def note_moved(self, bundle: str, number: int) -> None:
+        """Note that a tag of the journal was moved, so that who goes on leaves it alone."""
+        key = layout.bundle_received(bundle, "moved", f"{number:08d}")
+        await self._driver.put(key, b"", durable=False)
+
+    async def moved(self, bundle: str) -> set[int]:
+        """The tags of the journal that were moved, by their places in it."""
+        return {int(one) for one in await self._driver.children(layout.bundle_received(bundle, "moved"))}
 
     async def keep(self, bundle: str, digest: Digest) -> None:
         """Note that data came in a bundle that is not staged yet; a power cut may take that."""
@@ -156,7 +169,16 @@ class Received:
 
     async def forget_kept(self, bundle: str) -> None:
         """Forget what came in a bundle, which is staged now."""
-        keys = [key async for key in self._driver.walk(layout.bundle_received(bundle, "kept"))]
+        await self._forget(layout.bundle_received(bundle, "kept"))
+
+    async def clear(self, bundle: str) -> None:
+        """Let go of what nobody needs of a bundle that was decided about."""
+        for part in ("kept", "pieces", "moved"):
+            await self._forget(layout.bundle_received(bundle, part))
+        await self._driver.delete([layout.bundle_contents(bundle)], durable=False)
+
+    async def _forget(self, prefix: str) -> None:
+        keys = [key async for key in self._driver.walk(prefix)]
         await self._driver.delete(keys, durable=False)
 
     async def is_settled(self, bundle: str) -> bool:
@@ -175,16 +197,17 @@ class Received:
             if staged is not None and done is not None:
                 yield await self.head(bundle), staged, done
 
-    async def last_number(self, head: Head) -> int:
-        """The highest number of the bundle's stream that was approved; 0 if none was."""
-        last = 0
+    async def newer(self, head: Head) -> Head | None:
+        """A bundle of the same stream that was approved and has a higher number, or the same one."""
+        found: Head | None = None
         for bundle in await self.ids():
             decision = await self.decision(bundle)
-            if decision is not None and decision.verb == "approve":
-                other = await self.head(bundle)
-                if (other.source, other.stream) == (head.source, head.stream):
-                    last = max(last, other.number)
-        return last
+            if bundle == head.id or decision is None or decision.verb != "approve":
+                continue
+            other = await self.head(bundle)
+            if (other.source, other.stream) == (head.source, head.stream) and other.number >= head.number:
+                found = other if found is None or found.number < other.number else found
+        return found
 
     async def _read(self, bundle: str, part: str, form: type[T]) -> T | None:
         try:

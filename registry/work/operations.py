@@ -85,17 +85,23 @@ class Context:
     """Who asks, and whether only to say what would be done.
 
     `may` tells whether who asks has a right on what is touched besides: an operation shows and takes only
-    what it allows. The rest is for the audit trail: where from, how it is known who asks, by which program,
-    and the access rule that allows it.
+    what it allows. Who asks by a key does so on `behalf` of its owner. The rest is for the
+    audit trail: where from, how it is known who asks, by which program, and the access rule that allows it.
     """
 
     by: str
     dry_run: bool = False
     may: Callable[[str, RepositoryName | None, Tag | None], bool] = everything
+    behalf: str = ""
     address: str = ""
     via: str = "command line"
     agent: str = ""
     rule: str = ""
+
+    @property
+    def person(self) -> str:
+        """Who is behind it: two keys of one person's are not two people."""
+        return self.behalf or self.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ async def test_deletions_apply_only_when_asked_and_undo_brings_them_back(gap: Ga
     await gap.near.export(gap.folder / "third", gap.key)
     judged = await gap.far.take_in(gap.folder / "third", delete=True)
     assert await gap.far.tags() == await gap.near.tags()
-    await gap.far.bundles.approving().undo(judged.head.id, "somebody", "")
+    await gap.far.bundles.approving.undo(judged.head.id, "somebody", "")
     await gap.far.finish(judged.head.id)
     after = await gap.far.tags()
     assert after["team/app:v1"] == before["team/app:v1"]
@@ -155,7 +155,7 @@ async def test_others_must_approve(tmp_path: Path) -> None:
     assert judged.is_staged and await gap.far.tags() == {}
     waits = RepositoryName(f"staged/{judged.head.id}/team/app")
     assert await gap.far.world.store.links.tags(waits) == ["v1"]
-    approving = gap.far.bundles.approving()
+    approving = gap.far.bundles.approving
     with pytest.raises(BundleRefused, match="another one must approve"):
         await approving.approve(judged.head.id, "importer", "", allow_rollback=False)
     assert await approving.approve(judged.head.id, "alice", "", allow_rollback=False) == 1
