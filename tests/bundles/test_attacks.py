@@ -1,0 +1,167 @@
+"""What somebody with a trusted key, a right or bad luck might try, and what does not come of it."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from registry.bundles.errors import BundleInvalid, BundleRefused
+from registry.bundles.exporting import NOTHING
+from registry.bundles.folders import Inbox
+from registry.bundles.received import Done
+from registry.errors import QuotaExceeded
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from tests.bundles.sides import Gap
+from tests.inmemory import image
+
+APP, OTHER = RepositoryName("team/app"), RepositoryName("team/other")
+V1 = Tag("v1")
+
+
+@pytest.fixture
+def gap(tmp_path: Path) -> Gap:
+    """Two sides with nothing in them; one person must approve."""
+    return Gap(tmp_path, {"approvals": 1})
+
+
+async def approve(gap: Gap, bundle: str, by: str = "bob", *, allow_rollback: bool = False) -> Done | None:
+    """Approve a bundle, and apply it."""
+    await gap.far.bundles.approving.approve(bundle, by, "", allow_rollback=allow_rollback)
+    return await gap.far.finish(bundle)
+
+
+async def test_a_file_that_is_left_out_of_a_tar_is_not_taken_from_others(gap: Gap) -> None:
+    secret = b"of another repository"
+    await gap.far.world.push(image("theirs", layers=[secret]), V1, RepositoryName("secret/vault"))
+    await gap.near.world.push(image("one", layers=[secret]), V1, APP)
+    await gap.near.export(gap.folder / "whole.tar", gap.key, is_tar=True)
+    with tarfile.open(gap.folder / "whole.tar") as whole, tarfile.open(gap.folder / "less.tar", "w") as less:
+        for member in whole:
+            if not member.name.endswith(Digest.of(secret).encoded):
+                less.addfile(member, whole.extractfile(member))
+    with pytest.raises(BundleInvalid, match="did not come"):
+        await gap.far.take_in(gap.folder / "less.tar")
+
+
+async def test_deletions_stay_where_the_images_may_go(tmp_path: Path) -> None:
+    gap = Gap(tmp_path, {"repositories": ["mirror/**"]})
+    await gap.near.world.push(image("one"), V1, APP)
+    for name in (APP, OTHER, RepositoryName("mirror/app")):
+        await gap.far.world.push(image("mine"), Tag("prod"), name)
+    await gap.near.export(gap.folder / "bundle", gap.key)
+    await gap.far.take_in(gap.folder / "bundle", maps=["team/=mirror/"], delete=True)
+    assert set(await gap.far.tags()) == {"team/app:prod", "team/other:prod", "mirror/app:v1"}
+
+
+async def test_whoever_carried_a_medium_has_imported_it(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    await gap.far.bundles.importing.received.note(judged.head.id, "imports", "carol")
+    for person in ("importer", "carol"):
+        with pytest.raises(BundleRefused, match="another one must approve"):
+            await approve(gap, judged.head.id, person)
+
+
+async def test_a_push_behind_a_journal_is_not_lost_when_another_goes_on(gap: Gap) -> None:
+    world = gap.far.world
+    before = image("before")
+    await world.push(before, V1, APP)
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.world.push(image("one"), Tag("v2"), APP)
+    judged = await gap.carry()
+    await gap.far.bundles.approving.approve(judged.head.id, "bob", "", allow_rollback=False)
+    steps = gap.far.bundles.approving.finish(judged.head.id, "bob")
+    while await world.store.links.target(APP, V1) == Digest.of(before):
+        await anext(steps)
+    await steps.aclose()  # type: ignore[attr-defined]
+    await world.push(before, V1, APP)
+    await gap.far.finish(judged.head.id)
+    assert await world.store.links.tag(APP, V1) == Digest.of(before)
+    assert await world.store.links.target(APP, Tag("v2")) is not None
+
+
+async def test_what_does_not_fit_is_not_decided(gap: Gap) -> None:
+    await gap.near.world.push(image("one", layers=[bytes(1000)]), V1, APP)
+    judged = await gap.carry()
+    gap.far.world.quotas[RepositoryName("team")] = 10
+    gap.far.world.registry = gap.far.world.process()
+    with pytest.raises(QuotaExceeded):
+        await approve(gap, judged.head.id)
+    await gap.far.bundles.approving.reject(judged.head.id, "bob", "")
+    await gap.far.finish(judged.head.id)
+    assert await waiting(gap) == []
+
+
+async def test_what_was_decided_is_said_and_stays(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    await approve(gap, judged.head.id)
+    await gap.far.bundles.approving.undo(judged.head.id, "bob", "")
+    await gap.far.finish(judged.head.id)
+    assert await gap.far.tags() == {}
+    with pytest.raises(BundleRefused, match="was undone"):
+        await approve(gap, judged.head.id)
+    with pytest.raises(BundleRefused, match="was undone by bob"):
+        await gap.far.take_in(gap.folder / "bundle-1")
+    second = await gap.carry()
+    await gap.far.bundles.approving.reject(second.head.id, "bob", "")
+    await gap.far.finish(second.head.id)
+    with pytest.raises(BundleRefused, match="was rejected by bob"):
+        await gap.far.take_in(gap.folder / "bundle-2")
+
+
+async def test_the_first_mapping_counts_and_all_of_it_is_put_away(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    await gap.far.take_in(gap.folder / "bundle-1", maps=["team/=other/"])
+    await approve(gap, judged.head.id)
+    assert set(await gap.far.tags()) == {"team/app:v1"}
+    assert await waiting(gap) == []
+
+
+async def test_the_same_number_with_something_else_is_refused(gap: Gap, tmp_path: Path) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    await approve(gap, judged.head.id)
+    twin = Gap(tmp_path / "twin")
+    await twin.near.world.push(image("another"), V1, APP)
+    await twin.near.export(tmp_path / "twin/bundle", gap.key, belief=NOTHING)
+    with pytest.raises(BundleRefused, match=r"number 1 \(b-"):
+        await gap.far.take_in(tmp_path / "twin/bundle")
+
+
+async def test_a_tag_that_looks_like_a_signature_is_an_image(tmp_path: Path) -> None:
+    gap = Gap(tmp_path)
+    public = next(tmp_path.glob("*.pub"))
+    gap.far = type(gap.far)({"import": {"trusted_keys": [str(public)], "image_keys": [str(public)]}})
+    await gap.near.world.push(image("one"), Tag("sha256-" + "z" * 64), APP)
+    await gap.near.world.push(image("two"), Tag("sha256-" + "0" * 64 + ".sig"), APP)
+    with pytest.raises(BundleRefused, match="no signature by a key"):
+        await gap.carry()
+
+
+async def test_a_drop_folder_is_not_asked_twice_nor_stopped(tmp_path: Path) -> None:
+    drop, receipts = tmp_path / "drop", tmp_path / "receipts"
+    gap = Gap(tmp_path, {"dir": str(drop), "receipts_dir": str(receipts)})
+    drop.mkdir()
+    (drop / "lost+found").mkdir(mode=0)
+    (drop / "nonsense.tar").write_bytes(b"no tar")
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(drop / "first", gap.key)
+    await gap.near.world.push(image("two"), V1, APP)
+    await gap.near.export(drop / "second", gap.key)
+    for _ in range(2):
+        # The second one is another process's.
+        await Inbox(gap.far.bundles, who="one").if_due()
+    assert await gap.far.tags() == await gap.near.tags()
+    told = {"first.receipt.txt", "second.receipt.txt", "nonsense.tar.refused.txt"}
+    assert {path.name for path in receipts.iterdir()} == told
+
+
+async def waiting(gap: Gap) -> list[str]:
+    """What lies below `staged/`."""
+    catalog = gap.far.world.store.catalog
+    return [str(name) async for name in catalog.names() if name.startswith("staged/")]
