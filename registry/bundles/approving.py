@@ -104,8 +104,8 @@ class Approving:
         One process at a time, which the caller sees to: others' steps would come between those of an undo.
         """
         decision = await self.received.decision(bundle)
-        done = await self.received.done(bundle)
-        if decision is not None and done is None:
+        done = None
+        if decision is not None and await self.received.done(bundle) is None:
             head, staged = await self.received.head(bundle), await self.received.staged(bundle)
             done = Done(0)
             if decision.verb == "approve":
@@ -164,6 +164,10 @@ class Approving:
                 await self.received.note_moved(head.id, number)
             yield count + number
         yield Done(len(journal.moves) - len(left), left, sorted({str(one) for one in names.values()}))
+
+    async def moves(self, head: Head, staged: Staged, statement: Statement) -> list[Move]:
+        """The tags that a bundle would move as things are."""
+        return await self._moves(head, staged, statement, _names(staged))
 
     async def _moves(
         self, head: Head, staged: Staged, statement: Statement, names: dict[str, RepositoryName]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ from typing import Any
 from registry.bundles.bundles import Bundles, Place
 from registry.bundles.exporting import NOTHING, Belief, Order, carried_of, missing_keys, path_for
 from registry.bundles.format import Head, is_stream
-from registry.bundles.inventory import LIMIT, read_inventory
+from registry.bundles.given import LIMIT, lines_of_file, read_file
+from registry.bundles.inventory import read_inventory
 from registry.bundles.records import read_contents
 from registry.bundles.selecting import Images, Selected
 from registry.bundles.settings import StreamSettings
 from registry.bundles.sources import OwnSource, Source
 from registry.bundles.statement import Key, Statement, digest_of, key_of
-from registry.errors import DigestInvalid, RequestInvalid
+from registry.errors import DigestInvalid, RequestInvalid, Unavailable
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.platforms import Platform
 from registry.model.units import format_size, parse_size
+from registry.remote.errors import UpstreamError
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
 Outcome = AsyncIterator[Progress | Result]
@@ -203,6 +205,7 @@ async def _ordered(
     """Read what is selected; last the bundle that is to be written, and where its bytes are."""
     source: Source = OwnSource(bundles.registry)
     if asked.from_ is not None:
+        stack.enter_context(_telling())
         source = await stack.enter_async_context(bundles.remote(asked.from_))
     wanted = _wanted(bundles, asked)
     selected = None
@@ -217,6 +220,15 @@ async def _ordered(
     one_way = asked.one_way or (isinstance(wanted, StreamSettings) and wanted.one_way)
     belief = await _belief(bundles, asked, selected.statement, source, one_way=one_way)
     yield await bundles.order(asked.stream, wanted, selected, belief, medium_bytes), source
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """What another registry does wrong is told as what keeps this from being done."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise Unavailable(f"the images cannot be had: {error}") from None
 
 
 async def _export(
@@ -289,7 +301,7 @@ async def _belief(
     if asked.full:
         return NOTHING
     if asked.inventory is None:
-        return await bundles.exporting.believed(asked.stream, one_way=one_way)
+        return await bundles.exporting.believed(asked.stream, statement, one_way=one_way)
     inventory = read_inventory(read_file(asked.inventory, LIMIT))
     held = set[Key](inventory.whole | inventory.sparse)
     for key in inventory.whole & statement.manifests.keys():
@@ -303,9 +315,14 @@ async def _belief(
 
 
 def _wanted(bundles: Bundles, asked: Plan) -> StreamSettings | Images:
-    images = [*asked.image, *(_lines(asked.images_from) if asked.images_from is not None else ())]
+    images = [*asked.image, *(lines_of_file(asked.images_from) if asked.images_from is not None else ())]
     if not images:
         return bundles.stream(asked.stream)
+    if any(one.name == asked.stream for one in bundles.settings.export.streams):
+        raise RequestInvalid(
+            f"{asked.stream} is a stream of the configuration, and its bundles build on one another: give"
+            " images that are named by hand a stream of another name"
+        )
     if not is_stream(asked.stream):
         raise RequestInvalid(f"a stream is called like weekly or plant-2, not {asked.stream}")
     return Images([_reference(one) for one in images], asked.platform, not asked.without_referrers)
@@ -337,6 +354,10 @@ def _placing(bundles: Bundles, asked: Export) -> Callable[[Head], Place]:
     if asked.tar is not None and asked.to is not None:
         raise RequestInvalid("--to makes a folder and --tar a tar; give one of them")
     if asked.tar is not None:
+        if asked.media is not None:
+            raise RequestInvalid("a tar has no media; leave out --media, or --tar")
+        if str(asked.tar) == "-":
+            raise RequestInvalid("name a file or a named pipe: standard output says what was written")
         tar = asked.tar
         return lambda _: Place(tar, is_tar=True)
     if asked.to is not None:
@@ -366,21 +387,3 @@ def _reference(text: str) -> tuple[RepositoryName, Tag | None, Digest | None]:
         Tag(tag) if colon else (None if at else Tag("latest")),
         Digest.parse(digest) if at else None,
     )
-
-
-def _lines(file: Path) -> list[str]:
-    content = read_file(Path("/dev/stdin") if str(file) == "-" else file, LIMIT)
-    lines = (line.partition("#")[0].strip() for line in content.decode("utf-8", "replace").splitlines())
-    return [line for line in lines if line]
-
-
-def read_file(file: Path, limit: int) -> bytes:
-    """What is in a file of somebody's. Raises RequestInvalid."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(limit + 1)
-    except OSError as error:
-        raise RequestInvalid(f"{file} cannot be read: {error.strerror}") from None
-    if len(content) > limit:
-        raise RequestInvalid(f"{file} is larger than {format_size(limit)}")
-    return content

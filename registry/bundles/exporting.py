@@ -54,12 +54,17 @@ class Exporting:
         self._store = store
         self.sent = SentBundles(store)
 
-    async def believed(self, stream: str, *, one_way: bool) -> Belief:
-        """What the last bundle says that has arrived: by a receipt or, `one_way`, since it was written."""
+    async def believed(self, stream: str, wanted: Statement, *, one_way: bool) -> Belief:
+        """What the last bundle says that has arrived: by a receipt or, `one_way`, since it was written.
+
+        Of that only what a repository has that is `wanted` now: an import looks nowhere else.
+        """
+        names = wanted.repositories
         async for sent in self.sent.each(stream):
-            if sent.acknowledged or (one_way and sent.written and not sent.forgotten):
-                statement = await read_contents(self._store, sent.head)
-                return Belief(sent.head.id, {key for key, _ in statement.all})
+            if not sent.forgotten and (sent.acknowledged or (one_way and sent.written)):
+                before = await read_contents(self._store, sent.head)
+                held = {key for key, one in before.all if not names.isdisjoint(one.repositories)}
+                return Belief(sent.head.id, held)
         return NOTHING
 
     async def was_stated(self, stream: str, statement: Statement) -> bool:

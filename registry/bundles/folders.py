@@ -156,7 +156,9 @@ class Outbox:
             assert selected is not None
             if await bundles.exporting.was_stated(self._stream.name, selected.statement):
                 return
-            belief = await bundles.exporting.believed(self._stream.name, one_way=self._stream.one_way)
+            belief = await bundles.exporting.believed(
+                self._stream.name, selected.statement, one_way=self._stream.one_way
+            )
             order = await bundles.order(
                 self._stream.name, self._stream, selected, belief, bundles.settings.export.media or None
             )

@@ -9,12 +9,12 @@ from typing import Any
 
 from registry.bundles.bundles import Bundles
 from registry.bundles.errors import BundleRefused
+from registry.bundles.given import write_file
 from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
 from registry.bundles.receipts import receipt_of
-from registry.bundles.received import Done
+from registry.bundles.received import Done, Staged
 from registry.bundles.settings import imports
-from registry.bundles.telling_operations import write_file
 from registry.errors import RequestInvalid
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 
@@ -52,6 +52,7 @@ class Imported:
     missing: list[str] = field(default_factory=list)
     media: list[int] = field(default_factory=list)
     receipt: str = ""
+    moves: list[str] = field(default_factory=list)
     moved: int = 0
     left: list[str] = field(default_factory=list)
 
@@ -64,12 +65,14 @@ class Imported:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
                 lines += [f"  {one}" for one in self.missing[:_TOLD]]
-                lines.append("nothing is visible; ask for them: moorage bundle export --missing FILE, there")
+                ask = f"moorage bundle export {self.stream} --missing FILE"
+                lines.append(f"nothing is visible; ask for them there: {ask}")
             case "incomplete":
                 media = ", ".join(str(one) for one in self.media)
                 lines.append(f"what is here was kept; import the media that are still to come: {media}")
             case "checked":
-                lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])})")
+                lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); it would move:")
+                lines += [f"  {one}" for one in self.moves[:_TOLD]]
             case "staged":
                 lines.append(
                     f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
@@ -101,7 +104,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                     done = applied
                 else:
                     yield Progress(applied, None, "items", "approve")
-        imported = await _imported(here, judged, done, asked.note)
+        imported = await _imported(here, judged, done, wish)
         if imported.missing and asked.missing_to is not None:
             write_file(asked.missing_to, missing_text(judged))
         if imported.receipt and asked.receipt_to is not None:
@@ -129,14 +132,24 @@ def missing_text(judged: Judged) -> str:
     """The list of what is missing, for the near side."""
     lines = [
         f"# What {judged.head} states, and is neither in it nor here.",
-        "# On the near side: moorage bundle export --missing THIS_FILE",
+        f"# On the near side: moorage bundle export {judged.head.stream} --missing THIS_FILE",
         f"bundle {judged.head.id}",
         *judged.missing,
     ]
     return "\n".join([*lines, ""])
 
 
-async def _imported(bundles: Bundles, judged: Judged, done: Done | None, note: str) -> Imported:
+async def _moves(bundles: Bundles, judged: Judged, wish: Wish) -> list[str]:
+    """The tags that a bundle would move as things are."""
+    staged = await bundles.importing.received.staged(judged.head.id)
+    if staged is None:
+        names = {name: str(here) for name, here in judged.names.items()}
+        staged = Staged(wish.by, names, list(judged.map), wish.delete, "", [], "")
+    moves = await bundles.approving.moves(judged.head, staged, judged.statement)
+    return [one.text for one in moves]
+
+
+async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: Wish) -> Imported:
     head = judged.head
     if judged.missing:
         state = "missing"
@@ -156,7 +169,8 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, note: s
         head.totals.carried_bytes,
         judged.missing,
         judged.media,
-        receipt_of(head, note) if judged.is_staged else "",
+        receipt_of(head, wish.note) if judged.is_staged else "",
+        await _moves(bundles, judged, wish) if state in ("checked", "staged") else [],
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
     )

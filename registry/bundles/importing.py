@@ -63,6 +63,7 @@ class Judged:
     statement: Statement
     signed_by: list[PublicKey]
     names: dict[str, RepositoryName]
+    map: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
     media: list[int] = field(default_factory=list)
     is_staged: bool = False
@@ -91,7 +92,9 @@ class Importing:
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
         await arriving.read_statement()
         statement = arriving.statement
-        judged = Judged(head, statement, signed_by, rules.names.all(statement.repositories))
+        judged = Judged(
+            head, statement, signed_by, rules.names.all(statement.repositories), rules.names.mappings
+        )
         for name in judged.names.values():
             staged_repository(head.id, name)
         lacking = await self._lacking(judged)
@@ -122,6 +125,12 @@ class Importing:
     async def _require_undecided(self, head: Head) -> None:
         """Raises BundleRefused for a bundle that was rejected or undone."""
         decision = await self.received.undo(head.id) or await self.received.decision(head.id)
+        newer = await self.received.newer(head)
+        if decision is not None and decision.verb == "approve" and newer is not None:
+            raise BundleRefused(
+                f"{HEAD}: {head} was approved before, and number {newer.number} ({newer.id}) behind it:"
+                f" undo that (moorage bundle undo {newer.id}), or have this state written anew"
+            )
         if decision is not None and decision.verb != "approve":
             did = {"reject": "rejected", "undo": "undone"}[decision.verb]
             raise BundleRefused(

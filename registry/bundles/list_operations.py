@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from registry.bundles.bundles import Bundles
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head
-from registry.bundles.records import Sent
+from registry.bundles.received import Move, Staged
+from registry.bundles.records import Sent, read_contents
 from registry.work.operations import Context, Operation, Progress, Result, argument
 
 Outcome = AsyncIterator[Progress | Result]
@@ -71,6 +72,7 @@ class BundleDetails:
     approvals: list[str]
     decided_by: list[str]
     note: str
+    code: str
     moves: list[str]
 
 
@@ -158,7 +160,6 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
         sent = await bundles.exporting.sent.find(bundle)
         return _detailed(sent.head, "out", _sent_state(sent))
     staged, decision = await received.staged(bundle), await received.decision(bundle)
-    journal = await received.journal(bundle)
     return _detailed(
         head,
         "in",
@@ -170,13 +171,20 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
         note=staged.note
         if decision is None and staged is not None
         else ("" if decision is None else decision.note),
-        moves=[]
-        if journal is None
-        else [
-            f"{one.repository}:{one.tag} {one.old or 'nothing'} -> {one.new or 'nothing'}"
-            for one in journal.moves
-        ],
+        code="" if staged is None else staged.code,
+        moves=[one.text for one in await _moves(bundles, head, staged)],
     )
+
+
+async def _moves(bundles: Bundles, head: Head, staged: Staged | None) -> Sequence[Move]:
+    """The tags that a bundle has moved, or would move as things are."""
+    journal = await bundles.importing.received.journal(head.id)
+    if journal is not None:
+        return journal.moves
+    if staged is None or await bundles.importing.received.decision(head.id) is not None:
+        return ()
+    statement = await read_contents(bundles.registry.store, head)
+    return await bundles.approving.moves(head, staged, statement)
 
 
 def _detailed(
@@ -189,6 +197,7 @@ def _detailed(
     approvals: Iterable[str] = (),
     decided_by: Iterable[str] = (),
     note: str = "",
+    code: str = "",
     moves: Iterable[str] = (),
 ) -> BundleDetails:
     return BundleDetails(
@@ -212,6 +221,7 @@ def _detailed(
         list(approvals),
         list(decided_by),
         note,
+        code,
         list(moves),
     )
 

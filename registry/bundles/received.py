@@ -62,6 +62,11 @@ class Move:
     old: str | None
     new: str | None
 
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.repository}:{self.tag} {self.old or 'nothing'} -> {self.new or 'nothing'}"
+
 
 @dataclass(frozen=True, slots=True)
 class Journal:

@@ -91,7 +91,7 @@ def require_signatures(
     else:
         found = f"{len(good)} of the trusted keys signed it ({', '.join(good)})"
     raise BundleRefused(
-        f"{HEAD}: {found}, and {required} of those in bundles.trusted_keys must; have it signed"
+        f"{HEAD}: {found}, and {required} of those in bundles.import.trusted_keys must; have it signed"
         " (`moorage bundle sign`), or have an operator trust the key",
         detail={"required": required, "found": sorted(good)},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundles import Bundles
-from registry.bundles.export_operations import read_file
+from registry.bundles.given import read_file, write_file
 from registry.bundles.inventory import lines_of_registry
 from registry.bundles.receipts import code_in, code_of
 from registry.bundles.sources import OwnSource
@@ -104,7 +104,12 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         text = asked.receipt
         if context.via == "command line" and (path := Path(text)).is_file():
             text = read_file(path, _LINE).decode("utf-8", "replace")
-        code = code_in(text)
+        try:
+            code = code_in(text)
+        except RequestInvalid:
+            raise RequestInvalid(
+                f"{asked.receipt} is neither a file with a receipt nor its code, such as 7K2M-0Q9X-4TZB-R31C"
+            ) from None
         sent = bundles().exporting.sent
         async for one in sent.each():
             if code_of(one.head) == code:
@@ -167,11 +172,3 @@ def _selection(patterns: Iterable[str]) -> Selection:
         return Selection(tuple(RepositoryPattern(one) for one in patterns) or (RepositoryPattern("**"),), ())
     except ValueError as error:
         raise RequestInvalid(f"--repositories: {error}") from None
-
-
-def write_file(file: Path, text: str) -> None:
-    """Put a text into a file of somebody's. Raises RequestInvalid."""
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None

@@ -75,7 +75,7 @@ class Side:
         selected = await self.select(wanted, allow_sparse=allow_sparse)
         name = wanted.name if isinstance(wanted, StreamSettings) else "images"
         if belief is None:
-            belief = await self.bundles.exporting.believed(name, one_way=False)
+            belief = await self.bundles.exporting.believed(name, selected.statement, one_way=False)
         order = await self.bundles.order(name, wanted, selected, belief, medium_bytes)
         async for step in self.bundles.write(order, self.source, lambda _: Place(path, is_tar), key):
             if isinstance(step, Head):

@@ -72,13 +72,26 @@ async def test_what_is_neither_carried_nor_there_stages_nothing(gap: Gap, tmp_pa
 
 
 async def test_an_older_bundle_is_refused(gap: Gap) -> None:
-    await gap.carry()
+    await gap.near.export(gap.folder / "older", gap.key)
     await gap.near.world.push(image("two"), Tag("v2"), APP)
-    await gap.carry()
+    newer = await gap.carry()
     with pytest.raises(BundleRefused, match="number 1 of weekly, and number 2"):
-        await gap.far.take_in(gap.folder / "bundle-1")
-    judged = await gap.far.take_in(gap.folder / "bundle-1", allow_rollback=True)
+        await gap.far.take_in(gap.folder / "older")
+    judged = await gap.far.take_in(gap.folder / "older", allow_rollback=True)
     assert judged.is_staged
+    # Both were approved by now: which was last is known, and the older one is not done once more.
+    with pytest.raises(BundleRefused, match=f"undo that .moorage bundle undo {newer.head.id}"):
+        await gap.far.take_in(gap.folder / "older", allow_rollback=True)
+
+
+async def test_what_moved_to_another_repository_is_carried_again(gap: Gap) -> None:
+    await gap.acknowledge(await gap.carry())
+    await gap.near.world.push(image("one", layers=[b"shared", b"one"]), Tag("v1"), RepositoryName("team/new"))
+    for name in (APP, BASE):
+        for tag in await gap.near.world.store.links.tags(name):
+            await gap.near.world.repository(name).delete_tag(tag)
+    judged = await gap.carry()
+    assert judged.is_staged and not judged.missing
 
 
 async def test_an_import_again_is_harmless(gap: Gap) -> None:

@@ -76,7 +76,9 @@ class Rounds:
         if self.chance.random() < 0.3:
             belief = await self.inventory()
         elif self.chance.random() < 0.3:
-            belief = await near.bundles.exporting.believed("weekly", one_way=True)
+            belief = await near.bundles.exporting.believed(
+                "weekly", (await near.select()).statement, one_way=True
+            )
         try:
             await near.export(path, self.gap.key, belief=belief, medium_bytes=self.media())
         except BundleRefused as error:

@@ -1,0 +1,37 @@
+"""Files that people give to commands, and are given by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from registry.errors import RequestInvalid
+from registry.model.units import format_size
+
+LIMIT = 1 << 30  # bytes
+
+
+def lines_of_file(file: Path) -> list[str]:
+    """The lines of a text file (`-` is standard input) without comments and empty ones."""
+    content = read_file(Path("/dev/stdin") if str(file) == "-" else file, LIMIT)
+    lines = (line.partition("#")[0].strip() for line in content.decode("utf-8", "replace").splitlines())
+    return [line for line in lines if line]
+
+
+def read_file(file: Path, limit: int) -> bytes:
+    """What is in a file of somebody's. Raises RequestInvalid."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(limit + 1)
+    except OSError as error:
+        raise RequestInvalid(f"{file} cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise RequestInvalid(f"{file} is larger than {format_size(limit)}")
+    return content
+
+
+def write_file(file: Path, text: str) -> None:
+    """Put a text into a file of somebody's. Raises RequestInvalid."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None
