@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_LEASE_SECONDS = 10.0  # somebody waits for what goes on where a process died
+
 FINISH_SECONDS = 30.0
 """Between two looks whether something that was decided is left to be done."""
 
@@ -69,7 +71,7 @@ class Bundles:
         self.settings = settings
         self.now = now
         self.remote = remote
-        self._leased = Leased(registry, "bundles", "applying bundles", who=who)
+        self._leased = Leased(registry, "bundles", "applying bundles", who=who, seconds=_LEASE_SECONDS)
         self._settled: set[str] = set()
 
     @property
