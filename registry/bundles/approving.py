@@ -66,7 +66,7 @@ class Approving:
         if len(approvals) < self._needed:
             return self._needed - len(approvals)
         await require_newer(self.received, head, allow_rollback=allow_rollback)
-        statement = await read_contents(self._registry.store, head)
+        statement = await read_contents(self._registry.store, head, received=True)
         await require_room(self._registry, statement, _names(staged))
         self._registry.require_writable()
         await self._decide(bundle, Decision("approve", approvals or [by], note))
@@ -110,7 +110,7 @@ class Approving:
             done = Done(0)
             if decision.verb == "approve":
                 assert staged is not None
-                statement = await read_contents(self._registry.store, head)
+                statement = await read_contents(self._registry.store, head, received=True)
                 async for step in self._apply(head, staged, statement, by):
                     if isinstance(step, Done):
                         done = step

@@ -13,7 +13,7 @@ from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, RE
 from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.received import Received
-from registry.bundles.records import chunked, lines_of
+from registry.bundles.records import chunked, lines_of, read_contents
 from registry.bundles.statement import Key, Statement, StatementReader, digest_of
 from registry.bundles.texts import index_json, layout_json, sum_of
 from registry.errors import DigestInvalid
@@ -77,7 +77,8 @@ class Arriving:
 
     async def keep(self) -> AsyncIterator[int]:
         """Keep the data of all that is not here; the bytes of each file. Raises BundleInvalid."""
-        await self._store.driver.write(layout.bundle_contents(self._head.id), chunked(self.statement.lines()))
+        contents = layout.bundle_received(self._head.id, "contents")
+        await self._store.driver.write(contents, chunked(self.statement.lines()))
         while (entry := await self._effects.aside(next, self._entries, None)) is not None:
             if entry.name in DESCRIBED:
                 await self._described(entry, self._head.files[entry.name])
@@ -144,16 +145,12 @@ class Arriving:
 
     async def _stated_before(self) -> Statement:
         """What a bundle states of which another medium has come already."""
-        reader = StatementReader(self._head.media)
         try:
-            async with self._store.driver.open(layout.bundle_contents(self._head.id)) as opened:
-                async for lines in lines_of(opened.chunks()):
-                    await self._effects.aside(reader.lines, lines)
+            return await read_contents(self._store, self._head, received=True)
         except NotFound:
             raise unsound(
                 CONTENTS, "it is not in this folder", "import the folder of the first medium before this one"
             ) from None
-        return reader.statement
 
     async def _contents(self, entry: Entry, told: FileSum) -> Statement:
         self._require_size(entry, told.size)

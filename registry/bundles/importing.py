@@ -154,7 +154,9 @@ class Importing:
         """
         digest = digest_of(key)
         own = [judged.names[name] for name in one.repositories]
-        for name in dict.fromkeys((*own, *judged.names.values())):
+        # What is carried can be had from the bundle; what is not, any of them may have.
+        others = () if one.carried else judged.names.values()
+        for name in dict.fromkeys((*own, *others)):
             repository = self._registry.repository(name, "")
             if one.media_type:
                 # What a collector took comes back.

@@ -183,7 +183,7 @@ async def _moves(bundles: Bundles, head: Head, staged: Staged | None) -> Sequenc
         return journal.moves
     if staged is None or await bundles.importing.received.decision(head.id) is not None:
         return ()
-    statement = await read_contents(bundles.registry.store, head)
+    statement = await read_contents(bundles.registry.store, head, received=True)
     return await bundles.approving.moves(head, staged, statement)
 
 

@@ -180,7 +180,7 @@ class Received:
         """Let go of what nobody needs of a bundle that was decided about."""
         for part in ("kept", "pieces", "moved"):
             await self._forget(layout.bundle_received(bundle, part))
-        await self._driver.delete([layout.bundle_contents(bundle)], durable=False)
+        await self._driver.delete([layout.bundle_received(bundle, "contents")], durable=False)
 
     async def _forget(self, prefix: str) -> None:
         keys = [key async for key in self._driver.walk(prefix)]

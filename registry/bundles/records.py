@@ -99,10 +99,11 @@ async def read_head(driver: object, key: str) -> Head | None:
     return None
 
 
-async def read_contents(store: Store, head: Head) -> Statement:
-    """What a bundle states. Raises storage NotFound."""
+async def read_contents(store: Store, head: Head, *, received: bool = False) -> Statement:
+    """What a bundle states that was written here, or was received. Raises storage NotFound."""
     reader = StatementReader(head.media)
-    async with store.driver.open(layout.bundle_contents(head.id)) as opened:
+    key = layout.bundle_received(head.id, "contents") if received else layout.bundle_contents(head.id)
+    async with store.driver.open(key) as opened:
         async for lines in lines_of(opened.chunks()):
             await store.effects.aside(reader.lines, lines)
     return reader.statement

@@ -32,7 +32,7 @@
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
-      bundles/contents/<id>                                     what a bundle states
+      bundles/contents/<id>                                     what a bundle states that was written
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
 
@@ -364,5 +364,5 @@ def bundle_received(bundle: str, *parts: str) -> str:
 
 
 def bundle_contents(bundle: str) -> str:
-    """What a bundle states."""
+    """What a bundle states that was written here."""
     return f"{BUNDLES}/contents/{bundle}"

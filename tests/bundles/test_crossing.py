@@ -10,9 +10,10 @@ import pytest
 
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING, Belief
+from registry.bundles.records import read_contents
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
-from tests.bundles.sides import Gap
+from tests.bundles.sides import Gap, Side
 from tests.inmemory import descriptor, image
 
 APP, BASE = RepositoryName("team/app"), RepositoryName("team/base")
@@ -188,3 +189,14 @@ async def test_what_others_have_is_not_taken(gap: Gap, tmp_path: Path) -> None:
     await gap.near.export(tmp_path / "bundle", gap.key, belief=Belief(None, held))
     judged = await gap.far.take_in(tmp_path / "bundle")
     assert str(Digest.of(b"their own")) in judged.missing and not judged.is_staged
+
+
+async def test_a_registry_may_take_in_what_it_has_written_itself(gap: Gap, tmp_path: Path) -> None:
+    settings = {"trusted_keys": [str(next(tmp_path.glob("*.pub")))], "map": ["team/=back/"]}
+    alone = Side({"import": settings})
+    await alone.world.push(image("one"), Tag("v1"), APP)
+    head = await alone.export(tmp_path / "own", gap.key)
+    await alone.take_in(tmp_path / "own")
+    assert set(await alone.tags()) == {"team/app:v1", "back/app:v1"}
+    assert (await read_contents(alone.world.store, head)).tags
+    assert await alone.bundles.holds.held()
