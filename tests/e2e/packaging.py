@@ -17,7 +17,7 @@ from tests.equipment.absence import unavailable
 from tests.equipment.catalogue import Missing
 
 CHECKOUT = Path(__file__).parents[2]
-CONTEXT = (".dockerignore", "LICENSE", "deploy", "registry", "requirements", "storage")
+CONTEXT = ("docs", ".dockerignore", "LICENSE", "deploy", "registry", "requirements", "storage")
 # Of Debian's packages, what Python runs without: the image is pushed, pulled and compressed again and again.
 NOT_NEEDED = (
     *("dev/*", "var/cache", "var/lib/apt", "var/lib/dpkg", "usr/share/[!p]*", "usr/share/perl*"),
