@@ -155,7 +155,7 @@ async def test_both_judges_look_at_the_same_things(quick: Path) -> None:
     ledger = Ledger()
     kinds = {
         *("blob", "manifest", "tag", "history", "referrer", "listed", "complete", "trash", "upload"),
-        *("format", "read-only", "data", "quarantine", "blocked"),
+        *("format", "read-only", "data", "quarantine", "blocked", "pin", "pushed"),
     }
     async with open_scratch(str(quick / "root"), Files()) as registry:
         client = Client(registry, ledger.note)
