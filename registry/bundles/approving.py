@@ -7,7 +7,7 @@ seen side by side.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 from registry.bundles.errors import BundleRefused
@@ -65,9 +65,10 @@ class Approving:
         approvals = [one for one in await self.received.people(bundle, "approvals") if one not in importers]
         if len(approvals) < self._needed:
             return self._needed - len(approvals)
-        await require_newer(self.received, head, allow_rollback=allow_rollback)
-        statement = await read_contents(self._registry.store, head, received=True)
-        await require_room(self._registry, statement, _names(staged))
+        require_newer(await self.received.newer(head), head, allow_rollback=allow_rollback)
+        if any(self._registry.quotas.above(name) for name in _names(staged).values()):
+            statement = await read_contents(self._registry.store, head, received=True)
+            await require_room(self._registry, statement, _names(staged))
         self._registry.require_writable()
         await self._decide(bundle, Decision("approve", approvals or [by], note))
         return 0
@@ -98,7 +99,7 @@ class Approving:
             found |= {here async for here, _ in self._selected(head, staged)}
         return found
 
-    async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:
+    async def finish(self, bundle: str, by: str) -> AsyncGenerator[int | Done, None]:
         """Do what was decided and is not done; how much of it is, and last what came of it.
 
         One process at a time, which the caller sees to: others' steps would come between those of an undo.
@@ -146,7 +147,7 @@ class Approving:
         names = _names(staged)
         journal = await self.received.journal(head.id)
         if journal is None:
-            moves = await self._moves(head, staged, statement, names)
+            moves = await self.moves(head, staged, statement)
             await self.received.put(head.id, "journal", Journal(moves))
             journal = await self.received.journal(head.id)
         assert journal is not None
@@ -167,11 +168,7 @@ class Approving:
 
     async def moves(self, head: Head, staged: Staged, statement: Statement) -> list[Move]:
         """The tags that a bundle would move as things are."""
-        return await self._moves(head, staged, statement, _names(staged))
-
-    async def _moves(
-        self, head: Head, staged: Staged, statement: Statement, names: dict[str, RepositoryName]
-    ) -> list[Move]:
+        names = _names(staged)
         links = self._registry.store.links
         moves = []
         for (name, tag), key in statement.tags.items():

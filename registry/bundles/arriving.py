@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
-from itertools import islice
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterable
 
 from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, README, SUMS, FileSum, Head
@@ -23,9 +21,6 @@ from registry.store.effects import Effects
 from registry.store.store import Store
 from storage.errors import NotFound
 
-T = TypeVar("T")
-
-_AT_ONCE = 64
 _AGAIN = "copy it once more from where it was made"
 _ALTERED = "its bytes are not those that the bundle was written with"
 _SUM = re.compile(r"([0-9a-f]{64})  ([\x21-\x7e]+)")
@@ -241,10 +236,3 @@ class Arriving:
                 known = file.key.hex() if is_known else told
             if known != told:
                 raise unsound(SUMS, f"what it says of {name} is not so", _AGAIN)
-
-
-def handfuls(things: Iterable[T], size: int = _AT_ONCE) -> Iterator[list[T]]:
-    """Some at a time."""
-    left = iter(things)
-    while some := list(islice(left, size)):
-        yield some

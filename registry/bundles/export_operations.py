@@ -28,8 +28,6 @@ from registry.work.operations import Context, Operation, Progress, Result, argum
 
 Outcome = AsyncIterator[Progress | Result]
 
-_LINE = 4096
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, He
 from registry.bundles.media import lay_out
 from registry.bundles.records import SentBundles, read_contents
 from registry.bundles.selecting import Selected
-from registry.bundles.sources import Source
 from registry.bundles.statement import Key, Statement
 from registry.bundles.texts import index_json, layout_json, readme, sum_of
-from registry.bundles.writing import Writer
 from registry.errors import RequestInvalid
 from registry.store.store import Store
 
@@ -117,18 +115,6 @@ class Exporting:
             supplements=None if order.supplements is None else order.supplements.id,
             provenance=order.provenance,
         )
-
-
-async def write(
-    head: Head,
-    statement: Statement,
-    source: Source,
-    writer: Writer,
-    signatures: Mapping[str, bytes],
-) -> AsyncIterator[int]:
-    """Write all files of a bundle; the bytes of each blob. Raises StorageDamaged for what is not sound."""
-    async for size in writer.write(head, statement, source, signatures):
-        yield size
 
 
 def carried_of(selected: Selected, held: Iterable[Key]) -> set[Key]:

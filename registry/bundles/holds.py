@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
+from registry.bundles.given import LIMIT
 from registry.bundles.inventory import read_inventory
 from registry.bundles.records import SentBundles, read_contents
 from registry.bundles.statement import digest_of
@@ -17,8 +18,6 @@ from registry.store import layout
 from registry.store.store import Store
 from storage.contract import exists
 from storage.errors import NotFound
-
-_LIMIT = 1 << 30
 
 
 class Holds:
@@ -33,20 +32,21 @@ class Holds:
     async def held(self) -> Mapping[Digest, str]:
         """The manifests that are held, each with what holds it."""
         found: dict[Digest, str] = {}
+        now = await self._now()
         async for sent in self.sent.each():
             if not sent.is_open:
                 continue
             key = layout.bundle_sent(sent.head.stream, sent.head.number, "head")
-            if await self._is_young(key):
+            if await self._is_young(key, now):
                 statement = await read_contents(self._store, sent.head)
                 found |= {digest_of(held): f"bundle {sent.head.id}" for held in statement.manifests}
         for one in await self._store.driver.children(layout.BUNDLES_GIVEN):
             key = layout.bundle_given(one, "contents")
             if await exists(self._store.driver, layout.bundle_given(one, "forgotten")):
                 continue
-            if await self._is_young(key):
+            if await self._is_young(key, now):
                 try:
-                    content = await self._store.driver.get(key, limit=_LIMIT)
+                    content = await self._store.driver.get(key, limit=LIMIT)
                 except NotFound:
                     continue
                 inventory = await self._store.effects.aside(read_inventory, content)
@@ -68,9 +68,9 @@ class Holds:
             await self._store.driver.put(layout.bundle_given(one, "forgotten"), b"")
         return bool(found)
 
-    async def _is_young(self, key: str) -> bool:
+    async def _is_young(self, key: str, now: float) -> bool:
         try:
             made = (await self._store.driver.stat(key)).modified_at
         except NotFound:
             return False
-        return await self._now() - made.timestamp() < self._hold_for.total_seconds()
+        return now - made.timestamp() < self._hold_for.total_seconds()

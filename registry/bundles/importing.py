@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from registry.bundles.arriving import Arriving, handfuls
+from registry.bundles.arriving import Arriving
 from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.format import HEAD, Head
 from registry.bundles.images import ImageSignatures
@@ -24,6 +24,7 @@ from registry.errors import BlobUnknown
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.staged import staged_repository
+from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from storage.errors import NotFound
 
@@ -87,8 +88,9 @@ class Importing:
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
         head = Head.decode(opening.head)
-        await self._require_undecided(head)
-        await require_newer(self.received, head, allow_rollback=wish.allow_rollback)
+        newer = await self.received.newer(head)
+        await self._require_undecided(head, newer)
+        require_newer(newer, head, allow_rollback=wish.allow_rollback)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
         await arriving.read_statement()
         statement = arriving.statement
@@ -122,10 +124,9 @@ class Importing:
             judged.is_staged = True
         yield judged
 
-    async def _require_undecided(self, head: Head) -> None:
+    async def _require_undecided(self, head: Head, newer: Head | None) -> None:
         """Raises BundleRefused for a bundle that was rejected or undone."""
         decision = await self.received.undo(head.id) or await self.received.decision(head.id)
-        newer = await self.received.newer(head)
         if decision is not None and decision.verb == "approve" and newer is not None:
             raise BundleRefused(
                 f"{HEAD}: {head} was approved before, and number {newer.number} ({newer.id}) behind it:"
@@ -220,9 +221,8 @@ class Importing:
         await self.received.forget_kept(head.id)
 
 
-async def require_newer(received: Received, head: Head, *, allow_rollback: bool) -> None:
+def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:
     """Raises BundleRefused where a later bundle of the stream was approved, unless that is allowed."""
-    newer = await received.newer(head)
     if newer is not None and not allow_rollback:
         raise BundleRefused(
             f"{HEAD}: this is number {head.number} of {head.stream}, and number {newer.number} ({newer.id})"

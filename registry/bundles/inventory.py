@@ -25,7 +25,6 @@ from registry.model.quoting import quoted
 from registry.store.store import Store
 
 TITLE = "moorage inventory 1"
-LIMIT = 1 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True)

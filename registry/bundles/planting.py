@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-from registry.bundles.arriving import handfuls
 from registry.bundles.errors import BundleInvalid
 from registry.bundles.statement import Content, Key, Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.removal.mark import handfuls
 from registry.store import layout
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest

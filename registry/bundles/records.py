@@ -15,11 +15,10 @@ from registry.bundles.format import HEAD_BYTES, Head
 from registry.bundles.statement import LINE_BYTES, Statement, StatementReader
 from registry.store import layout
 from registry.store.store import Store
-from storage.contract import exists
+from storage.contract import Driver, exists
 from storage.errors import AlreadyExists, NotFound
 
 _SMALL = 1 << 20
-_JOURNAL = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,10 @@ class SentBundles:
         raise BundleUnknown(f"no bundle {bundle} was written here; `moorage bundle list` shows them")
 
 
-async def read_head(driver: object, key: str) -> Head | None:
+async def read_head(driver: Driver, key: str) -> Head | None:
     """The head of a bundle under a key; None where there is none."""
     with suppress(NotFound):
-        return Head.decode(await driver.get(key, limit=HEAD_BYTES))  # type: ignore[attr-defined]
+        return Head.decode(await driver.get(key, limit=HEAD_BYTES))
     return None
 
 

@@ -12,8 +12,6 @@ from registry.errors import (
     BlobUnknown,
     DigestInvalid,
     ManifestUnknown,
-    NameUnknown,
-    RegistryError,
     StorageDamaged,
 )
 from registry.model.digests import Digest
@@ -106,8 +104,3 @@ class OwnSource:
         """The bytes of a blob."""
         async with self._registry.repository(name, "").open_blob(digest) as opened:
             yield opened.chunks()
-
-
-def absent(error: RegistryError) -> bool:
-    """Whether an error says that something is not there."""
-    return isinstance(error, NameUnknown | ManifestUnknown | BlobUnknown)

@@ -76,7 +76,7 @@ async def test_a_push_behind_a_journal_is_not_lost_when_another_goes_on(gap: Gap
     steps = gap.far.bundles.approving.finish(judged.head.id, "bob")
     while await world.store.links.target(APP, V1) == Digest.of(before):
         await anext(steps)
-    await steps.aclose()  # type: ignore[attr-defined]
+    await steps.aclose()
     await world.push(before, V1, APP)
     await gap.far.finish(judged.head.id)
     assert await world.store.links.tag(APP, V1) == Digest.of(before)

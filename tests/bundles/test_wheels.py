@@ -18,7 +18,7 @@ PACKAGES = Path(registry.__file__).parents[1]
 
 def names(requirements: list[str]) -> set[str]:
     """The names in a list of requirements."""
-    return {re.match(r"[A-Za-z0-9._-]+", one)[0] for one in requirements}  # type: ignore[index]
+    return {re.split(r"[^A-Za-z0-9._-]", one)[0] for one in requirements}
 
 
 def test_what_is_required_is_what_the_project_says() -> None:
