@@ -86,6 +86,7 @@ class Approving:
         if decision is None or decision.verb != "approve":
             raise BundleRefused(f"{bundle} was not approved, so there is nothing to undo")
         self._registry.require_writable()
+        await self.received.open(bundle)
         await self.received.put(bundle, "undo", Decision("undo", [by], note))
 
     async def repositories(self, bundle: str) -> set[RepositoryName]:
@@ -123,6 +124,7 @@ class Approving:
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)
             await self.received.put(bundle, "undone", done)
+        await self.received.settle(bundle)
         if done is not None:
             yield done
 
@@ -134,6 +136,7 @@ class Approving:
 
     async def _decide(self, bundle: str, decision: Decision) -> None:
         """Raises BundleRefused where something else was decided."""
+        await self.received.open(bundle)
         if not await self.received.put(bundle, "decision", decision):
             before = await self.received.decision(bundle)
             assert before is not None

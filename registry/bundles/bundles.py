@@ -72,7 +72,6 @@ class Bundles:
         self.now = now
         self.remote = remote
         self._leased = Leased(registry, "bundles", "applying bundles", who=who, seconds=_LEASE_SECONDS)
-        self._settled: set[str] = set()
 
     @property
     def registry(self) -> Registry:
@@ -233,22 +232,10 @@ class Bundles:
         await self._leased.when_due(self._any_open, self._finish_open)
 
     async def _any_open(self) -> bool:
-        return bool(await self._open())
-
-    async def _open(self) -> list[str]:
-        received = self.importing.received
-        found = []
-        for bundle in await received.ids():
-            if bundle in self._settled:
-                continue
-            if not await received.is_settled(bundle):
-                found.append(bundle)
-            elif await received.undone(bundle) is not None:
-                self._settled.add(bundle)
-        return found
+        return bool(await self.importing.received.open_ones())
 
     async def _finish_open(self, step: Callable[[], Awaitable[None]]) -> None:
-        for bundle in await self._open():
+        for bundle in await self.importing.received.open_ones():
             try:
                 async for _ in self.approving.finish(bundle, "moorage"):
                     await step()

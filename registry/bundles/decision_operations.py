@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.bundles.bundles import Bundles
+from registry.bundles.list_operations import state_of
 from registry.bundles.received import Done
 from registry.errors import Denied
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
@@ -69,17 +70,14 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                 done = step
             else:
                 yield Progress(step, None, "items", asked.id)
-        decision = (
-            "approved" if done is not None or needed else "approved, and another process is applying it"
-        )
-        yield Result(_decided(asked.id, decision, needed, done))
+        yield Result(_decided(asked.id, await state_of(bundles(), asked.id), needed, done))
 
     async def bundle_reject(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
         await bundles().approving.reject(asked.id, context.person, asked.note)
         async for _ in bundles().finish(asked.id, context.by):
             yield Progress(1, None, "items", asked.id)
-        yield Result(_decided(asked.id, "rejected", 0, None))
+        yield Result(_decided(asked.id, await state_of(bundles(), asked.id), 0, None))
 
     async def bundle_undo(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
@@ -90,7 +88,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                 done = step
             else:
                 yield Progress(step, None, "items", asked.id)
-        yield Result(_decided(asked.id, "undone", 0, done))
+        yield Result(_decided(asked.id, await state_of(bundles(), asked.id), 0, done))
 
     return (
         Operation(

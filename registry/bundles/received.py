@@ -90,6 +90,22 @@ class Received:
     def __init__(self, store: Store) -> None:
         self._driver = store.driver
 
+    async def open_ones(self) -> list[str]:
+        """Those of which something decided may not be done yet."""
+        return [one for one in await self._driver.children(layout.BUNDLES_OPEN) if is_id(one)]
+
+    async def open(self, bundle: str) -> None:
+        """Have others look at a bundle: before it is decided about, since whoever does may die."""
+        await self._driver.put(layout.bundle_open(bundle), b"")
+
+    async def settle(self, bundle: str) -> None:
+        """Have nobody look at a bundle any more, unless something was decided meanwhile."""
+        if await self._is_settled(bundle):
+            # One that a power cut brings back is looked at once more.
+            await self._driver.delete([layout.bundle_open(bundle)], durable=False)
+            if not await self._is_settled(bundle):
+                await self.open(bundle)
+
     async def ids(self) -> list[str]:
         """Those of which something is known."""
         return [one for one in await self._driver.children(layout.BUNDLES_RECEIVED) if is_id(one)]
@@ -186,11 +202,11 @@ class Received:
         keys = [key async for key in self._driver.walk(prefix)]
         await self._driver.delete(keys, durable=False)
 
-    async def is_settled(self, bundle: str) -> bool:
+    async def _is_settled(self, bundle: str) -> bool:
         """Whether nothing is left to be finished: it is decided and done, and undone if that was asked."""
         keys = [layout.bundle_received(bundle, part) for part in ("decision", "done", "undo", "undone")]
         decided, done, undo, undone = [await exists(self._driver, key) for key in keys]
-        return (not decided or done) and (not undo or undone)
+        return decided and done and (not undo or undone)
 
     async def applied(self) -> AsyncIterator[tuple[Head, Staged, Done]]:
         """Those that were approved and applied, and not undone."""

@@ -32,6 +32,7 @@
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
+      bundles/open/<id>                                         what was decided of it may not be done yet
       bundles/contents/<id>                                     what a bundle states that was written
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
@@ -87,6 +88,7 @@ BUNDLES = f"{OURS}/bundles"
 BUNDLES_SENT = f"{BUNDLES}/sent"
 BUNDLES_GIVEN = f"{BUNDLES}/given"
 BUNDLES_RECEIVED = f"{BUNDLES}/received"
+BUNDLES_OPEN = f"{BUNDLES}/open"
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
@@ -361,6 +363,11 @@ def bundle_given(inventory: str, part: str) -> str:
 def bundle_received(bundle: str, *parts: str) -> str:
     """What is known of a bundle that has come."""
     return "/".join((BUNDLES_RECEIVED, bundle, *parts))
+
+
+def bundle_open(bundle: str) -> str:
+    """The mark that what was decided about a bundle may not be done yet."""
+    return f"{BUNDLES_OPEN}/{bundle}"
 
 
 def bundle_contents(bundle: str) -> str:

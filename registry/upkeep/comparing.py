@@ -30,6 +30,7 @@ _COMPARED = (
     layout.MIRRORED,
     layout.ORIGINS,
     layout.PINS,
+    layout.BUNDLES,
 )
 
 

@@ -301,7 +301,7 @@ class Copying:
 
     async def _beside(self) -> AsyncIterator[Progress]:
         fixed = (layout.REFERRERS, layout.HISTORY, layout.TRASH_DATA, layout.TRASH_LINKS, layout.PULLS)
-        for prefix in (*fixed, layout.MIRRORED, layout.ORIGINS):
+        for prefix in (*fixed, layout.MIRRORED, layout.ORIGINS, layout.BUNDLES):
             # They are what they are from the beginning.
             async for _ in spread(self._missing(prefix), self._bring, width=_SMALL_AT_ONCE):
                 yield self._step(prefix)
@@ -319,7 +319,8 @@ class Copying:
         if self.last:
             # The audit trail has entries of the target's own: who served it, and what was done to it.
             kept = (layout.REFERRERS, layout.HISTORY, layout.TRASH, layout.BLOCKED, layout.CATALOG)
-            for prefix in (*kept, layout.PULLS, layout.MIRRORED, layout.ORIGINS, layout.PINS):
+            beside = (layout.PULLS, layout.MIRRORED, layout.ORIGINS, layout.PINS, layout.BUNDLES)
+            for prefix in (*kept, *beside):
                 async for step in self._remove_lost(prefix):
                     yield step
 

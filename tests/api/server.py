@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Server:
     def command(self, *words: str, code: int | None = 0, given: str = "") -> Result:
         """Run another command of Moorage on the same configuration; `given` is its standard input."""
         return moorage(*words, "--config", str(self.config), code=code, given=given)
+
+    def wait_until(self, met: Callable[[], bool]) -> None:
+        """Wait for something that comes by itself; fails where it does not come."""
+        self._daemon.wait_until(met, 60)
 
     def stop(self) -> int:
         """Ask it to end, and wait; its exit code."""

@@ -57,14 +57,14 @@ class Keys:
 class Bad:
     """A bad bundle: `write` makes it in a folder, and gives what is to be imported.
 
-    `file` is what must be named, with the ids of keys in braces, and without line and medium; `exit` is the
+    `file` is what must be named, with the ids of keys in braces, and without line and medium; `verdict` is the
     verifier's exit code; `required` is how many of the two trusted keys must have signed. With
     `is_convenience` what is wrong is something that nobody trusts, so that an import may not look at it.
     """
 
     write: Callable[[Path, Keys], Path]
     file: str
-    exit: int = DAMAGED
+    verdict: int = DAMAGED
     required: int = 1
     is_convenience: bool = False
 
@@ -113,7 +113,7 @@ def files(
     file: str,
     spoil: Callable[[Files, Keys], Files | None],
     *,
-    exit: int = DAMAGED,  # noqa: A002 (what it is)
+    verdict: int = DAMAGED,
     required: int = 1,
     is_convenience: bool = False,
 ) -> None:
@@ -130,8 +130,8 @@ def files(
     def archive(path: Path, keys: Keys) -> Path:
         return _written(path, tar(members(spoiled(keys))))
 
-    BAD[f"{name}, in a folder"] = Bad(folder, file, exit, required, is_convenience)
-    BAD[f"{name}, in a tar"] = Bad(archive, file, exit, required, is_convenience)
+    BAD[f"{name}, in a folder"] = Bad(folder, file, verdict, required, is_convenience)
+    BAD[f"{name}, in a tar"] = Bad(archive, file, verdict, required, is_convenience)
 
 
 def media(
@@ -243,16 +243,16 @@ def _flip(name: str) -> Callable[[Files, Keys], None]:
     return spoil
 
 
-files("unsigned", HEAD, _signed_by(), exit=REFUSED)
-files("signed by a key that is not trusted", HEAD, _signed_by("stranger"), exit=REFUSED)
-files("signed for another head", f"{HEAD}.{{trusted}}.sig", _other_head, exit=REFUSED)
-files("signed by one where two must", HEAD, _signed_by("trusted", "stranger"), exit=REFUSED, required=2)
-files("signed by one key twice", f"{HEAD}.{{second}}.sig", _same_key_twice, exit=REFUSED, required=2)
-files("altered behind the signature", f"{HEAD}.{{trusted}}.sig", _altered, exit=DAMAGED)
-files("altered and signed by somebody else", HEAD, _altered_and_signed, exit=DAMAGED)
+files("unsigned", HEAD, _signed_by(), verdict=REFUSED)
+files("signed by a key that is not trusted", HEAD, _signed_by("stranger"), verdict=REFUSED)
+files("signed for another head", f"{HEAD}.{{trusted}}.sig", _other_head, verdict=REFUSED)
+files("signed by one where two must", HEAD, _signed_by("trusted", "stranger"), verdict=REFUSED, required=2)
+files("signed by one key twice", f"{HEAD}.{{second}}.sig", _same_key_twice, verdict=REFUSED, required=2)
+files("altered behind the signature", f"{HEAD}.{{trusted}}.sig", _altered, verdict=DAMAGED)
+files("altered and signed by somebody else", HEAD, _altered_and_signed, verdict=DAMAGED)
 for _end in ("sig", "sigstore.json"):
     _name = f"{HEAD}.{{trusted}}.{_end}"
-    files(f"a bit flipped in the {_end}", _name, _flip(_name), exit=REFUSED)
+    files(f"a bit flipped in the {_end}", _name, _flip(_name), verdict=REFUSED)
 
 
 # A file that is not what it was.

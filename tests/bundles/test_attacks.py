@@ -165,3 +165,19 @@ async def waiting(gap: Gap) -> list[str]:
     """What lies below `staged/`."""
     catalog = gap.far.world.store.catalog
     return [str(name) async for name in catalog.names() if name.startswith("staged/")]
+
+
+async def test_only_what_is_not_done_is_looked_at(gap: Gap) -> None:
+    """So many bundles as ever came cost nothing; one whose process died behind its decision is found."""
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    received = gap.far.bundles.importing.received
+    assert await received.open_ones() == []
+    await gap.far.bundles.approving.approve(judged.head.id, "bob", "", allow_rollback=False)
+    assert await received.open_ones() == [judged.head.id]
+    await gap.far.bundles.finish_all()
+    assert await received.open_ones() == [] and await gap.far.tags() == await gap.near.tags()
+    await gap.far.bundles.approving.undo(judged.head.id, "bob", "")
+    assert await received.open_ones() == [judged.head.id]
+    await gap.far.bundles.finish_all()
+    assert await received.open_ones() == [] and await gap.far.tags() == {}

@@ -89,9 +89,9 @@ def test_refuses_what_is_bad_and_names_the_file(
         file.write_bytes(key.public.pem)
         words.append(f"--key={file}")
     # Without a process of its own, which takes longer than all that it does.
-    assert verify_bundle.main(words) == bad.exit
+    assert verify_bundle.main(words) == bad.verdict
     told = json.loads(capsys.readouterr().out)
-    assert told["exit"] == bad.exit, told
+    assert told["exit"] == bad.verdict, told
     assert any(bad.is_named(keys, one["file"]) for one in told["problems"]), told
     assert all(one["remedy"] and one["problem"] for one in told["problems"])
 

@@ -17,6 +17,16 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Where a person sees what is written to standard error."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return terminal
+
+
 STEPS = [
     Progress(1 << 20, 4 << 20, "bytes", "hashing [bold]x"),
     Progress(4 << 20, 4 << 20, "bytes", "hashing"),
@@ -40,23 +50,15 @@ def test_programs_get_a_line_of_json_each(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+def test_a_terminal_gets_a_bar(terminal: Terminal) -> None:
     with reporting(as_json=False) as report:
         report(STEPS[0])
     assert "1MiB of 4MiB" in terminal.getvalue()
     assert "[bold]x" in terminal.getvalue()
 
 
-def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_next_part_of_the_work_begins_a_new_bar(terminal: Terminal) -> None:
     """Of a part whose length is not known no time is told that is left."""
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
     with reporting(as_json=False) as report:
         for step in STEPS:
             report(step)
@@ -66,11 +68,7 @@ def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatc
     assert " 3 " in last and re.search(r"\d:\d\d", last) is None
 
 
-def test_how_fast_another_part_went_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
+def test_how_fast_another_part_went_says_nothing(terminal: Terminal) -> None:
     with reporting(as_json=False) as report:
         for done in range(5):
             report(Progress(done, 4, "items", "first"))
@@ -88,12 +86,8 @@ def elapse() -> None:
         pass
 
 
-def test_a_total_that_grows_is_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_total_that_grows_is_of_the_same_work(terminal: Terminal) -> None:
     """What was fetched so far says how long the rest takes."""
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
     with reporting(as_json=False) as report:
         for done in range(5):
             report(Progress(done << 20, 4 << 20, "bytes", "first"))

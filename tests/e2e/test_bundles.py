@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +109,6 @@ def test_a_first_and_a_second_crossing_and_onward(sides: Sides, new_image: NewIm
     )
     head = json.loads((onward / "bundle.json").read_text())
     assert [(one["source"], one["stream"]) for one in head["provenance"]] == [("near.example", "plant")]
-
-
-def until(met: Callable[[], bool], server: Server) -> None:
-    """Wait for something that comes by itself."""
-    deadline = time.monotonic() + 60
-    while not met():
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.05)
 
 
 def imported_id(sides: Sides, number: int) -> str:
@@ -257,12 +248,12 @@ def test_a_drop_folder_takes_in_what_is_whole(new_image: NewImage, scratch: Path
     # At its start it looks at once whether one is due.
     near = Server(scratch / "near", scratch, {"bundles": {"export": exports}})
     try:
-        until(lambda: bool(near.events("bundle.exported")), near)
+        near.wait_until(lambda: bool(near.events("bundle.exported")))
     finally:
         near.stop()
     far = Server(scratch / "far", scratch, {"bundles": {"import": imports}})
     try:
-        until(lambda: bool(far.events("bundle.imported")), far)
+        far.wait_until(lambda: bool(far.events("bundle.imported")))
         far_wire = Wire(far.registry.host_port)
         assert far_wire.whole("team/app", "1") == {content.digest for content in image.contents}
         assert [path.name.endswith(".receipt.txt") for path in receipts.iterdir()] == [True]

@@ -127,6 +127,25 @@ async def test_what_came_from_elsewhere_is_known_there_too_and_what_of_it_is_pin
     assert await copied.pins.of(NAME) == {digest}
 
 
+async def test_what_is_known_of_bundles_is_known_there_too(pair: Pair) -> None:
+    """An older one is refused there as it is here, and a number is given once."""
+    driver = pair.source.store.driver
+    keys = [
+        layout.bundle_sent("weekly", 1, "acknowledged"),
+        layout.bundle_received("b-00000000000000000000", "decision"),
+        layout.bundle_contents("b-00000000000000000000"),
+    ]
+    for key in keys:
+        await driver.put(key, b"{}")
+    await pair.copy()
+    assert await pair.differences() == []
+    assert [key async for key in pair.target.store.driver.walk(layout.BUNDLES)] == sorted(keys)
+    await driver.delete(keys[:1])
+    await pair.freeze()
+    assert (await pair.copy()).last
+    assert [key async for key in pair.target.store.driver.walk(layout.BUNDLES)] == sorted(keys[1:])
+
+
 async def test_the_targets_own_audit_trail_stays_beside_the_sources(pair: Pair) -> None:
     theirs, own = layout.audit_entry("1"), layout.audit_entry("2")
     await pair.source.driver.put(theirs, b"{}")
