@@ -57,8 +57,8 @@ class Keys:
 class Bad:
     """A bad bundle: `write` makes it in a folder, and gives what is to be imported.
 
-    `file` is what must be named, with the ids of keys in braces, and without line and medium; `verdict` is the
-    verifier's exit code; `required` is how many of the two trusted keys must have signed. With
+    `file` is what must be named, with the ids of keys in braces, and without line and medium; `verdict` is
+    the verifier's exit code; `required` is how many of the two trusted keys must have signed. With
     `is_convenience` what is wrong is something that nobody trusts, so that an import may not look at it.
     """
 

@@ -17,8 +17,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+# No fixture: pytest sets standard error anew behind those.
+def shown(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """Where a person sees what is written to standard error."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -50,15 +50,17 @@ def test_programs_get_a_line_of_json_each(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
-def test_a_terminal_gets_a_bar(terminal: Terminal) -> None:
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = shown(monkeypatch)
     with reporting(as_json=False) as report:
         report(STEPS[0])
     assert "1MiB of 4MiB" in terminal.getvalue()
     assert "[bold]x" in terminal.getvalue()
 
 
-def test_a_next_part_of_the_work_begins_a_new_bar(terminal: Terminal) -> None:
+def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a part whose length is not known no time is told that is left."""
+    terminal = shown(monkeypatch)
     with reporting(as_json=False) as report:
         for step in STEPS:
             report(step)
@@ -68,7 +70,8 @@ def test_a_next_part_of_the_work_begins_a_new_bar(terminal: Terminal) -> None:
     assert " 3 " in last and re.search(r"\d:\d\d", last) is None
 
 
-def test_how_fast_another_part_went_says_nothing(terminal: Terminal) -> None:
+def test_how_fast_another_part_went_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = shown(monkeypatch)
     with reporting(as_json=False) as report:
         for done in range(5):
             report(Progress(done, 4, "items", "first"))
@@ -86,8 +89,9 @@ def elapse() -> None:
         pass
 
 
-def test_a_total_that_grows_is_of_the_same_work(terminal: Terminal) -> None:
+def test_a_total_that_grows_is_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was fetched so far says how long the rest takes."""
+    terminal = shown(monkeypatch)
     with reporting(as_json=False) as report:
         for done in range(5):
             report(Progress(done << 20, 4 << 20, "bytes", "first"))
