@@ -19,7 +19,8 @@ from storage.keys import validate, validate_prefix
 from storage.listing import Listing
 from storage.notes import Notes
 from storage.oserrors import Writing, read_error, write_error
-from storage.reading import INLINE_BYTES, PIECE_BYTES, OpenFile, Pace, Reader
+from storage.patience import Patience
+from storage.reading import INLINE_BYTES, PIECE_BYTES, OpenFile, Reader
 from storage.sharing import Share
 from storage.suitability import make_root, try_out
 from storage.syncs import Work
@@ -45,7 +46,7 @@ class LocalDriver(Driver):
     """Keeps each object in a file of its own below `root`; any number of processes may share the tree.
 
     What the page cache answers (small reads, small writes but for their syncs, short listings) runs on the
-    event loop while the disk is quick (see `Pace` and `Works`), by `clock`; everything else in at most
+    event loop while the disk is quick (see `Patience`), by `clock`; everything else in at most
     `threads` threads. `now` is the wall clock, for the age of what a crash left. What lies below the prefix
     `private` only the owner of the files may read.
     Call `start` before the first use and `aclose` after the last.
@@ -71,7 +72,7 @@ class LocalDriver(Driver):
         self._threads = Threads(threads)
         self._works = Works(self._threads, self._sync, clock)
         self._reader = Reader(self._files)
-        self._pace = Pace(clock)
+        self._patience = Patience(clock)
         self._gathering = Share(_GATHERED_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=PIECE_BYTES)
         self._now = now
@@ -93,12 +94,12 @@ class LocalDriver(Driver):
     @property
     def slow_reads(self) -> int:
         """How many reads on the event loop took over 5 ms so far."""
-        return self._pace.slow_reads
+        return self._patience.slow
 
     @property
     def reading_aside(self) -> bool:
         """Whether small reads go to threads now, since the disk has lately been slow."""
-        return self._pace.aside
+        return self._patience.exhausted
 
     def place(self, prefix: str) -> str | None:
         """What tells the directory `prefix` from any copy of it; None where there is no such directory."""
@@ -143,24 +144,24 @@ class LocalDriver(Driver):
     async def get(self, key: str, *, limit: int) -> bytes:
         """The whole of a small object."""
         path = self._path(key)
-        if self._pace.aside:
+        if self._patience.exhausted:
             return await self._threads.run(self._reader.get, path, key, limit)
-        began = self._pace.clock()
+        began = self._patience.clock()
         try:
             return self._reader.get(path, key, limit)
         finally:
-            self._pace.took(began)
+            self._patience.took(began)
 
     async def stat(self, key: str) -> ObjectInfo:
         """Size and modified time."""
         path = self._path(key)
-        if self._pace.aside:
+        if self._patience.exhausted:
             return await self._threads.run(self._reader.stat, path, key)
-        began = self._pace.clock()
+        began = self._patience.clock()
         try:
             return self._reader.stat(path, key)
         finally:
-            self._pace.took(began)
+            self._patience.took(began)
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> OpenFile:
         """Open an object for reading a range; `file` is its descriptor."""
@@ -170,7 +171,7 @@ class LocalDriver(Driver):
             start,
             end,
             reader=self._reader,
-            pace=self._pace,
+            patience=self._patience,
             threads=self._threads,
             share=self._reading,
         )
@@ -227,7 +228,7 @@ class LocalDriver(Driver):
         validate_prefix(prefix)
         names = Listing(self._root, self._files, self._now()).children(prefix, after, limit)
         found: list[str] = []
-        if not self._pace.aside:
+        if not self._patience.exhausted:
             found, ended = self._first(names, prefix)
             if ended:
                 return found
@@ -237,7 +238,7 @@ class LocalDriver(Driver):
         """Every key below `prefix` greater than `after`, in byte order."""
         validate_prefix(prefix)
         keys = Listing(self._root, self._files, self._now()).walk(prefix, after)
-        if not self._pace.aside:
+        if not self._patience.exhausted:
             found, ended = self._first(keys, prefix)
             for key in found:
                 yield key
@@ -315,7 +316,7 @@ class LocalDriver(Driver):
 
     def _first(self, names: Generator[str | None, None, None], prefix: str) -> tuple[list[str], bool]:
         """What a listing gives within a moment, and whether that is all."""
-        clock = self._pace.clock
+        clock = self._patience.clock
         found: list[str] = []
         began = clock()
         try:
@@ -327,7 +328,7 @@ class LocalDriver(Driver):
         except OSError as error:
             raise read_error(error, prefix) from error
         finally:
-            self._pace.took(began)
+            self._patience.took(began)
         return found, True
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import stat
 from asyncio import CancelledError
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from os import stat_result
@@ -15,47 +14,12 @@ from storage.contract import ObjectInfo
 from storage.errors import InvalidRange, NotFound, TooLarge, Unavailable
 from storage.files import Files
 from storage.oserrors import read_error
+from storage.patience import Patience
 from storage.sharing import Share
 from storage.threads import Threads
 
 INLINE_BYTES = 64 << 10
 PIECE_BYTES = 1 << 20
-_SLOW_SECONDS = 0.005
-_SLOW_READS = 3
-_OF_READS = 100
-_ASIDE_SECONDS = 30.0
-
-
-class Pace:
-    """Decides where small reads run: when 3 of the last 100 took over 5 ms, 30 s in threads.
-
-    A read of a cached file takes microseconds and a hop to a thread a hundred of them, while a disk or a
-    network file system that hangs would stop every connection of the process.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.slow_reads = 0
-        self._reads = 0
-        self._slow: deque[int] = deque(maxlen=_SLOW_READS)
-        self._aside_until = float("-inf")
-
-    @property
-    def aside(self) -> bool:
-        """Whether reads go to threads now."""
-        return self.clock() < self._aside_until
-
-    def took(self, began: float) -> None:
-        """Note a read on the loop that began at `began` by the clock and has ended."""
-        self._reads += 1
-        now = self.clock()
-        if now - began <= _SLOW_SECONDS:
-            return
-        self.slow_reads += 1
-        self._slow.append(self._reads)
-        if len(self._slow) == _SLOW_READS and self._reads - self._slow[0] < _OF_READS:
-            self._slow.clear()
-            self._aside_until = now + _ASIDE_SECONDS
 
 
 class Reader:
@@ -131,7 +95,7 @@ class OpenFile:
         end: int | None,
         *,
         reader: Reader,
-        pace: Pace,
+        patience: Patience,
         threads: Threads,
         share: Share,
     ) -> None:
@@ -141,7 +105,7 @@ class OpenFile:
         self._start = start
         self._end = end
         self._reader = reader
-        self._pace = pace
+        self._patience = patience
         self._threads = threads
         self._descriptor = -1
         self._info: ObjectInfo | None = None
@@ -169,18 +133,18 @@ class OpenFile:
         return self._descriptor
 
     async def __aenter__(self) -> OpenFile:
-        if self._pace.aside:
+        if self._patience.exhausted:
             try:
                 await self._threads.run(self._open)
             except CancelledError:
                 self._close()
                 raise
         else:
-            began = self._pace.clock()
+            began = self._patience.clock()
             try:
                 self._open()
             finally:
-                self._pace.took(began)
+                self._patience.took(began)
         size = self.info.size_bytes
         if not 0 <= self._start <= size:
             self._close()
@@ -200,10 +164,10 @@ class OpenFile:
         with nullcontext(self._share) if small else self._share as share:
             while offset < end:
                 count = min(share.bytes, end - offset)
-                if small and not self._pace.aside:
-                    began = self._pace.clock()
+                if small and not self._patience.exhausted:
+                    began = self._patience.clock()
                     piece = self._reader.read(self._descriptor, count, offset, self._key)
-                    self._pace.took(began)
+                    self._patience.took(began)
                 else:
                     piece = await self._threads.run(
                         self._reader.read, self._descriptor, count, offset, self._key

@@ -46,7 +46,8 @@ class Syncs:
 
     def __init__(self, sync: Sync) -> None:
         self._sync = sync
-        self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
+        self._asked: SimpleQueue[list[_Asked] | None] = SimpleQueue()
+        self._gathered: list[_Asked] = []  # in this turn of the loop: to wake a thread costs 30 µs
         self._thread: threading.Thread | None = None
 
     async def done(self, wanted: Wanted) -> OSError | None:
@@ -58,21 +59,29 @@ class Syncs:
             self._thread = threading.Thread(target=self._serve, name="storage-syncs", daemon=True)
             self._thread.start()
         asked = _Asked(wanted)
-        self._asked.put(asked)
+        if not self._gathered:
+            asked.loop.call_soon(self._hand_over)
+        self._gathered.append(asked)
         return await asked.answer()
 
     async def close(self) -> None:
         """Wait for what was asked, then end the thread."""
         if self._thread is not None:
+            self._hand_over()
             self._asked.put(None)
             await asyncio.to_thread(self._thread.join)
 
+    def _hand_over(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._asked.put(gathered)
+
     def _serve(self) -> None:
         while (first := self._asked.get()) is not None:
-            asked = [first]
+            asked = first
             try:
                 while (another := self._asked.get_nowait()) is not None:
-                    asked.append(another)
+                    asked.extend(another)
                 self._asked.put(None)
             except Empty:
                 pass

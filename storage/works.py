@@ -7,44 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from storage.errors import StorageError
+from storage.patience import Patience
 from storage.syncs import Sync, Syncs, Work, advance, alone
 from storage.threads import Threads
 
-_TURNS = 100
-_SLOW_SECONDS = 0.25
+# Of a turn so much counts: that a busy machine or disk holds up one now and then is no reason to go aside.
 _COUNTED_SECONDS = 0.025
-_ASIDE_SECONDS = 30.0
-
-
-class Patience:
-    """Decides where short works run: when a hundred turns took over a quarter second, 30 s in threads.
-
-    A turn is a dozen calls that take microseconds each, while a disk that hangs would stop every connection
-    of the process. Of one turn 25 ms count at most: that a busy machine or disk holds up one now and then is
-    no reason to go aside.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self._turns = 0
-        self._spent = 0.0
-        self._aside_until = float("-inf")
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether works go to threads now."""
-        return self.clock() < self._aside_until
-
-    def took(self, began: float) -> None:
-        """Note a turn on the loop that began at `began` by the clock and has ended."""
-        now = self.clock()
-        self._turns += 1
-        self._spent += min(now - began, _COUNTED_SECONDS)
-        if self._spent > _SLOW_SECONDS:
-            self._aside_until = now + _ASIDE_SECONDS
-        if self._turns == _TURNS or self._spent > _SLOW_SECONDS:
-            self._turns = 0
-            self._spent = 0.0
 
 
 class Works:
@@ -54,7 +22,7 @@ class Works:
         self._threads = threads
         self._sync = sync
         self._syncs = Syncs(sync)
-        self.patience = Patience(clock)
+        self.patience = Patience(clock, _COUNTED_SECONDS)
 
     async def do(self, work: Work, abandon: Callable[[], None] | None = None, *, short: bool) -> None:
         """Return when the work has ended, or raise what it raised.

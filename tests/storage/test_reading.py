@@ -12,11 +12,9 @@ import pytest
 
 from storage.errors import NotFound, TooLarge, Unavailable
 from storage.local import LocalDriver
-from storage.reading import INLINE_BYTES, Pace
+from storage.reading import INLINE_BYTES
 from tests.storage.probing import read
 from tests.storage.watched import Call, Gate, WatchedFiles, failing
-
-MILLISECOND = 0.001
 
 
 class Stopwatch:
@@ -27,54 +25,6 @@ class Stopwatch:
 
     def __call__(self) -> float:
         return self.now
-
-
-class TestPace:
-    """3 of the last 100 over 5 ms: 30 s in threads."""
-
-    @pytest.fixture
-    def clock(self) -> Stopwatch:
-        return Stopwatch()
-
-    @pytest.fixture
-    def pace(self, clock: Stopwatch) -> Pace:
-        return Pace(clock)
-
-    def read(self, pace: Pace, clock: Stopwatch, milliseconds: float, times: int = 1) -> None:
-        """Reads that take so long each."""
-        for _ in range(times):
-            began = clock()
-            clock.now += milliseconds * MILLISECOND
-            pace.took(began)
-
-    def test_quick_reads_stay(self, pace: Pace, clock: Stopwatch) -> None:
-        self.read(pace, clock, 4.9, times=1000)
-        assert not pace.aside
-        assert pace.slow_reads == 0
-
-    def test_three_slow_ones_in_a_hundred_go_aside_for_half_a_minute(
-        self, pace: Pace, clock: Stopwatch
-    ) -> None:
-        self.read(pace, clock, 6)
-        self.read(pace, clock, 0, times=97)
-        self.read(pace, clock, 6)
-        assert not pace.aside
-        self.read(pace, clock, 6)
-        assert pace.aside
-        assert pace.slow_reads == 3
-        clock.now += 29.9
-        assert pace.aside
-        clock.now += 0.2
-        assert not pace.aside
-        self.read(pace, clock, 6, times=2)
-        assert not pace.aside
-
-    def test_slow_ones_further_apart_stay(self, pace: Pace, clock: Stopwatch) -> None:
-        for _ in range(50):
-            self.read(pace, clock, 6)
-            self.read(pace, clock, 0, times=49)
-        assert not pace.aside
-        assert pace.slow_reads == 50
 
 
 @pytest.fixture
@@ -96,10 +46,10 @@ async def driver(tmp_path: Path, files: WatchedFiles, clock: Stopwatch) -> Async
 
 
 def slow_down(files: WatchedFiles, clock: Stopwatch) -> None:
-    """Let every read take 10 ms."""
+    """Let every read take 0.1 s."""
 
     def before(call: Call) -> None:
-        clock.now += 10 * MILLISECOND
+        clock.now += 0.1
 
     files.before = before
 

@@ -59,6 +59,19 @@ async def test_what_gathers_behind_a_sync_is_synced_once(disk: Disk, syncs: Sync
     assert sorted(map(str, disk.synced)) == ["0", "1", "2", "3", "4", "first", "shared"]
 
 
+async def test_what_one_turn_of_the_loop_wants_is_handed_over_together(disk: Disk, syncs: Syncs) -> None:
+    disk.released.set()
+    assert await asyncio.gather(*[syncs.done(["shared"]) for _ in range(50)]) == [None] * 50
+    assert disk.synced == ["shared"]
+
+
+async def test_what_was_asked_in_the_turn_of_the_end_is_done(disk: Disk, syncs: Syncs) -> None:
+    disk.released.set()
+    last = asyncio.ensure_future(syncs.done(["last"]))
+    await asyncio.gather(asyncio.sleep(0), syncs.close())
+    assert await last is None
+
+
 async def test_a_sync_that_fails_fails_those_who_wanted_it(disk: Disk, syncs: Syncs) -> None:
     disk.failing = {"bad"}
     first = await held(disk, syncs)

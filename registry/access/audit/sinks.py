@@ -14,7 +14,7 @@ from pathlib import Path
 from registry import logs
 from registry.access.audit.chain import Line
 from registry.access.audit.trail import Sink
-from storage.reading import Pace
+from storage.patience import Patience
 
 _LOG = logging.getLogger(__name__)
 _MODE = 0o640
@@ -68,7 +68,7 @@ class AuditFile:
         self._path = path
         self._tell = tell
         self._write = write
-        self._pace = Pace(clock)
+        self._patience = Patience(clock)
         self._capacity = capacity
         self._descriptor = -1
         self._place: tuple[int, int] | None = None
@@ -99,7 +99,7 @@ class AuditFile:
         """Append a line, or count it."""
         data = f"{logs.in_json(line)}\n".encode()
         with self._changed:
-            if self._queue or self._pace.aside:
+            if self._queue or self._patience.exhausted:
                 if len(self._queue) >= self._capacity:
                     self._lose("the disk is too slow")
                     return
@@ -107,9 +107,9 @@ class AuditFile:
                 self._begin_thread()
                 self._changed.notify_all()
                 return
-        began = self._pace.clock()
+        began = self._patience.clock()
         self._append(data)
-        self._pace.took(began)
+        self._patience.took(began)
 
     def end(self) -> None:
         """Wait for what is queued, not for long, and close."""

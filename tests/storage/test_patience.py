@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.works import Patience
+from storage.patience import Patience
 
 
 class Stopwatch:
@@ -31,7 +31,7 @@ def clock() -> Stopwatch:
 
 @pytest.fixture
 def patience(clock: Stopwatch) -> Patience:
-    return Patience(clock)
+    return Patience(clock, 0.025)
 
 
 def test_quick_turns_and_a_few_long_ones_stay(patience: Patience, clock: Stopwatch) -> None:
@@ -59,3 +59,22 @@ def test_one_that_hangs_counts_little_and_ten_go_aside(patience: Patience, clock
     assert not patience.exhausted
     clock.turns(patience, 60_000, times=2)
     assert patience.exhausted
+
+
+def test_by_default_the_third_that_hangs_is_the_last(clock: Stopwatch) -> None:
+    patience = Patience(clock)
+    clock.turns(patience, 60_000, times=2)
+    clock.turns(patience, 0.1, times=10)
+    assert not patience.exhausted
+    clock.turns(patience, 60_000, times=1)
+    assert patience.exhausted
+    assert patience.slow == 3
+
+
+def test_turns_that_wait_for_the_interpreter_now_and_then_stay(clock: Stopwatch) -> None:
+    patience = Patience(clock)
+    for _ in range(50):
+        clock.turns(patience, 6, times=30)
+        clock.turns(patience, 0.1, times=70)
+    assert not patience.exhausted
+    assert patience.slow == 1500
