@@ -1,6 +1,6 @@
 """How long a randomised test goes on, and from which seed: `make soak MINUTES=30 SEED=1` says both.
 
-In `make test` all of them together go on for a minute and a half.
+In `make test` all of them together go on for a minute and a half; in `.ci/run` some go on for longer.
 """
 
 from __future__ import annotations
