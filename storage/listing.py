@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator
 from itertools import islice
 from operator import attrgetter
@@ -14,6 +15,7 @@ from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
+_NAME = attrgetter("name")
 
 
 class Listing:
@@ -33,13 +35,12 @@ class Listing:
         """The names directly below `prefix` that are files, or directories with an object in them."""
         directory = self._path(prefix)
         entries = yield from self._entries(directory)
-        entries.sort(key=attrgetter("name"))
         found = 0
-        for entry in entries:
+        for entry in islice(entries, bisect_right(entries, after, key=_NAME), None):
             if limit is not None and found >= limit:
                 return
             name = entry.name
-            if name <= after or not is_segment(name):
+            if not is_segment(name):
                 continue
             there = self._has_objects(f"{directory}/{name}") if _is(entry.is_dir) else _is(entry.is_file)
             found += there
@@ -75,7 +76,7 @@ class Listing:
         return names
 
     def _entries(self, directory: str) -> Generator[None, None, list[os.DirEntry[str]]]:
-        """What lies in a directory, tidied on the way."""
+        """What lies in a directory, by name, tidied on the way."""
         found: list[os.DirEntry[str]] = []
         try:
             with self._files.scan(directory) as entries:
@@ -85,8 +86,11 @@ class Listing:
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             return []
-        for entry in found:
-            if entry.name.startswith(TEMPORARY_PREFIX) and not entry.name.startswith(NOTES_PREFIX):
+        found.sort(key=_NAME)
+        for entry in islice(found, bisect_left(found, TEMPORARY_PREFIX, key=_NAME), None):
+            if not entry.name.startswith(TEMPORARY_PREFIX):
+                break
+            if not entry.name.startswith(NOTES_PREFIX):
                 self._remove_if_old(entry.path)
         return found
 
