@@ -14,7 +14,7 @@ from functools import cache
 from storage.sharing import Share
 
 _STEP_BYTES = 128 << 10  # what the kernel reads ahead by default
-_WAITING_BYTES = 64 << 10
+_WAITING_BYTES = 16 << 10
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 
 
@@ -115,19 +115,21 @@ async def _send_window(
 ) -> int:
     """Send a part of a file, and return how much of it there was; 0 behind the end of the file."""
     await drain()
-    base = offset - offset % mmap.ALLOCATIONGRANULARITY
     at = offset
-    with _mapped(descriptor, base, stop) as view:
-        while at < stop:
-            if view and not transport.get_write_buffer_size():
-                at += _write(transport, view[at - base :])
-            if at < stop:
-                piece = os.pread(descriptor, min(_WAITING_BYTES, stop - at), at)
-                if not piece:
-                    break
-                transport.write(piece)
-                at += len(piece)
-                await drain()
+    while at < stop:
+        if not transport.get_write_buffer_size():
+            # Mapped no longer than that takes: what slow clients wait for would count as memory of ours.
+            base = at - at % mmap.ALLOCATIONGRANULARITY
+            with _mapped(descriptor, base, stop) as view:
+                if view:
+                    at += _write(transport, view[at - base :])
+        if at < stop:
+            piece = os.pread(descriptor, min(_WAITING_BYTES, stop - at), at)
+            if not piece:
+                break
+            transport.write(piece)
+            at += len(piece)
+            await drain()
     return at - offset
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import os
+import socket
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
@@ -90,6 +92,45 @@ async def test_of_a_file_that_is_not_in_memory_one_window_more_is_fetched_than_i
     fetches = [("fetch", begin, stop) for _, begin, stop in sends]
     expected = [fetches[0], fetches[1], sends[0], fetches[2], *sends[1:]]
     assert happened == (sends if in_memory else expected)
+
+
+async def test_a_file_is_not_mapped_while_its_client_reads_nothing(tmp_path: Path) -> None:
+    (path := tmp_path / "blob").write_bytes(data := os.urandom(4 * MIB))
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    waits = asyncio.Event()
+    room = asyncio.Event()
+
+    class Protocol(asyncio.Protocol):
+        def pause_writing(self) -> None:
+            room.clear()
+            waits.set()
+
+        def resume_writing(self) -> None:
+            room.set()
+
+    transport, _ = await loop.create_connection(Protocol, sock=ours)
+    room.set()
+
+    async def drain() -> None:
+        await room.wait()
+
+    with path.open("rb") as file, theirs, ThreadPoolExecutor(1) as fetchers:
+        windows = Share(4 * MIB, least=MIB, most=4 * MIB)
+        sending_it = asyncio.ensure_future(
+            sending.send_file(
+                *(transport, drain, file.fileno(), 0, len(data)), windows=windows, fetchers=fetchers
+            )
+        )
+        await asyncio.wait_for(waits.wait(), 60)
+        assert str(path) not in Path("/proc/self/maps").read_text()
+        theirs.setblocking(False)
+        received = bytearray()
+        while len(received) < len(data):
+            received += await asyncio.wait_for(loop.sock_recv(theirs, MIB), 60)
+        assert await sending_it == len(data)
+        assert received == data
+        transport.close()
 
 
 @both
