@@ -8,14 +8,12 @@ import stat
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator
 from itertools import islice
-from operator import attrgetter
 
 from storage.files import Files
 from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
-_NAME = attrgetter("name")
 
 
 class Listing:
@@ -36,7 +34,7 @@ class Listing:
         directory = self._path(prefix)
         entries = yield from self._entries(directory)
         found = 0
-        for entry in islice(entries, bisect_right(entries, after, key=_NAME), None):
+        for entry in islice(entries, bisect_right(entries, after, key=_name), None):
             if limit is not None and found >= limit:
                 return
             name = entry.name
@@ -86,8 +84,8 @@ class Listing:
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found.sort(key=_NAME)
-        for entry in islice(found, bisect_left(found, TEMPORARY_PREFIX, key=_NAME), None):
+        found.sort(key=_name)
+        for entry in islice(found, bisect_left(found, TEMPORARY_PREFIX, key=_name), None):
             if not entry.name.startswith(TEMPORARY_PREFIX):
                 break
             if not entry.name.startswith(NOTES_PREFIX):
@@ -133,6 +131,10 @@ class Listing:
                 self._files.unlink(path)
         except OSError:
             return  # A read-only store, or another process was first: a listing is no place to fail for it.
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _is(question: Callable[[], bool]) -> bool:
