@@ -309,7 +309,7 @@ class Mirror:
         try:
             await self.tasks.once((name, digest), lambda: self._fetch(name, digest))
         except UpstreamError as error:
-            raise answer(error, ManifestUnknown(f"{self.upstreams.hosts} does not have it")) from error
+            raise answer(error, ManifestUnknown()) from error
         return self.upstreams.hosts
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:

@@ -240,8 +240,8 @@ def _told(error: OSError) -> str:
             else f"no TLS with it: {error.reason or error}"
         )
     # The event loop has a text of its own for what the system says.
-    is_systems = error.errno is not None and error.errno > 0
-    return os.strerror(error.errno).lower() if is_systems else str(error.strerror or error)
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else str(error.strerror or error)
 
 
 def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
