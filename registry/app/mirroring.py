@@ -94,7 +94,25 @@ async def open_mirrors(
                 tell=tell,
                 rest_seconds=settings.rest_for.total_seconds(),
             )
-            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic, memory=memory)
+
+            def given(kind: str, is_held: bool) -> None:
+                if metrics is not None:
+                    metrics.mirror_given(settings.name, kind, is_held=is_held)
+
+            def came(size_bytes: int) -> None:
+                if metrics is not None:
+                    metrics.mirror_fetched(settings.name, size_bytes)
+
+            return Mirror(
+                settings,
+                registry,
+                upstreams,
+                who=who,
+                clock=time.monotonic,
+                memory=memory,
+                given=given,
+                came=came,
+            )
 
         memory = transfer_memory()
         mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
