@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -99,7 +100,7 @@ def _command(
                 ask=may_ask,
             )
             form = "json" if as_json else "text"
-            with writing(form, "warning", threaded=False, descriptor=_STDERR):
+            with writing(form, "warning", least=logging.WARNING, threaded=False, descriptor=_STDERR):
                 result = asyncio.run(performing)
         if operation.name.startswith("storage.") and not operation.own_places and not as_json:
             print(f"the store {where.text}:", file=sys.stderr)

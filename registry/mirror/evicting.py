@@ -73,6 +73,8 @@ class Evicted:
         """For people."""
         held = f"{format_size(self.held_bytes)} from elsewhere, of {format_size(self.max_bytes)} that may be"
         lines = [f"{self.namespace}: {held}; pinned: {format_size(self.pinned_bytes)}"]
+        if self.failures and not self.repositories:
+            lines = [f"{self.namespace}: nothing was looked at"]
         if self.unneeded_bytes:
             lines.append(f"collections will take {format_size(self.unneeded_bytes)} beside that")
         if self.manifests:

@@ -156,7 +156,9 @@ class Prefetched:
 
     def told(self) -> str:
         """For people."""
-        lines = [f"{self.images} images are held; {self.blobs} blobs came ({format_size(self.size_bytes)})"]
+        all_images = self.images + len(self.failures)
+        came = f"{self.blobs} blobs came ({format_size(self.size_bytes)})"
+        lines = [f"{self.images} of {all_images} images are held as their upstreams have them; {came}"]
         return "\n".join([*lines, *(f"failed: {one}" for one in self.failures)])
 
 

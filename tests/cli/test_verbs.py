@@ -210,10 +210,13 @@ def test_what_is_logged_on_the_way_is_told_whole(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def fails(_: Nothing, __: Context) -> Steps:
+        event(logging.getLogger("tests"), logging.INFO, "audit.begun")
         event(logging.getLogger("tests"), logging.WARNING, "upstream.failed", upstream="hub.example")
         yield Result(Removed([], False))
 
     looking = Operation("repo.look", "Look.", "repo.read", False, Nothing, fails, result=Removed)
+    # As the audit trail does it.
+    logging.getLogger("tests").setLevel(logging.INFO)
     with (tmp_path / "errors").open("w+") as errors:
         monkeypatch.setattr("registry.cli.verbs._STDERR", errors.fileno())
         run("repo", "look", composition=Fake([looking]))
