@@ -308,6 +308,7 @@ def writing(
     form: str = "json",
     level: str = "info",
     *,
+    least: int = logging.NOTSET,
     threaded: bool = True,
     descriptor: int | None = None,
     capacity: int = 10_000,
@@ -315,13 +316,15 @@ def writing(
 ) -> Iterator[None]:
     """Send everything that is logged to `descriptor` (standard output), as `json`, `text` or `auto`.
 
-    Unthreaded, a line that the reader does not take at once is dropped and counted: for the parent of
-    workers, which forks and so may have no threads.
+    Nothing below `least` is written, whatever level a logger has of its own. Unthreaded, a line that the
+    reader does not take at once is dropped and counted: for the parent of workers, which forks and so may
+    have no threads.
     """
     descriptor = sys.stdout.fileno() if descriptor is None else descriptor
     as_people_read = form == "text" or (form == "auto" and os.isatty(descriptor))
     shape, sink = as_text if as_people_read else as_json, Sink(descriptor)
     handler = QueueHandler(shape, sink, capacity=capacity) if threaded else DirectHandler(shape, sink)
+    handler.setLevel(least)
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     root.handlers[:] = [handler]

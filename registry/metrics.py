@@ -118,6 +118,18 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livemostrecent",
         )
+        self._mirror_given = Counter(
+            "moorage_mirror_given",
+            "Manifests and blobs of mirrors that were given, out of what is held or from an upstream",
+            ("namespace", "kind", "source"),
+            registry=self._registry,
+        )
+        self._mirror_fetched = Counter(
+            "moorage_mirror_fetched_bytes",
+            "Bytes of blobs that came from the upstreams of mirrors",
+            ("namespace",),
+            registry=self._registry,
+        )
         uploaded = Counter("moorage_upload_bytes", "Bytes of content received", registry=self._registry)
         downloaded = Counter("moorage_download_bytes", "Bytes of content sent", registry=self._registry)
         usage = {
@@ -205,6 +217,14 @@ class Metrics:
     def upstream_remaining(self, namespace: str, upstream: str, remaining: int) -> None:
         """An upstream has said how much may still be asked of it; both names are the configuration's."""
         self._upstream_remaining.labels(namespace, upstream).set(remaining)
+
+    def mirror_given(self, namespace: str, kind: str, *, is_held: bool) -> None:
+        """A `manifest` or a `blob` of a mirror was given; namespaces are the configuration's."""
+        self._mirror_given.labels(namespace, kind, "held" if is_held else "upstream").inc()
+
+    def mirror_fetched(self, namespace: str, size_bytes: int) -> None:
+        """So many bytes more of blobs have come from a mirror's upstreams."""
+        self._mirror_fetched.labels(namespace).inc(size_bytes)
 
     def usage(self, size_bytes: int, blobs: int, repositories: int) -> None:
         """What all repositories hold, as it was counted last."""

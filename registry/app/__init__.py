@@ -150,8 +150,8 @@ class RegistryApplication:
         if self._mirrors is not None:
             from registry.app.mirroring import schedule_mirrors
 
-            held = self._bundles.holds.held
-            schedule_mirrors(self._schedule, self._mirrors, self._registry, held, process())
+            in_use = self._retaining.in_use
+            schedule_mirrors(self._schedule, self._mirrors, self._registry, in_use, process())
         self._schedule.every("bundles.finish", FINISH_SECONDS, self._bundles.finish_all)
         if imports(self._config.bundles).dir is not None:
             inbox = Inbox(self._bundles, who=process())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,13 @@ from registry.mirror.mirrors import Mirrors
 from registry.mirror.settings import MirrorSettings, UpstreamSettings
 from registry.mirror.syncing import Syncing
 from registry.mirror.upstreams import Upstreams
-from registry.model.digests import Digest
 from registry.remote.egress import CertificatesUnusable, Egress
 from registry.remote.endpoint import Endpoint
 from registry.remote.errors import UpstreamError
 from registry.remote.headers import RateLimit
 from registry.remote.upstream import Upstream
 from registry.server.application import StartFailed
+from registry.upkeep.retention.in_use import InUse
 from registry.work.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -94,7 +94,25 @@ async def open_mirrors(
                 tell=tell,
                 rest_seconds=settings.rest_for.total_seconds(),
             )
-            return Mirror(settings, registry, upstreams, who=who, clock=time.monotonic, memory=memory)
+
+            def given(kind: str, is_held: bool) -> None:
+                if metrics is not None:
+                    metrics.mirror_given(settings.name, kind, is_held=is_held)
+
+            def came(size_bytes: int) -> None:
+                if metrics is not None:
+                    metrics.mirror_fetched(settings.name, size_bytes)
+
+            return Mirror(
+                settings,
+                registry,
+                upstreams,
+                who=who,
+                clock=time.monotonic,
+                memory=memory,
+                given=given,
+                came=came,
+            )
 
         memory = transfer_memory()
         mirrors = Mirrors(registry, [await mirror(one) for one in config.mirrors])
@@ -106,10 +124,10 @@ def schedule_mirrors(
     schedule: Schedule,
     mirrors: Mirrors,
     registry: Registry,
-    held: Callable[[], Awaitable[Collection[Digest]]],
+    in_use: Callable[[], Awaitable[InUse]],
     who: str,
 ) -> None:
-    """Have it looked at now and then whether anything is to be mirrored, or evicted; what is `held` stays."""
+    """Have it looked at now and then what is to be mirrored, or evicted; what is `in_use` stays."""
 
     for mirror in mirrors.each:
         settings = mirror.settings
@@ -117,7 +135,7 @@ def schedule_mirrors(
             syncing = Syncing(registry, mirror, who=who)
             schedule.every(f"mirror.{mirror.name}", syncing.look_seconds, syncing.if_due, at_once=False)
         if settings.max_size is not None:
-            evicting = Evicting(registry, settings, who=who, held=held)
+            evicting = Evicting(registry, settings, who=who, in_use=in_use)
             seconds = min(settings.evict_interval.total_seconds() / 10, _LOOK_SECONDS)
             schedule.every(f"evict.{mirror.name}", seconds, evicting.if_due, at_once=False)
 

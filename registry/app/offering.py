@@ -205,7 +205,7 @@ def offered(
         *rule_operations(office),
         *audit_operations(registry, audit),
         *mirror_operations(registry, reached.mirrors, mirrors, process()),
-        *eviction_operations(registry, reached.mirrors, lambda: bundles().holds.held(), process()),
+        *eviction_operations(registry, reached.mirrors, lambda: retaining().in_use(), process()),
         *client_operations(reached),
         *bundle_export_operations(bundles),
         *bundle_telling_operations(bundles),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from registry.cli.progress import reporting
 from registry.cli.rendering import as_json as rendered_json
 from registry.cli.rendering import as_text
 from registry.config import Config
+from registry.logs import writing
 from registry.work.inputs import fields
 from registry.work.operations import Context, Operation, Operations, Progress, Result
 
@@ -40,6 +42,8 @@ _NOUNS = {
     "usage": "What repositories and prefixes hold, each byte counted once.",
     "user": "Accounts: people whom the registry knows itself.",
 }
+
+_STDERR = 2  # what it is, whoever has put what in the place of sys.stderr
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing, only say what would be done.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal this is required.")]
@@ -80,23 +84,24 @@ def _command(
             may_ask = operation.deletes and not dry_run and not own["yes"]
             if may_ask and not sys.stdin.isatty():
                 raise Refused(
-                    f"{' '.join(operation.words)} removes things and there is no terminal to ask at:"
-                    " add --yes, or --dry-run to see what would go"
+                    f"{' '.join(operation.words)} asks before it does anything, and there is no terminal"
+                    " to ask at: add --yes, or --dry-run to see what it would do"
                 )
             where = place(composition, words, own)
             lists = {name: tuple(one) for name, one in given.items() if isinstance(one, list)}
             secrets = {one.name: ask_for(one, from_stdin=given[one.name]) for one in known if one.secret}
             asked = operation.input(**{**given, **lists, **secrets})
-            result = asyncio.run(
-                _perform(
-                    where.table(operation, asked),
-                    operation.name,
-                    asked,
-                    Context("operator", dry_run),
-                    as_json=as_json,
-                    ask=may_ask,
-                )
+            performing = _perform(
+                where.table(operation, asked),
+                operation.name,
+                asked,
+                Context("operator", dry_run),
+                as_json=as_json,
+                ask=may_ask,
             )
+            form = "json" if as_json else "text"
+            with writing(form, "warning", least=logging.WARNING, threaded=False, descriptor=_STDERR):
+                result = asyncio.run(performing)
         if operation.name.startswith("storage.") and not operation.own_places and not as_json:
             print(f"the store {where.text}:", file=sys.stderr)
         _show(result, as_json=as_json)
@@ -118,8 +123,8 @@ async def _perform(
             print(as_text(preview.value), file=sys.stderr)
             if preview.text:
                 print(preview.text, file=sys.stderr)
-            if not typer.confirm("Remove it?", err=True):
-                raise Refused("nothing was removed")
+            if not typer.confirm("Do it?", err=True):
+                raise Refused("nothing was done")
         return await _result(operation, asked, context, as_json=as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,7 @@ from datetime import datetime
 from registry.core.last_pulls import LastPulls, last_pulls
 from registry.core.pull_records import PullRecords
 from registry.core.registry import Registry
-from registry.errors import ReadOnly, RegistryError
+from registry.errors import ReadOnly, RegistryError, Unsupported
 from registry.logs import event
 from registry.mirror.fetching import segment
 from registry.mirror.holdings import Holding, Holdings
@@ -24,6 +24,7 @@ from registry.model.units import format_size
 from registry.removal.mark import Step, handfuls
 from registry.removal.releasing import Releasing
 from registry.store.store import Store
+from registry.upkeep.retention.in_use import InUse
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others, paced
 from registry.work.reports import ReportsOf, listed
@@ -72,6 +73,8 @@ class Evicted:
         """For people."""
         held = f"{format_size(self.held_bytes)} from elsewhere, of {format_size(self.max_bytes)} that may be"
         lines = [f"{self.namespace}: {held}; pinned: {format_size(self.pinned_bytes)}"]
+        if self.failures and not self.repositories:
+            lines = [f"{self.namespace}: nothing was looked at"]
         if self.unneeded_bytes:
             lines.append(f"collections will take {format_size(self.unneeded_bytes)} beside that")
         if self.manifests:
@@ -86,12 +89,12 @@ class Evicted:
         return "\n".join([*lines, *listed([f"failed: {one}" for one in self.failures], _MOST_TOLD)])
 
 
-async def _nothing() -> Collection[Digest]:
-    return ()
+async def _nothing() -> InUse:
+    return InUse()
 
 
 class Evicting:
-    """How one process evicts from a namespace; others know it as `who`. What is `held` for others stays."""
+    """How one process evicts from a namespace; others know it as `who`. What is `in_use` stays."""
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Evicting:
         settings: MirrorSettings,
         *,
         who: str,
-        held: Callable[[], Awaitable[Collection[Digest]]] = _nothing,
+        in_use: Callable[[], Awaitable[InUse]] = _nothing,
         seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -107,7 +110,7 @@ class Evicting:
         self._settings = settings
         self._name = RepositoryName(settings.name)
         self._by = pusher(settings.name)
-        self._held_manifests = held
+        self._in_use = in_use
         # How large blobs are that were there the last time.
         self._sizes: dict[int, int] = {}
         self._leased = Leased(
@@ -175,12 +178,19 @@ class Evicting:
     async def _all(self, evicted: Evicted, step: Step) -> AsyncIterator[Evicted]:
         assert self._settings.max_size is not None
         store = paced(self._registry.store, _REQUESTS_PER_SECOND)
+        try:
+            in_use = await self._in_use()
+        except Unsupported as error:
+            evicted.failures.append(f"nothing is evicted: {error.message}")
+            evicted.ended = self._registry.store.effects.now()
+            yield evicted
+            return
         holdings = Holdings(
             store,
             self._settings,
             self._by,
             await _pulls(store),
-            await self._held_manifests(),
+            in_use,
             self._sizes,
             step=step,
         )

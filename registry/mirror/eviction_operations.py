@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.quoting import quoted
 from registry.store.pins import Pin
+from registry.upkeep.retention.in_use import InUse
 from registry.work.operations import Context, Operation, Progress, Result, Status, Touched, argument
 
 Outcome = AsyncIterator[Progress | Result]
@@ -88,10 +89,10 @@ class AllEvicted:
 def operations(
     registry: Callable[[], Registry],
     settings: Iterable[MirrorSettings],
-    held: Callable[[], Awaitable[Collection[Digest]]],
+    in_use: Callable[[], Awaitable[InUse]],
     who: str,
 ) -> Iterable[Operation[Any]]:
-    """Operations on the registry that is open when one of them runs; what is `held` for others stays."""
+    """Operations on the registry that is open when one of them runs; what is `in_use` stays."""
     configured = tuple(settings)
 
     async def mirror_pin(asked: OnePin, context: Context) -> Outcome:
@@ -113,7 +114,7 @@ def operations(
     async def mirror_evict(asked: Evict, context: Context) -> Outcome:
         found = AllEvicted([])
         for one in _meant(configured, asked.namespace):
-            evicting = Evicting(registry(), one, who=who, held=held)
+            evicting = Evicting(registry(), one, who=who, in_use=in_use)
             async for evicted in evicting.run(dry_run=context.dry_run):
                 if evicted.ended is None:
                     yield Progress(evicted.repositories, None, "items", one.name)

@@ -12,12 +12,12 @@ _RETRY_SECONDS = 10
 
 
 def answer(error: UpstreamError, absent: RegistryError) -> RegistryError:
-    """The error of the protocol for a failure; `absent` if the upstreams have no such thing."""
+    """The error of the protocol for a failure, of the kind of `absent` where it is that."""
     told = f"it is not held here, and {error}"
     retry = {"Retry-After": str(math.ceil(error.retry_after_seconds or _RETRY_SECONDS))}
     match error.cause:
         case "absent":
-            return absent
+            return type(absent)(told, detail=absent.detail)
         case "refusing":
             return Denied(f"{told} (there may be no such repository, or it takes another login)")
         case "limited":

@@ -49,7 +49,7 @@ class Fetching:
     """How one process fetches blobs into a namespace, or follows another that does.
 
     `name_there` is what the upstreams call a repository; `who` tells other processes who holds the lease;
-    `memory` is what all of a process have for what is not in the store yet.
+    `memory` is what all of a process have for what is not in the store yet; `came` hears of bytes that come.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Fetching:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         memory: Share,
+        came: Callable[[int], None],
         bytes_per_second: int,
     ) -> None:
         self._registry = registry
@@ -76,6 +77,7 @@ class Fetching:
         self._clock = clock
         self._sleep = sleep
         self._memory = memory
+        self._came = came
         self._pace = Pace(bytes_per_second, clock, sleep)
 
     async def bring(self, transfer: Transfer) -> None:
@@ -240,6 +242,7 @@ class Fetching:
         try:
             async for piece in blob.chunks():
                 transfer.grow(piece)
+                self._came(len(piece))
                 await step()
                 await self._pace.take(len(piece))
                 if transfer.end - start >= self._segment_bytes(start):

@@ -16,6 +16,7 @@ from registry.removal.claims import state_of
 from registry.removal.mark import Step, handfuls
 from registry.removal.relations import ManifestFacts, each_manifest, in_order, unneeded
 from registry.store.store import Store
+from registry.upkeep.retention.in_use import InUse
 from storage.errors import NotFound
 
 Use = tuple[date, float]
@@ -49,7 +50,7 @@ class _Repository:
     manifests: dict[Digest, ManifestFacts] = field(default_factory=dict)
     halves: dict[Digest, tuple[int, ...]] = field(default_factory=dict)
     tags: dict[Tag, tuple[Digest, int]] = field(default_factory=dict)
-    # What somebody of here has pushed, by a tag or without one; and what is pinned.
+    # What somebody of here has pushed, by a tag or without one; and what is pinned, or runs somewhere.
     hosted: set[Digest] = field(default_factory=set)
     pinned: set[Digest] = field(default_factory=set)
 
@@ -57,7 +58,7 @@ class _Repository:
 class Holdings:
     """The repositories of one namespace, read one by one; a kilobyte a manifest, 200 bytes a blob.
 
-    `by` is who lets tags name what came from elsewhere; manifests that are `kept` do not go. `known` are
+    `by` is who lets tags name what came from elsewhere; what is `in_use` does not go. `known` are
     sizes of blobs, by halves of digests.
     """
 
@@ -67,7 +68,7 @@ class Holdings:
         settings: MirrorSettings,
         by: str,
         pulls: LastPulls,
-        kept: Collection[Digest],
+        in_use: InUse,
         known: Mapping[int, int],
         *,
         step: Step,
@@ -76,7 +77,7 @@ class Holdings:
         self._settings = settings
         self._by = by
         self._pulls = pulls
-        self._kept = frozenset(kept)
+        self._in_use = in_use
         self._sizes = dict(known)
         self._step = step
         self._evictable: list[Holding] = []
@@ -105,7 +106,7 @@ class Holdings:
 
     @property
     def pinned_bytes(self) -> int:
-        """How much of that is pinned, or is to be mirrored."""
+        """How much of that is pinned, in use, or is to be mirrored."""
         return self._bytes(self._pinned - self._hosted)
 
     @property
@@ -152,6 +153,10 @@ class Holdings:
             needed = {one.digest for one in manifest.references} & linked
             found.halves[digest] = (digest.half, *(one.half for one in needed))
             self._sizes[digest.half] = len(manifest.content)
+            # Some engines tell of what runs by the digest of its config.
+            named = (digest, *(one.digest for one in manifest.references))
+            if not self._in_use.digests.keys().isdisjoint(named):
+                found.pinned.add(digest)
         await self._look_up(linked)
         self._linked.update(digest.half for digest in linked)
         found.hosted = found.manifests.keys() - (await store.origins.of(name)).cached
@@ -162,9 +167,15 @@ class Holdings:
         selected = self._selected(
             name, [tag for tag, (one, _) in found.tags.items() if one not in found.hosted]
         )
+        used = self._used_tags(name)
+        found.pinned.update(one for tag, (one, _) in found.tags.items() if tag in used)
+        for digest in reversed(in_order(found.manifests, found.manifests) if found.pinned else ()):
+            # Who runs an image may have asked for an index that leads to it.
+            if not found.pinned.isdisjoint(found.manifests[digest].listed):
+                found.pinned.add(digest)
         if None in pins:
             found.pinned = set(found.manifests)
-        found.pinned |= self._kept | {one for one in pins if isinstance(one, Digest)}
+        found.pinned |= {one for one in pins if isinstance(one, Digest)}
         found.pinned |= {one for tag, (one, _) in found.tags.items() if tag in pins or tag in selected}
         return found
 
@@ -195,6 +206,14 @@ class Holdings:
             return (await self._store.content.stat(digest)).size_bytes
         except NotFound:
             return 0
+
+    def _used_tags(self, name: RepositoryName) -> set[Tag]:
+        """The tags of a repository that run somewhere, by our name for it or by one that an upstream has."""
+        there = name.removeprefix(f"{self._settings.name}/")
+        names = [name, there]
+        if self._settings.adds_library:
+            names.append(there.removeprefix("library/"))
+        return {tag for one in names for tag in self._in_use.tags.get(RepositoryName(one), ())}
 
     def _selected(self, name: RepositoryName, tags: Collection[Tag]) -> set[Tag]:
         """Those of the tags that are mirrored without being asked for: they would only come again."""

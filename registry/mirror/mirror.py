@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from registry.core.registry import Registry, Repository
 from registry.errors import (
@@ -34,6 +35,7 @@ from storage.errors import StorageError
 from storage.sharing import Share
 
 Warn = Callable[[str], None]
+Kind = Literal["manifest", "blob"]
 
 _LIBRARY = "library/"
 _TAGS = "tags"
@@ -42,7 +44,10 @@ _MOST_TAGS = 200_000
 
 
 class Mirror:
-    """A namespace in one process; `by` is who its content is said to be from in the history of tags."""
+    """A namespace in one process; `by` is who its content is said to be from in the history of tags.
+
+    `given` hears what clients were given, and whether it was held; `came` how many bytes of a blob came.
+    """
 
     def __init__(
         self,
@@ -54,10 +59,13 @@ class Mirror:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         memory: Share,
+        given: Callable[[Kind, bool], None] = lambda _, __: None,
+        came: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.settings = settings
         self.name = RepositoryName(settings.name)
         self.upstreams = upstreams
+        self.given = given
         self._registry = registry
         self.by = pusher(self.name)
         fetching = Fetching(
@@ -70,6 +78,7 @@ class Mirror:
             clock=clock,
             sleep=sleep,
             memory=memory,
+            came=came,
             bytes_per_second=settings.bytes_per_second,
         )
         fresh_seconds = settings.fresh_for.total_seconds()
@@ -107,7 +116,14 @@ class Mirror:
 
     async def tagged(self, name: RepositoryName, tag: Tag, warn: Warn) -> StoredManifest:
         """What a tag names, as fresh as was set. Raises ManifestUnknown, Unavailable and others."""
-        held = await self._held(name, tag)
+        held = await self.held(name, tag)
+        found = await self._tagged(name, tag, held, warn)
+        self.given("manifest", held is not None and held.digest == found.digest)
+        return found
+
+    async def _tagged(
+        self, name: RepositoryName, tag: Tag, held: StoredManifest | None, warn: Warn
+    ) -> StoredManifest:
         if held is not None and (
             self._fresh.get(self._now(name, tag)) == held.digest
             or not self._registry.may_write()
@@ -136,14 +152,14 @@ class Mirror:
 
     async def refreshed(self, name: RepositoryName, tag: Tag) -> StoredManifest:
         """What a tag names at the upstreams now, unless it is somebody's of here. Raises UpstreamError."""
-        held = await self._held(name, tag)
+        held = await self.held(name, tag)
         if held is not None and await self.is_ours(name, tag, held.digest):
             return held
         return await self.tasks.once((name, tag), lambda: self._look(name, tag, held))
 
     async def has_moved(self, name: RepositoryName, tag: Tag) -> bool:
         """Whether a tag names something else there, and that would count here. Raises UpstreamError."""
-        held = await self._held(name, tag)
+        held = await self.held(name, tag)
         if held is not None and await self.is_ours(name, tag, held.digest):
             return False
         there = self.name_there(name)
@@ -152,7 +168,7 @@ class Mirror:
 
     async def by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """A manifest, held or fetched. Raises ManifestUnknown, Unavailable and others."""
-        held = await self._held(name, digest)
+        held = await self.held(name, digest)
         if held is not None:
             return held
         unknown = ManifestUnknown(detail={"name": name, "digest": str(digest)})
@@ -213,7 +229,8 @@ class Mirror:
             self._fresh.put(self._now(name, reference), pushed.digest)
         return await self._door(name).manifest(pushed.digest)
 
-    async def _held(self, name: RepositoryName, reference: Tag | Digest) -> StoredManifest | None:
+    async def held(self, name: RepositoryName, reference: Tag | Digest) -> StoredManifest | None:
+        """What is held of it; what is damaged is fetched again. Raises StorageDamaged."""
         try:
             return await self._door(name).manifest(reference)
         except ManifestUnknown:
@@ -309,7 +326,7 @@ class Mirror:
         try:
             await self.tasks.once((name, digest), lambda: self._fetch(name, digest))
         except UpstreamError as error:
-            raise answer(error, ManifestUnknown(f"{self.upstreams.hosts} does not have it")) from error
+            raise answer(error, ManifestUnknown()) from error
         return self.upstreams.hosts
 
     async def blob_again(self, name: RepositoryName, digest: Digest) -> str:

@@ -43,6 +43,7 @@ class Namespace:
     name: str
     upstreams: list[str]
     answers_for: list[str]
+    listen: str | None
     repositories: list[str]
     fresh_for_seconds: float
     strict: list[str]
@@ -66,7 +67,9 @@ class Namespaces:
         for one in self.namespaces:
             hosts = f", for {', '.join(one.answers_for)}" if one.answers_for else ""
             most = "" if one.max_bytes is None else f", {format_size(one.max_bytes)} at most"
-            lines.append(f"{one.name}: from {', '.join(one.upstreams) or 'nowhere'}{hosts}{most}")
+            bound = "" if one.listen is None else f", without {one.name}/ at {one.listen}"
+            lines.append(f"{one.name}: from {', '.join(one.upstreams) or 'nowhere'}{hosts}{bound}{most}")
+            lines += [f"  mirrored ahead: {pattern}" for pattern in one.mirrors]
             lines += [f"  pinned: {pin.reference}" for pin in one.pins]
         return "\n".join(lines)
 
@@ -153,7 +156,9 @@ class Prefetched:
 
     def told(self) -> str:
         """For people."""
-        lines = [f"{self.images} images are held; {self.blobs} blobs came ({format_size(self.size_bytes)})"]
+        all_images = self.images + len(self.failures)
+        came = f"{self.blobs} blobs came ({format_size(self.size_bytes)})"
+        lines = [f"{self.images} of {all_images} images are held as their upstreams have them; {came}"]
         return "\n".join([*lines, *(f"failed: {one}" for one in self.failures)])
 
 
@@ -317,6 +322,7 @@ def _shown(settings: MirrorSettings, pins: list[ShownPin]) -> Namespace:
         settings.name,
         [one.url for one in settings.upstreams],
         list(settings.answers_for),
+        settings.listen,
         ["**"] if settings.repositories is None else [str(one) for one in settings.repositories],
         settings.fresh_for.total_seconds(),
         list(settings.strict),

@@ -51,7 +51,10 @@ class MirroredRepository(NamespaceRepository):
         """A manifest by tag or digest. Raises ManifestUnknown, or why the upstreams do not give it."""
         if isinstance(reference, Tag):
             return await self._mirror.tagged(self.name, reference, self._warn)
-        return await self._mirror.by_digest(self.name, reference)
+        held = await self._mirror.held(self.name, reference)
+        found = held or await self._mirror.by_digest(self.name, reference)
+        self._mirror.given("manifest", held is not None)
+        return found
 
     async def blob(self, digest: Digest, *, may_push: bool) -> ObjectInfo:
         """A blob's size. Raises BlobUnknown, and what keeps the upstreams from telling it."""
@@ -74,8 +77,11 @@ class MirroredRepository(NamespaceRepository):
             opened = await opening.__aenter__()
         except BlobUnknown:
             transfer = await self._mirror.blobs.transfer(self.name, digest)
-            yield await transfer.opened(start, end)
+            arriving = await transfer.opened(start, end)
+            self._mirror.given("blob", False)
+            yield arriving
             return
+        self._mirror.given("blob", True)
         try:
             yield opened
         finally:

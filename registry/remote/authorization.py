@@ -130,7 +130,7 @@ class Authorization:
                 authorization=self._endpoint.basic,
             ) as response:
                 if response.status != 200:
-                    raise _refused(realm.netloc, response.status, response.headers)
+                    raise self._refused(realm.netloc, response.status, response.headers)
                 content = await response.read(_ANSWER_BYTES)
         except RemoteError as error:
             raise UpstreamError.of(error) from error
@@ -151,16 +151,20 @@ class Authorization:
             )
         return realm
 
+    def _refused(self, host: str, status: int, headers: Mapping[str, str]) -> UpstreamError:
+        """A token service that has no token for us refuses, in whichever words."""
+        told = refusal(host, status, headers)
+        if told.cause == "limited" or status >= 500:
+            return told
+        shown = (
+            "without a name and a password"
+            if self._endpoint.basic is None
+            else "for the name and the password"
+        )
+        return UpstreamError(host, f"it gives no token {shown}, it answered {status}", "refusing", status)
+
     def _error(self, reason: str, cause: Cause) -> UpstreamError:
         return UpstreamError(self._endpoint.host, reason, cause)
-
-
-def _refused(host: str, status: int, headers: Mapping[str, str]) -> UpstreamError:
-    """A token service that has no token for us refuses, in whichever words."""
-    told = refusal(host, status, headers)
-    if told.cause == "limited" or status >= 500:
-        return told
-    return UpstreamError(host, f"it gives no token, it answered {status}", "refusing", status)
 
 
 def _read(content: bytes, host: str) -> tuple[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -229,6 +230,20 @@ def _trouble(parts: SplitResult, error: aiohttp.ClientError) -> RemoteError:
     return RemoteError(parts.netloc, reason, cause)
 
 
+def _told(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        # A server of plain HTTP answers as if it spoke a version that there is not.
+        is_plain = error.reason == "WRONG_VERSION_NUMBER"
+        return (
+            "it does not speak TLS; is it http://?"
+            if is_plain
+            else f"no TLS with it: {error.reason or error}"
+        )
+    # The event loop has a text of its own for what the system says.
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else str(error.strerror or error)
+
+
 def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
     """What went wrong, in words that hold nothing of the request."""
     match error:
@@ -244,8 +259,9 @@ def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
         case aiohttp.ClientConnectorError():
             # Where all addresses of a name are, the library makes one error of theirs.
             is_barred = isinstance(error.os_error, PermissionError) and BARRED in str(error.os_error)
-            reason = f"cannot connect: {error.os_error.strerror or error.os_error}"
-            return reason, "barred" if is_barred else "unreachable"
+            if is_barred:
+                return f"cannot connect: {error.os_error.strerror or error.os_error}", "barred"
+            return f"cannot connect: {_told(error.os_error)}", "unreachable"
         case aiohttp.ServerTimeoutError():
             return f"cannot connect within {_CONNECT_SECONDS:g} s", "unreachable"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from registry.errors import (
     StorageDamaged,
     Unsupported,
 )
+from registry.logs import event
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.work.operations import (
@@ -199,9 +201,30 @@ def test_removing_without_a_terminal_is_refused_before_anything_is_opened(run: R
     fake = Fake([removing(journal)])
     ended = run("tag", "drop-all", composition=fake)
     assert ended.code == 3
-    assert "tag drop-all removes things" in ended.err
+    assert "tag drop-all asks before it does anything" in ended.err
     assert "--yes" in ended.err
     assert (journal, fake.journal) == ([], [])
+
+
+def test_what_is_logged_on_the_way_is_told_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def fails(_: Nothing, __: Context) -> Steps:
+        event(logging.getLogger("tests"), logging.INFO, "audit.begun")
+        event(logging.getLogger("tests"), logging.WARNING, "upstream.failed", upstream="hub.example")
+        yield Result(Removed([], False))
+
+    looking = Operation("repo.look", "Look.", "repo.read", False, Nothing, fails, result=Removed)
+    # As the audit trail does it.
+    logging.getLogger("tests").setLevel(logging.INFO)
+    with (tmp_path / "errors").open("w+") as errors:
+        monkeypatch.setattr("registry.cli.verbs._STDERR", errors.fileno())
+        run("repo", "look", composition=Fake([looking]))
+        run("repo", "look", "--json", composition=Fake([looking]))
+        errors.seek(0)
+        text, line = errors
+    assert text.rstrip().endswith("WARNING upstream.failed upstream=hub.example")
+    assert json.loads(line)["upstream"] == "hub.example"
 
 
 def test_yes_removes_and_a_dry_run_does_not(run: Run) -> None:

@@ -605,6 +605,39 @@ def test_how_much_may_still_be_asked_for_is_told(bad: Namespace, there: Reposito
     assert dict(told_so.findall(bad.metrics))[labels] == "75.0"
 
 
+def test_how_much_of_what_is_pulled_is_held_is_told(bad: Namespace, there: Repository) -> None:
+    pushed = there.push(image(), "v1")
+    here, layer = bad.here(there), pushed.blobs[1]
+    told_so = re.compile(
+        rf'^moorage_mirror_(\w+)_total{{(.*?),?namespace="{bad.name}"(.*)}} (\S+)$', re.MULTILINE
+    )
+
+    def figures() -> Counter[str]:
+        found = told_so.findall(bad.metrics)
+        return Counter({f"{name} {kind}{source}": int(float(figure)) for name, kind, source, figure in found})
+
+    def since() -> dict[str, int]:
+        return dict(figures() - before)
+
+    before = figures()
+    assert here.get("v1").body == pushed.data
+    assert blob(here, digest_of(layer)) == layer
+    came = {
+        'given kind="manifest",source="upstream"': 1,
+        'given kind="blob",source="upstream"': 1,
+        "fetched_bytes ": len(layer),
+    }
+    assert since() == came
+    assert here.get("v1").body == here.get(pushed.digest).body == pushed.data
+    assert since() == {**came, 'given kind="manifest",source="held"': 2}
+    until(
+        lambda: (
+            blob(here, digest_of(layer)) == layer and since().get('given kind="blob",source="held"', 0) > 0
+        ),
+        "the blob is held",
+    )
+
+
 def test_too_many_requests_without_a_time(bad: Namespace, there: Repository, scratch: Path) -> None:
     old, new = there.push(image(), "v1"), image()
     here = bad.here(there)

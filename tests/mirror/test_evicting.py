@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
 from registry.model.tag_rights import EVERY_TAG
 from registry.removal.releasing import Releasing
-from tests.inmemory import World, image
+from registry.upkeep.retention.in_use import InUse, read_in_use
+from registry.upkeep.settings import InUseList
+from tests.inmemory import World, descriptor, image
 from tests.mirror.evictions import (
     LAYER,
     Make,
@@ -39,6 +42,17 @@ OTHER = RepositoryName("hub/library/other")
 def bound(*images: bytes, less: int = 1, **more: Any) -> dict[str, Any]:
     """Settings by which images are just too much together."""
     return {"max_size": f"{size_of(*images) - less}B", "fresh_for": "0s", **more}
+
+
+def listing_as_used(line: str) -> Callable[[], Awaitable[InUse]]:
+    """What runs somewhere, by a list of one line."""
+
+    async def in_use() -> InUse:
+        found = InUse()
+        found.add(line, "running")
+        return found
+
+    return in_use
 
 
 def names(evicted: Any) -> list[str]:
@@ -300,11 +314,57 @@ class TestPins:
         hub = around(max_size="1B")
         one, two = await fetch(hub, ONE, "v1"), await fetch(hub, TWO, "v2")
 
-        async def held_for_a_bundle() -> list[Digest]:
-            return [two]
-
-        await evict(hub, held=held_for_a_bundle)
+        await evict(hub, in_use=listing_as_used(str(two)))
         assert await held(hub, [one, two]) == [two]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "registry.example/hub/library/app:v2",
+            "docker.io/library/app:v2",
+            "app:v2",
+            f"docker-pullable://app@{Digest.of(TWO)}",
+        ],
+    )
+    async def test_what_runs_somewhere_stays_however_it_is_told(self, around: Make, line: str) -> None:
+        hub = around(max_size="1B", answers_for=["docker.io"])
+        one, two = await fetch(hub, ONE, "v1"), await fetch(hub, TWO, "v2")
+        await evict(hub, in_use=listing_as_used(line))
+        assert await held(hub, [one, two]) == [two]
+
+    async def test_also_where_an_engine_tells_of_the_config(self, around: Make) -> None:
+        hub = around(max_size="1B")
+        config = b'{"os": "linux"}'
+        hub.shelf.add_blob(config)
+        content = json.dumps({**json.loads(TWO), "config": descriptor(config)}).encode()
+        one, two = await fetch(hub, ONE, "v1"), await fetch(hub, content, "v2")
+        await evict(hub, in_use=listing_as_used(str(Digest.of(config))))
+        assert await held(hub, [one, two]) == [two]
+
+    async def test_an_index_stays_of_which_an_image_runs(self, around: Make) -> None:
+        hub = around(max_size="1B")
+        inner = await fetch_index(hub, "inner", ONE)
+        hub.shelf.manifests["outer"] = content = listing(listing(ONE))
+        outer = Digest.of(content)
+        await hub.repository().manifest(Tag("outer"))
+        other = await fetch(hub, TWO, "v2")
+        await evict(hub, in_use=listing_as_used(str(Digest.of(ONE))))
+        assert await held(hub, [Digest.of(ONE), inner, outer, other]) == [Digest.of(ONE), inner, outer]
+
+    async def test_nothing_goes_while_it_is_not_known_what_runs(self, around: Make, tmp_path: Path) -> None:
+        hub = around(max_size="1B")
+        digest = await fetch(hub, ONE, "v1")
+        file = tmp_path / "running"
+
+        async def in_use() -> InUse:
+            return read_in_use([InUseList(file=file)])
+
+        evicted = await evict(hub, in_use=in_use)
+        assert str(file) in evicted.failures[0]
+        assert evicted.ended is not None
+        assert await held(hub, [digest]) == [digest]
+        file.write_text(str(Digest.of(TWO)))
+        assert (await evict(hub, in_use=in_use)).manifests == 1
 
     async def test_a_blob_that_it_needs_frees_nothing(self, around: Make) -> None:
         hub = around(max_size="1B")

@@ -137,6 +137,13 @@ async def test_a_slow_upstream_is_not_waited_for_longer_than_was_set(around: Mak
     assert (await hub.world.repository(HERE).manifest(LATEST)).digest == moved
 
 
+async def test_who_says_that_there_is_none_is_told(around: Make) -> None:
+    hub = around()
+    for reference in (LATEST, Digest.of(b"none")):
+        with pytest.raises(ManifestUnknown, match=f"not held here, and {hub.shelf.host}: it answered 404"):
+            await hub.repository().manifest(reference)
+
+
 async def test_that_something_is_absent_is_remembered_for_a_while(around: Make) -> None:
     hub = around(absent_for="30s")
     for _ in range(3):

@@ -293,6 +293,8 @@ class TestTokenServices:
         async with asking({**routes(Tokens()), "/token": sent}, **WHO) as asked:
             error = await refused(asked)
             assert error.cause == cause, error
+            if cause == "refusing":
+                assert "no token for the name and the password" in error.reason
             assert len(asked.host.asked(TAG_PATH)) == 1
 
     async def test_one_that_failed_is_not_asked_before_the_registry(self) -> None:

@@ -510,9 +510,21 @@ class TestTroubles:
         async with serving({}) as host:
             assert closed != host.port
         async with asking({TAG_PATH: redirect(f"http://127.0.0.1:{closed}/")}) as asked:
-            with pytest.raises(UpstreamError, match="cannot connect") as raised:
+            with pytest.raises(UpstreamError, match="cannot connect: connection refused") as raised:
                 await asked.upstream.manifest(NAME, TAG)
             assert raised.value.cause == "unreachable"
+
+    async def test_one_that_speaks_no_tls(self) -> None:
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as plain:
+            port = plain.sockets[0].getsockname()[1]
+            async with asking({TAG_PATH: redirect(f"https://127.0.0.1:{port}/")}) as asked:
+                with pytest.raises(UpstreamError, match="does not speak TLS; is it http://") as raised:
+                    await asked.upstream.manifest(NAME, TAG)
+        assert raised.value.cause == "unreachable"
 
 
 class TestPaths:

@@ -1,4 +1,4 @@
-"""Lists of what runs somewhere: images that retention must not touch."""
+"""Lists of what runs somewhere: images that neither retention nor the eviction from mirrors must touch."""
 
 from __future__ import annotations
 

@@ -86,6 +86,13 @@ class Retaining:
         if not self._rules.rules:
             raise Unsupported("there are no retention.rules in the configuration: nothing goes by itself")
 
+    async def in_use(self) -> InUse:
+        """What runs by the lists that are configured, and what is held. Raises Unsupported."""
+        found = await asyncio.to_thread(read_in_use, self._rules.in_use)
+        if self._held_manifests is not None:
+            found.digests.update(await self._held_manifests())
+        return found
+
     async def if_due(self) -> None:
         """Run if nobody has for long enough; if the rules are not enforced, only tell what they would do."""
         if self._rules.rules:
@@ -276,13 +283,10 @@ class Retaining:
                 yield plan
 
     async def _planning(self, store: Store, now: float, step: Step) -> Planning:
-        in_use: InUse = await asyncio.to_thread(read_in_use, self._rules.in_use)
-        if self._held_manifests is not None:
-            in_use.digests.update(await self._held_manifests())
         return Planning(
             store,
             self._rules.rules,
-            in_use,
+            await self.in_use(),
             await self._pulls(now),
             now=now,
             grace=self._settings.gc.grace_period,
