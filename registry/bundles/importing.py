@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.bundles.arriving import Arriving
+from registry.bundles.contents import Content, Digests, Key
 from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.format import HEAD, Head
 from registry.bundles.images import ImageSignatures
@@ -18,7 +19,7 @@ from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
-from registry.bundles.statement import Content, Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown
 from registry.model.digests import Digest
@@ -99,11 +100,7 @@ class Importing:
         )
         for name in judged.names.values():
             staged_repository(head.id, name)
-        lacking = await self._lacking(judged)
-        judged.missing = [
-            str(digest_of(key)) for key, one in statement.all if key in lacking and not one.carried
-        ]
-        arriving.absent = {key for key, one in statement.all if key in lacking and one.carried}
+        arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
         if wish.dry_run:
@@ -139,14 +136,18 @@ class Importing:
                 " have them written as a bundle of another number"
             )
 
-    async def _lacking(self, judged: Judged) -> set[Key]:
-        """What is stated that the repositories which the bundle is about do not have."""
+    async def _absent(self, judged: Judged) -> Digests:
+        """What the bundle carries and its repositories here lack; what they lack besides is missing."""
         kept = await self._kept_of(judged.head)
-        lacking = set[Key]()
+        absent = Digests()
         for some in handfuls(judged.statement.all):
             here = await self._effects.together(self._is_ours(key, one, judged, kept) for key, one in some)
-            lacking |= {key for (key, _), is_ours in zip(some, here, strict=True) if not is_ours}
-        return lacking
+            for (key, one), is_ours in zip(some, here, strict=True):
+                if not is_ours and one.carried:
+                    absent.add(key)
+                elif not is_ours and key not in absent:
+                    judged.missing.append(str(digest_of(key)))
+        return absent
 
     async def _is_ours(self, key: Key, one: Content, judged: Judged, kept: Sequence[str]) -> bool:
         """Whether a repository that the bundle is about has some content.

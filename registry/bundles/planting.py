@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
+from registry.bundles.contents import Content, Key
 from registry.bundles.errors import BundleInvalid
-from registry.bundles.statement import Content, Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest

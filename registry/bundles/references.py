@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
+from registry.bundles.contents import Content, Key
 from registry.bundles.errors import unsound
 from registry.bundles.media import file_name
-from registry.bundles.statement import Content, Key, Statement, digest_of, key_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.errors import ManifestInvalid
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
