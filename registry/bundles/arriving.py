@@ -173,7 +173,10 @@ class Arriving:
         return reader.statement
 
     async def _chunks(self, entry: Entry) -> AsyncIterator[bytes]:
-        while (chunk := await self._effects.aside(next, entry.chunks, None)) is not None:
+        left = entry.size
+        while left:
+            chunk = await self._effects.aside(next, entry.chunks)
+            left -= len(chunk)
             yield chunk
 
     async def _has_piece(self, file: File) -> bool:

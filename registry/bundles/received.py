@@ -29,6 +29,7 @@ T = TypeVar("T")
 Deed = Literal["imports", "approvals"]
 
 _LIMIT = 256 << 20
+_AT_ONCE = 1000  # objects that are deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,13 @@ class Received:
         await self._driver.delete([layout.bundle_received(bundle, "contents")], durable=False)
 
     async def _forget(self, prefix: str) -> None:
-        keys = [key async for key in self._driver.walk(prefix)]
+        # Some at a time, since there may be one for each manifest and blob.
+        keys: list[str] = []
+        async for key in self._driver.walk(prefix):
+            keys.append(key)
+            if len(keys) == _AT_ONCE:
+                await self._driver.delete(keys, durable=False)
+                keys = []
         await self._driver.delete(keys, durable=False)
 
     async def _is_settled(self, bundle: str) -> bool:
