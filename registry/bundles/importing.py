@@ -58,7 +58,7 @@ class Wish:
 class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
-    `is_staged` says that all of it waits to be approved, or was decided on.
+    `is_staged` says that all of it waits to be approved, or was decided on; `statement` is empty then.
     """
 
     head: Head
@@ -119,6 +119,8 @@ class Importing:
         if not judged.media and not judged.missing:
             await self._stage(judged, rules, wish)
             judged.is_staged = True
+            # It lies in the store now; who approves reads it there, and needs the memory.
+            judged.statement = Statement()
         yield judged
 
     async def _require_undecided(self, head: Head, newer: Head | None) -> None:
@@ -191,9 +193,6 @@ class Importing:
     async def _stage(self, judged: Judged, rules: Rules, wish: Wish) -> None:
         """Give what is stated to the repositories where it waits."""
         head, statement = judged.head, judged.statement
-        tags: dict[tuple[str, Key], list[Tag]] = {}
-        for (name, tag), key in statement.tags.items():
-            tags.setdefault((name, key), []).append(Tag(tag))
 
         def target(name: str) -> RepositoryName:
             return staged_repository(head.id, judged.names[name])
@@ -207,6 +206,11 @@ class Importing:
         await signatures.require()
         if await self.received.staged(head.id) is not None:
             return  # it was here before, and waits, or has gone where it was to go
+        names = statement.names
+
+        def tags(name: str, key: Key) -> list[Tag]:
+            return [Tag(tag) for where, tag in names.get(key, ()) if where == name]
+
         async for _ in planting.content(tags):
             pass
         staged = Staged(

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
-from registry.bundles.records import read_head
+from registry.bundles.records import lines_of, read_head
 from registry.model.digests import Digest
 from registry.store import layout
 from registry.store.store import Store
@@ -67,13 +67,6 @@ class Move:
     def text(self) -> str:
         """For people."""
         return f"{self.repository}:{self.tag} {self.old or 'nothing'} -> {self.new or 'nothing'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """All tags that a bundle moves, written before the first is moved."""
-
-    moves: list[Move]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +125,27 @@ class Received:
         """What was decided; None where nothing was."""
         return await self._read(bundle, "decision", Decision)
 
-    async def journal(self, bundle: str) -> Journal | None:
-        """The tags that it moves; None where that is not written down yet."""
-        return await self._read(bundle, "journal", Journal)
+    async def has_journal(self, bundle: str) -> bool:
+        """Whether it is written down which tags it moves."""
+        return await exists(self._driver, layout.bundle_received(bundle, "journal"))
+
+    async def put_journal(self, bundle: str, moves: AsyncIterator[Move]) -> None:
+        """Write down all tags that it moves, before the first is moved; what others have written stays."""
+
+        async def lines() -> AsyncIterator[bytes]:
+            async for move in moves:
+                yield json.dumps([move.repository, move.tag, move.old, move.new]).encode() + b"\n"
+
+        with suppress(AlreadyExists):
+            key = layout.bundle_received(bundle, "journal")
+            await self._driver.write(key, lines(), if_absent=True)
+
+    async def journal(self, bundle: str) -> AsyncIterator[Move]:
+        """The tags that it moves, as they were written down. Raises storage NotFound."""
+        async with self._driver.open(layout.bundle_received(bundle, "journal")) as opened:
+            async for lines in lines_of(opened.chunks()):
+                for line in lines:
+                    yield Move(*json.loads(line))
 
     async def done(self, bundle: str) -> Done | None:
         """How it was applied, or put away; None where that is not done."""

@@ -87,6 +87,14 @@ class Statement:
             carried_bytes=carried,
         )
 
+    @property
+    def names(self) -> dict[Key, tuple[tuple[str, str], ...]]:
+        """The repositories and tags that name a manifest, of each that has such."""
+        found: dict[Key, tuple[tuple[str, str], ...]] = {}
+        for named, key in self.tags.items():
+            found[key] = (*found.get(key, ()), named)
+        return found
+
     def order(self) -> None:
         """Put blobs and tags into the order in which they are written."""
         self.blobs = Contents((key, self.blobs[key]) for key in sorted(self.blobs))

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from registry.bundles.contents import Key
 from registry.bundles.format import FileSum, Totals, canonical
 from registry.bundles.statement import Statement, digest_of
 from registry.model import media_types
@@ -35,10 +34,7 @@ def index_json(statement: Statement) -> Iterator[bytes]:
     In the order in which they are stated, and then by name; what has no name stands there once, without one.
     (image-spec: Image Layout)
     """
-    names: dict[Key, list[tuple[str, str]]] = {}
-    for named, key in statement.tags.items():
-        if statement.manifests[key].carried:
-            names.setdefault(key, []).append(named)
+    names = statement.names
     # The same bytes as if it were written at once: keys in order, no spaces.
     yield b'{"manifests":['
     comma = b""
