@@ -120,6 +120,7 @@ class Approving:
                         yield step
             await self._put_away(head, staged, by)
             await self.received.put(bundle, "done", done)
+            await self.received.forget_moved(bundle, done.moved + len(done.left))
             await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)

@@ -223,7 +223,7 @@ class Importing:
             code=code_of(head),
         )
         await self.received.put(head.id, "staged", staged)
-        await self.received.forget_kept(head.id)
+        await self.received.forget_kept(head.id, (digest_of(key) for key, _ in statement.carried))
 
 
 def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -18,6 +18,7 @@ from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
 from registry.bundles.records import lines_of, read_head
 from registry.model.digests import Digest
+from registry.removal.mark import handfuls
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.documents import plain, read_plain
@@ -29,7 +30,6 @@ T = TypeVar("T")
 Deed = Literal["imports", "approvals"]
 
 _LIMIT = 256 << 20
-_AT_ONCE = 1000  # objects that are deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,7 @@ class Received:
 
     async def note_moved(self, bundle: str, number: int) -> None:
         """Note that a tag of the journal was moved, so that who goes on leaves it alone."""
-        key = layout.bundle_received(bundle, "moved", f"{number:08d}")
-        await self._driver.put(key, b"", durable=False)
+        await self._driver.put(_moved(bundle, number), b"", durable=False)
 
     async def moved(self, bundle: str) -> set[int]:
         """The tags of the journal that were moved, by their places in it."""
@@ -200,25 +199,25 @@ class Received:
         """Whether data came in a bundle that is not staged yet."""
         return await exists(self._driver, _kept(bundle, digest))
 
-    async def forget_kept(self, bundle: str) -> None:
-        """Forget what came in a bundle, which is staged now."""
-        await self._forget(layout.bundle_received(bundle, "kept"))
+    async def forget_kept(self, bundle: str, digests: Iterable[Digest]) -> None:
+        """Forget that these came in a bundle, which is staged now."""
+        # Not by a list of what is there, which would be of all manifests and blobs.
+        await self._forget(_kept(bundle, digest) for digest in digests)
+
+    async def forget_moved(self, bundle: str, number: int) -> None:
+        """Forget which of so many tags of the journal were moved."""
+        await self._forget(_moved(bundle, one) for one in range(number))
 
     async def clear(self, bundle: str) -> None:
         """Let go of what nobody needs of a bundle that was decided about."""
         for part in ("kept", "pieces", "moved"):
-            await self._forget(layout.bundle_received(bundle, part))
+            prefix = layout.bundle_received(bundle, part)
+            await self._forget([key async for key in self._driver.walk(prefix)])
         await self._driver.delete([layout.bundle_received(bundle, "contents")], durable=False)
 
-    async def _forget(self, prefix: str) -> None:
-        # Some at a time, since there may be one for each manifest and blob.
-        keys: list[str] = []
-        async for key in self._driver.walk(prefix):
-            keys.append(key)
-            if len(keys) == _AT_ONCE:
-                await self._driver.delete(keys, durable=False)
-                keys = []
-        await self._driver.delete(keys, durable=False)
+    async def _forget(self, keys: Iterable[str]) -> None:
+        for some in handfuls(keys):
+            await self._driver.delete(some, durable=False)
 
     async def _is_settled(self, bundle: str) -> bool:
         """Whether nothing is left to be finished: it is decided and done, and undone if that was asked."""
@@ -256,6 +255,10 @@ class Received:
         found: Any = read_plain(form, json.loads(content))
         assert isinstance(found, form)
         return found
+
+
+def _moved(bundle: str, number: int) -> str:
+    return layout.bundle_received(bundle, "moved", f"{number:08d}")
 
 
 def _kept(bundle: str, digest: Digest) -> str:

@@ -36,7 +36,7 @@ class Scale:
     starts: int = 5
     crowd: int = 200
     crowd_bytes: int = 1024 * MIB
-    bundle_bytes: int = 2048 * MIB
+    bundle_bytes: int = 3072 * MIB
     bundled: int = 100_000
 
     def warm(self) -> Scale:
