@@ -131,10 +131,10 @@ class Contents(Mapping[Key, Content]):
 
     def lay(self, key: Key, pieces: tuple[Piece, ...]) -> None:
         """Say where its bytes lie. Raises KeyError."""
-        self._lay(self._place(key), pieces)
+        self._lay(self.place(key), pieces)
 
     def __getitem__(self, key: Key) -> Content:
-        place = self._place(key)
+        place = self.place(key)
         return Content(self._sizes[place], *self._kinds[self._traits[place]], self._laid(place))
 
     def __contains__(self, key: object) -> bool:
@@ -149,7 +149,8 @@ class Contents(Mapping[Key, Content]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _place(self, key: Key) -> int:
+    def place(self, key: Key) -> int:
+        """Its place in the order, from 0 on. Raises KeyError."""
         place = self._keys.place(key)
         if place is None:
             raise KeyError(key)

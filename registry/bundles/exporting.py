@@ -127,10 +127,10 @@ def carried_of(selected: Selected, held: Set[Key]) -> Digests:
     carried = Digests(
         key for kind in (statement.manifests, statement.blobs) for key in kind if key not in held
     )
-    for key in reversed(statement.manifests):
+    for key, small in zip(reversed(statement.manifests), reversed(selected.small), strict=False):
         if key in carried:
-            for small in selected.small.get(key, ()):
-                carried.add(small)
+            for one in small:
+                carried.add(one)
     return carried
 
 

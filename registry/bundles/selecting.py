@@ -64,13 +64,14 @@ def described(settings: SelectionSettings) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Selected:
-    """The statement of what is selected; `small` has for each manifest what always goes with its bytes.
+    """The statement of what is selected.
 
-    `missing` is what an image lists and the source does not have.
+    `small` has what always goes with the bytes of each manifest, in the order of those; `missing` is what an
+    image lists and the source does not have.
     """
 
     statement: Statement = field(default_factory=Statement)
-    small: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
+    small: list[tuple[Key, ...]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
@@ -230,8 +231,11 @@ class Selecting:
         content = Content(read.size_bytes, (), read.media_type, absent or not read.is_whole)
         key = key_of(digest)
         self._add(statement.manifests, key, name, content)
-        small = map(key_of, (*read.children, *read.config))
-        self.selected.small[key] = tuple(one for one in small if statement.has(one))
+        small = self.selected.small
+        if len(small) < len(statement.manifests):
+            small.append(())
+        keys = map(key_of, (*read.children, *read.config))
+        small[statement.manifests.place(key)] = tuple(one for one in keys if statement.has(one))
 
     def _add(self, to: Contents, key: Key, name: RepositoryName, content: Content) -> None:
         """Let a repository have it."""
