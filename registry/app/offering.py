@@ -81,7 +81,9 @@ def operations(config: Config) -> Operations:
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[None]:
-        async with open_registry(config, observed) as registry:
+        # Each manifest is read once or twice: kept as for those who pull, it would only take memory.
+        cache = config.cache.model_copy(update={"manifests": 0})
+        async with open_registry(config.model_copy(update={"cache": cache}), observed) as registry:
             await registry.store.blocked.look()
             watching = None
             if registry.may_write():

@@ -15,7 +15,7 @@ from registry.bundles.format import Head
 from registry.bundles.importing import require_newer, require_room
 from registry.bundles.names import Names
 from registry.bundles.planting import Planting
-from registry.bundles.received import Decision, Done, Journal, Move, Received, Staged
+from registry.bundles.received import Decision, Done, Move, Received, Staged
 from registry.bundles.records import read_contents
 from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
@@ -120,6 +120,7 @@ class Approving:
                         yield step
             await self._put_away(head, staged, by)
             await self.received.put(bundle, "done", done)
+            await self.received.forget_moved(bundle, done.moved + len(done.left))
             await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)
@@ -148,44 +149,40 @@ class Approving:
         self, head: Head, staged: Staged, statement: Statement, by: str
     ) -> AsyncIterator[int | Done]:
         names = _names(staged)
-        journal = await self.received.journal(head.id)
-        if journal is None:
-            moves = await self.moves(head, staged, statement)
-            await self.received.put(head.id, "journal", Journal(moves))
-            journal = await self.received.journal(head.id)
-        assert journal is not None
+        if not await self.received.has_journal(head.id):
+            await self.received.put_journal(head.id, self.moves(head, staged, statement))
         planting = Planting(self._registry, self._effects, statement, names.__getitem__, names, by)
         count = 0
-        async for count in planting.content({}):
+        async for count in planting.content(lambda *_: ()):
             yield count
         left = []
         moved = await self.received.moved(head.id)
-        for number, move in enumerate(journal.moves):
+        number = 0
+        async for move in self.received.journal(head.id):
             # What was moved before somebody died may have been moved on by others since.
             if number not in moved:
                 if not await self._move(move, by, move.old, move.new):
                     left.append(f"{move.repository}:{move.tag}")
                 await self.received.note_moved(head.id, number)
             yield count + number
-        yield Done(len(journal.moves) - len(left), left, sorted({str(one) for one in names.values()}))
+            number += 1
+        yield Done(number - len(left), left, sorted({str(one) for one in names.values()}))
 
-    async def moves(self, head: Head, staged: Staged, statement: Statement) -> list[Move]:
+    async def moves(self, head: Head, staged: Staged, statement: Statement) -> AsyncIterator[Move]:
         """The tags that a bundle would move as things are."""
         names = _names(staged)
         links = self._registry.store.links
-        moves = []
         for (name, tag), key in statement.tags.items():
             new, old = digest_of(key), await links.target(names[name], Tag(tag))
             if old != new:
-                moves.append(Move(str(names[name]), tag, None if old is None else str(old), str(new)))
+                yield Move(str(names[name]), tag, None if old is None else str(old), str(new))
         if staged.delete:
             stated = {(str(names[name]), tag) for name, tag in statement.tags}
             async for here, selection in self._selected(head, staged):
                 for one in await links.tags(here):
                     if (str(here), str(one)) not in stated and selection.has(one):
                         old = await links.target(here, one)
-                        moves.append(Move(str(here), str(one), None if old is None else str(old), None))
-        return moves
+                        yield Move(str(here), str(one), None if old is None else str(old), None)
 
     async def _selected(self, head: Head, staged: Staged) -> AsyncIterator[tuple[RepositoryName, Selection]]:
         """The repositories here that the bundle's selection is about; none for one of images by name."""
@@ -235,14 +232,13 @@ class Approving:
 
     async def _undo(self, bundle: str, by: str) -> Done:
         """Let the tags of the journal name again what they named before, where they name what it set."""
-        journal = await self.received.journal(bundle)
-        assert journal is not None
-        left = [
-            f"{move.repository}:{move.tag}"
-            for move in journal.moves
-            if not await self._move(move, by, move.new, move.old)
-        ]
-        return Done(len(journal.moves) - len(left), left)
+        moved, left = 0, []
+        async for move in self.received.journal(bundle):
+            if await self._move(move, by, move.new, move.old):
+                moved += 1
+            else:
+                left.append(f"{move.repository}:{move.tag}")
+        return Done(moved, left)
 
     async def _put_away(self, head: Head, staged: Staged | None, by: str) -> None:
         """Take away where it waited, wherever that was."""

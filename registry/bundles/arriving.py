@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Iterable
 
+from registry.bundles.contents import Digests, Key
 from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, README, SUMS, FileSum, Head
 from registry.bundles.media import FILE, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.received import Received
 from registry.bundles.records import chunked, lines_of, read_contents
-from registry.bundles.statement import Key, Statement, StatementReader, digest_of
+from registry.bundles.statement import Statement, StatementReader, digest_of
 from registry.bundles.texts import index_json, layout_json, sum_of
 from registry.errors import DigestInvalid
 from registry.model.digests import DigestCheck
@@ -38,8 +39,8 @@ class Arriving:
         self._sums = {HEAD: hashlib.sha256(opening.head).hexdigest()}
         self._entries = arriving.entries(self._is_wanted)
         self.statement = Statement()
-        self.absent: set[Key] = set()
-        self._taken: set[Key] = set()
+        self.absent = Digests()
+        self._taken = bytearray()
 
     async def read_statement(self) -> None:
         """Read what is stated. Raises BundleInvalid."""
@@ -49,8 +50,7 @@ class Arriving:
             self.statement = await self._read()
         if self.statement.totals != self._head.totals:
             raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
-        carried = {key for key, _ in self.statement.carried}
-        for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement, carried))):
+        for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement))):
             if self._head.files[name] != sum_of(content):
                 raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
 
@@ -72,6 +72,7 @@ class Arriving:
 
     async def keep(self) -> AsyncIterator[int]:
         """Keep the data of all that is not here; the bytes of each file. Raises BundleInvalid."""
+        self._taken = bytearray(len(self.absent))
         contents = layout.bundle_received(self._head.id, "contents")
         await self._store.driver.write(contents, chunked(self.statement.lines()))
         while (entry := await self._effects.aside(next, self._entries, None)) is not None:
@@ -93,7 +94,7 @@ class Arriving:
             raise unsound(min(missing), "it did not come", _AGAIN)
         await self._join()
         # Not what lies in the store, but what has come: the rest may be somebody else's.
-        self.absent -= self._taken
+        self.absent = Digests(key for key, taken in zip(self.absent, self._taken, strict=True) if not taken)
 
     def first_absent(self) -> str:
         """The name of a file that did not come."""
@@ -172,7 +173,10 @@ class Arriving:
         return reader.statement
 
     async def _chunks(self, entry: Entry) -> AsyncIterator[bytes]:
-        while (chunk := await self._effects.aside(next, entry.chunks, None)) is not None:
+        left = entry.size
+        while left:
+            chunk = await self._effects.aside(next, entry.chunks)
+            left -= len(chunk)
             yield chunk
 
     async def _has_piece(self, file: File) -> bool:
@@ -198,7 +202,8 @@ class Arriving:
 
     async def _keep(self, key: Key) -> None:
         """Note that the data of something came in this bundle."""
-        self._taken.add(key)
+        if (place := self.absent.place(key)) is not None:
+            self._taken[place] = True
         await self._received.keep(self._head.id, digest_of(key))
 
     async def _join(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundles import Bundles, Place
+from registry.bundles.contents import Key
 from registry.bundles.exporting import NOTHING, Belief, Order, carried_of, missing_keys, path_for
 from registry.bundles.format import Head, is_stream
 from registry.bundles.given import LIMIT, lines_of_file, read_file
@@ -17,7 +18,7 @@ from registry.bundles.records import read_contents
 from registry.bundles.selecting import Images, Selected
 from registry.bundles.settings import StreamSettings
 from registry.bundles.sources import OwnSource, Source
-from registry.bundles.statement import Key, Statement, digest_of, key_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.errors import DigestInvalid, RequestInvalid, Unavailable
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from registry.bundles.contents import Digests, Key
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, Head, Origin
 from registry.bundles.media import lay_out
 from registry.bundles.records import SentBundles, read_contents
 from registry.bundles.selecting import Selected
-from registry.bundles.statement import Key, Statement
+from registry.bundles.statement import Statement
 from registry.bundles.texts import index_json, layout_json, readme, sum_of
 from registry.errors import RequestInvalid
 from registry.store.store import Store
@@ -25,7 +26,7 @@ class Belief:
     """What the other side is believed to hold: `parent` says by what."""
 
     parent: str | None
-    held: frozenset[Key] | set[Key]
+    held: Set[Key]
 
 
 NOTHING = Belief(None, frozenset())
@@ -61,7 +62,7 @@ class Exporting:
         async for sent in self.sent.each(stream):
             if not sent.forgotten and (sent.acknowledged or (one_way and sent.written)):
                 before = await read_contents(self._store, sent.head)
-                held = {key for key, one in before.all if not names.isdisjoint(one.repositories)}
+                held = Digests(key for key, one in before.all if not names.isdisjoint(one.repositories))
                 return Belief(sent.head.id, held)
         return NOTHING
 
@@ -90,9 +91,9 @@ class Exporting:
                 return head, statement
         raise RequestInvalid(f"too many bundles of {order.stream} are written at once; write one at a time")
 
-    def _head(self, order: Order, statement: Statement, carried: set[Key]) -> Head:
-        index = sum_of(index_json(statement, carried))
+    def _head(self, order: Order, statement: Statement, carried: Set[Key]) -> Head:
         lay_out(statement, carried, None, 0)
+        index = sum_of(index_json(statement))
         estimate = statement.sum()[1] + 96 * len(carried) + index.size
         media = lay_out(statement, carried, order.medium_bytes, estimate)
         sha256, size = statement.sum()
@@ -117,16 +118,19 @@ class Exporting:
         )
 
 
-def carried_of(selected: Selected, held: Iterable[Key]) -> set[Key]:
+def carried_of(selected: Selected, held: Set[Key]) -> Digests:
     """What is to lie in the bundle: what the other side lacks, and what goes with each manifest of that.
 
     Tools that copy an image read its manifests and its config, whatever the other side has.
     """
-    held = held if isinstance(held, set | frozenset) else set(held)
-    carried = {key for key, _ in selected.statement.all if key not in held}
-    for key in reversed(selected.statement.manifests):
+    statement = selected.statement
+    carried = Digests(
+        key for kind in (statement.manifests, statement.blobs) for key in kind if key not in held
+    )
+    for key, small in zip(reversed(statement.manifests), reversed(selected.small), strict=False):
         if key in carried:
-            carried.update(selected.small.get(key, ()))
+            for one in small:
+                carried.add(one)
     return carried
 
 

@@ -13,8 +13,9 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry.bundles.contents import Key
 from registry.bundles.errors import BundleRefused
-from registry.bundles.statement import Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.errors import ManifestInvalid
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest

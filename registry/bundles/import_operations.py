@@ -14,6 +14,7 @@ from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
 from registry.bundles.receipts import receipt_of
 from registry.bundles.received import Done, Staged
+from registry.bundles.records import read_contents
 from registry.bundles.settings import imports
 from registry.errors import RequestInvalid
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
@@ -145,8 +146,10 @@ async def _moves(bundles: Bundles, judged: Judged, wish: Wish) -> list[str]:
     if staged is None:
         names = {name: str(here) for name, here in judged.names.items()}
         staged = Staged(wish.by, names, list(judged.map), wish.delete, "", [], "")
-    moves = await bundles.approving.moves(judged.head, staged, judged.statement)
-    return [one.text for one in moves]
+    statement = judged.statement
+    if judged.is_staged:
+        statement = await read_contents(bundles.registry.store, judged.head, received=True)
+    return [one.text async for one in bundles.approving.moves(judged.head, staged, statement)]
 
 
 async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: Wish) -> Imported:

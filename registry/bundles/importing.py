@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.bundles.arriving import Arriving
+from registry.bundles.contents import Content, Digests, Key
 from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.format import HEAD, Head
 from registry.bundles.images import ImageSignatures
@@ -18,7 +19,7 @@ from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
-from registry.bundles.statement import Content, Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown
 from registry.model.digests import Digest
@@ -57,7 +58,7 @@ class Wish:
 class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
-    `is_staged` says that all of it waits to be approved, or was decided on.
+    `is_staged` says that all of it waits to be approved, or was decided on; `statement` is empty then.
     """
 
     head: Head
@@ -99,11 +100,7 @@ class Importing:
         )
         for name in judged.names.values():
             staged_repository(head.id, name)
-        lacking = await self._lacking(judged)
-        judged.missing = [
-            str(digest_of(key)) for key, one in statement.all if key in lacking and not one.carried
-        ]
-        arriving.absent = {key for key, one in statement.all if key in lacking and one.carried}
+        arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
         if wish.dry_run:
@@ -122,6 +119,8 @@ class Importing:
         if not judged.media and not judged.missing:
             await self._stage(judged, rules, wish)
             judged.is_staged = True
+            # It lies in the store now; who approves reads it there, and needs the memory.
+            judged.statement = Statement()
         yield judged
 
     async def _require_undecided(self, head: Head, newer: Head | None) -> None:
@@ -139,14 +138,18 @@ class Importing:
                 " have them written as a bundle of another number"
             )
 
-    async def _lacking(self, judged: Judged) -> set[Key]:
-        """What is stated that the repositories which the bundle is about do not have."""
+    async def _absent(self, judged: Judged) -> Digests:
+        """What the bundle carries and its repositories here lack; what they lack besides is missing."""
         kept = await self._kept_of(judged.head)
-        lacking = set[Key]()
+        absent = Digests()
         for some in handfuls(judged.statement.all):
             here = await self._effects.together(self._is_ours(key, one, judged, kept) for key, one in some)
-            lacking |= {key for (key, _), is_ours in zip(some, here, strict=True) if not is_ours}
-        return lacking
+            for (key, one), is_ours in zip(some, here, strict=True):
+                if not is_ours and one.carried:
+                    absent.add(key)
+                elif not is_ours and key not in absent:
+                    judged.missing.append(str(digest_of(key)))
+        return absent
 
     async def _is_ours(self, key: Key, one: Content, judged: Judged, kept: Sequence[str]) -> bool:
         """Whether a repository that the bundle is about has some content.
@@ -190,9 +193,6 @@ class Importing:
     async def _stage(self, judged: Judged, rules: Rules, wish: Wish) -> None:
         """Give what is stated to the repositories where it waits."""
         head, statement = judged.head, judged.statement
-        tags: dict[tuple[str, Key], list[Tag]] = {}
-        for (name, tag), key in statement.tags.items():
-            tags.setdefault((name, key), []).append(Tag(tag))
 
         def target(name: str) -> RepositoryName:
             return staged_repository(head.id, judged.names[name])
@@ -206,6 +206,11 @@ class Importing:
         await signatures.require()
         if await self.received.staged(head.id) is not None:
             return  # it was here before, and waits, or has gone where it was to go
+        names = statement.names
+
+        def tags(name: str, key: Key) -> list[Tag]:
+            return [Tag(tag) for where, tag in names.get(key, ()) if where == name]
+
         async for _ in planting.content(tags):
             pass
         staged = Staged(
@@ -218,7 +223,7 @@ class Importing:
             code=code_of(head),
         )
         await self.received.put(head.id, "staged", staged)
-        await self.received.forget_kept(head.id)
+        await self.received.forget_kept(head.id, (digest_of(key) for key, _ in statement.carried))
 
 
 def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:

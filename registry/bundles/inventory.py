@@ -16,8 +16,9 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
+from registry.bundles.contents import Key
 from registry.bundles.sources import Source
-from registry.bundles.statement import Key, key_of
+from registry.bundles.statement import key_of
 from registry.errors import DigestInvalid, RequestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName

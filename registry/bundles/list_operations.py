@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,19 +172,20 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
         if decision is None and staged is not None
         else ("" if decision is None else decision.note),
         code="" if staged is None else staged.code,
-        moves=[one.text for one in await _moves(bundles, head, staged)],
+        moves=[one.text async for one in _moves(bundles, head, staged)],
     )
 
 
-async def _moves(bundles: Bundles, head: Head, staged: Staged | None) -> Sequence[Move]:
+async def _moves(bundles: Bundles, head: Head, staged: Staged | None) -> AsyncIterator[Move]:
     """The tags that a bundle has moved, or would move as things are."""
-    journal = await bundles.importing.received.journal(head.id)
-    if journal is not None:
-        return journal.moves
-    if staged is None or await bundles.importing.received.decision(head.id) is not None:
-        return ()
-    statement = await read_contents(bundles.registry.store, head, received=True)
-    return await bundles.approving.moves(head, staged, statement)
+    received = bundles.importing.received
+    if await received.has_journal(head.id):
+        async for move in received.journal(head.id):
+            yield move
+    elif staged is not None and await received.decision(head.id) is None:
+        statement = await read_contents(bundles.registry.store, head, received=True)
+        async for move in bundles.approving.moves(head, staged, statement):
+            yield move
 
 
 def _detailed(

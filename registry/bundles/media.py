@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 
+from registry.bundles.contents import Content, Contents, Key, Piece
 from registry.bundles.format import LARGEST_FILE, MOST_MEDIA
-from registry.bundles.statement import Content, Key, Piece, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.errors import RequestInvalid
 from registry.model.units import format_size
 
@@ -78,20 +79,15 @@ def files(statement: Statement) -> Iterator[File]:
         yield from files_of(key, content)
 
 
-def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, other_bytes: int) -> int:
+def lay_out(statement: Statement, carried: Set[Key], medium_bytes: int | None, other_bytes: int) -> int:
     """Give what is carried its place; how many media that takes.
 
     Without a size there is one, whose files are never cut. `other_bytes` are those of the files that lie in
     the first beside what all have. Raises RequestInvalid for media that are too small.
     """
-    for _, content in statement.all:
-        content.pieces = ()
-    placed = [
-        one for key, one in statement.all if key in carried and statement.manifests.get(key, one) is one
-    ]
     if medium_bytes is None:
-        for content in placed:
-            content.pieces = (Piece(1, content.size),)
+        for contents, key, size in _placed(statement, carried):
+            contents.lay(key, (Piece(1, size),))
         return 1
     room = medium_bytes - _RESERVED
     if medium_bytes < SMALLEST_MEDIUM or room - other_bytes < _SMALLEST_PIECE:
@@ -101,9 +97,8 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             f" {format_size(least)}"
         )
     medium, left = 1, room - _blocks(other_bytes)
-    for content in placed:
+    for contents, key, missing in _placed(statement, carried):
         pieces: list[Piece] = []
-        missing = content.size
         while missing or not pieces:
             # A file that fits is not cut; nor is a large one for the sake of a small rest.
             most = min(left - _SUM_BYTES, LARGEST_FILE) // _BLOCK * _BLOCK
@@ -114,12 +109,22 @@ def lay_out(statement: Statement, carried: set[Key], medium_bytes: int | None, o
             pieces.append(Piece(medium, size))
             missing -= size
             left -= _blocks(size) + _SUM_BYTES
-        content.pieces = tuple(pieces)
+        contents.lay(key, tuple(pieces))
     if medium > MOST_MEDIA:
         raise RequestInvalid(
             f"this bundle would take {medium} media, and {MOST_MEDIA} are the most; take larger ones"
         )
     return medium
+
+
+def _placed(statement: Statement, carried: Set[Key]) -> Iterator[tuple[Contents, Key, int]]:
+    """What is carried, with its bytes, in order; what is not, or lies with the manifests, has no place."""
+    for contents in (statement.manifests, statement.blobs):
+        for key, one in contents.items():
+            if key in carried and (contents is statement.manifests or key not in statement.manifests):
+                yield contents, key, one.size
+            else:
+                contents.lay(key, ())
 
 
 def _blocks(size: int) -> int:

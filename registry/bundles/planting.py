@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
+from registry.bundles.contents import Content, Key
 from registry.bundles.errors import BundleInvalid
-from registry.bundles.statement import Content, Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import ManifestUnknown, RegistryError
 from registry.model.digests import Digest
@@ -36,8 +37,8 @@ class Planting:
         self._names = names
         self._by = by
 
-    async def content(self, tags: Mapping[tuple[str, Key], Sequence[Tag]]) -> AsyncIterator[int]:
-        """Give all of it, with `tags` of manifests; after each handful how many things have been given.
+    async def content(self, tags: Callable[[str, Key], Sequence[Tag]]) -> AsyncIterator[int]:
+        """Give all of it, with the `tags` of manifests; after each handful how many things have been given.
 
         Doing it again does no harm. Raises BundleInvalid for what went meanwhile, and what a push raises.
         """
@@ -46,9 +47,7 @@ class Planting:
             await self._effects.together(self._blob(name, key) for name, key in some)
             yield (done := done + len(some))
         for some in handfuls(_placed(self._statement.manifests)):
-            await self._effects.together(
-                self._manifest(name, key, tags.get((name, key), ())) for name, key in some
-            )
+            await self._effects.together(self._manifest(name, key, tags(name, key)) for name, key in some)
             yield (done := done + len(some))
 
     async def _blob(self, name: str, key: Key) -> None:

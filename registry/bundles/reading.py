@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -82,12 +83,11 @@ class Folders:
 
     def __init__(self, paths: list[Path]) -> None:
         self.roots = [root for path in paths for root in _media_in(path)]
-        self._found: dict[str, tuple[int, Path]] = {}
 
     def opening(self) -> Opening:
         """Head and signatures, which all media must have alike."""
         first: Opening | None = None
-        for root in self.roots:
+        for place, root in enumerate(self.roots):
             signatures: dict[str, bytes] = {}
             for name in sorted(os.listdir(root)):
                 if is_signature(name) and len(signatures) < _MOST_SIGNATURES:
@@ -102,50 +102,58 @@ class Folders:
             else:
                 # A signature may have been attached to one medium alone.
                 first.signatures.update(signatures)
-            self._list(root)
+            self._require_known(root, self.roots[:place])
         assert first is not None
         return first
 
     def entries(self, is_wanted: Callable[[str], bool]) -> Iterator[Entry]:
         """The files in the order of the format."""
-        for name in [*SMALL, CONTENTS, *sorted(set(self._found) - {*SMALL, CONTENTS, SUMS}), SUMS]:
-            if name in self._found and is_wanted(name):
-                size, path = self._found[name]
-                with _opened(path, name) as opened:
-                    yield Entry(name, size, _chunks(opened, name, size))
+        for name in chain(SMALL, [CONTENTS], self._blobs(), [SUMS]):
+            found = self._find(name)
+            if found is not None and is_wanted(name):
+                with _opened(found[1], name) as opened:
+                    yield Entry(name, found[0], _chunks(opened, name, found[0]))
 
     def size(self, name: str) -> int | None:
         """The bytes of a file, whichever medium it lies in."""
-        found = self._found.get(name)
+        found = self._find(name)
         return None if found is None else found[0]
 
-    def _list(self, root: Path) -> None:
+    def _find(self, name: str) -> tuple[int, str] | None:
+        """The bytes and the path of a file; asked each time, since there may be a million of them."""
+        for root in self.roots:
+            with suppress(FileNotFoundError):
+                return os.lstat(path := f"{root}/{name}").st_size, path
+        return None
+
+    def _blobs(self) -> Iterator[str]:
+        """The names of files of manifests and blobs."""
+        for root in self.roots:
+            for folder in _FOLDERS[2:]:
+                if _is_folder(root, folder):
+                    yield from (f"{folder}/{one}" for one in sorted(os.listdir(root / folder)))
+
+    def _require_known(self, root: Path, before: Sequence[Path]) -> None:
+        """Raises BundleInvalid for what no bundle has, and for what a medium `before` has already."""
         for folder in _FOLDERS:
             if folder and not _is_folder(root, folder):
                 continue
-            for one in sorted(os.listdir(root / folder)):
-                name = f"{folder}/{one}" if folder else one
-                if name in _FOLDERS or name == HEAD or is_signature(name):
-                    continue
-                if name not in (*SMALL, CONTENTS, SUMS) and FILE.fullmatch(name) is None:
-                    raise unsound(name, "no bundle has a file of that name", "take it away")
-                self._add(root, name)
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if name in _FOLDERS or name == HEAD or is_signature(name):
+                        continue
+                    if name not in (*SMALL, CONTENTS, SUMS) and FILE.fullmatch(name) is None:
+                        raise unsound(name, "no bundle has a file of that name", "take it away")
+                    if not entry.is_file(follow_symlinks=False):
+                        raise unsound(
+                            name, "it is no plain file", "a bundle has nothing else; copy it once more"
+                        )
+                    if name not in (README, SUMS) and any(os.path.lexists(one / name) for one in before):
+                        raise unsound(name, "it lies in two media", "give each medium once")
         for name in (README, SUMS):
             if not (root / name).exists():
                 raise unsound(name, f"it is not in {root.name}", _AGAIN)
-
-    def _add(self, root: Path, name: str) -> None:
-        path = root / name
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            return
-        if not stat.S_ISREG(found.st_mode):
-            raise unsound(name, "it is no plain file", "a bundle has nothing else; copy it once more")
-        if name not in self._found:
-            self._found[name] = (found.st_size, path)
-        elif name not in (README, SUMS):
-            raise unsound(name, "it lies in two media", "give each medium once")
 
     def _read(self, root: Path, name: str, limit: int) -> bytes:
         with _opened(root / name, name) as opened:
@@ -291,7 +299,7 @@ def _is_folder(root: Path, name: str) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+def _opened(path: str | Path, name: str) -> Iterator[IO[bytes]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:

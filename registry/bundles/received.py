@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
-from registry.bundles.records import read_head
+from registry.bundles.records import lines_of, read_head
 from registry.model.digests import Digest
+from registry.removal.mark import handfuls
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.documents import plain, read_plain
@@ -66,13 +67,6 @@ class Move:
     def text(self) -> str:
         """For people."""
         return f"{self.repository}:{self.tag} {self.old or 'nothing'} -> {self.new or 'nothing'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """All tags that a bundle moves, written before the first is moved."""
-
-    moves: list[Move]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +125,27 @@ class Received:
         """What was decided; None where nothing was."""
         return await self._read(bundle, "decision", Decision)
 
-    async def journal(self, bundle: str) -> Journal | None:
-        """The tags that it moves; None where that is not written down yet."""
-        return await self._read(bundle, "journal", Journal)
+    async def has_journal(self, bundle: str) -> bool:
+        """Whether it is written down which tags it moves."""
+        return await exists(self._driver, layout.bundle_received(bundle, "journal"))
+
+    async def put_journal(self, bundle: str, moves: AsyncIterator[Move]) -> None:
+        """Write down all tags that it moves, before the first is moved; what others have written stays."""
+
+        async def lines() -> AsyncIterator[bytes]:
+            async for move in moves:
+                yield json.dumps([move.repository, move.tag, move.old, move.new]).encode() + b"\n"
+
+        with suppress(AlreadyExists):
+            key = layout.bundle_received(bundle, "journal")
+            await self._driver.write(key, lines(), if_absent=True)
+
+    async def journal(self, bundle: str) -> AsyncIterator[Move]:
+        """The tags that it moves, as they were written down. Raises storage NotFound."""
+        async with self._driver.open(layout.bundle_received(bundle, "journal")) as opened:
+            async for lines in lines_of(opened.chunks()):
+                for line in lines:
+                    yield Move(*json.loads(line))
 
     async def done(self, bundle: str) -> Done | None:
         """How it was applied, or put away; None where that is not done."""
@@ -173,8 +185,7 @@ class Received:
 
     async def note_moved(self, bundle: str, number: int) -> None:
         """Note that a tag of the journal was moved, so that who goes on leaves it alone."""
-        key = layout.bundle_received(bundle, "moved", f"{number:08d}")
-        await self._driver.put(key, b"", durable=False)
+        await self._driver.put(_moved(bundle, number), b"", durable=False)
 
     async def moved(self, bundle: str) -> set[int]:
         """The tags of the journal that were moved, by their places in it."""
@@ -188,19 +199,25 @@ class Received:
         """Whether data came in a bundle that is not staged yet."""
         return await exists(self._driver, _kept(bundle, digest))
 
-    async def forget_kept(self, bundle: str) -> None:
-        """Forget what came in a bundle, which is staged now."""
-        await self._forget(layout.bundle_received(bundle, "kept"))
+    async def forget_kept(self, bundle: str, digests: Iterable[Digest]) -> None:
+        """Forget that these came in a bundle, which is staged now."""
+        # Not by a list of what is there, which would be of all manifests and blobs.
+        await self._forget(_kept(bundle, digest) for digest in digests)
+
+    async def forget_moved(self, bundle: str, number: int) -> None:
+        """Forget which of so many tags of the journal were moved."""
+        await self._forget(_moved(bundle, one) for one in range(number))
 
     async def clear(self, bundle: str) -> None:
         """Let go of what nobody needs of a bundle that was decided about."""
         for part in ("kept", "pieces", "moved"):
-            await self._forget(layout.bundle_received(bundle, part))
+            prefix = layout.bundle_received(bundle, part)
+            await self._forget([key async for key in self._driver.walk(prefix)])
         await self._driver.delete([layout.bundle_received(bundle, "contents")], durable=False)
 
-    async def _forget(self, prefix: str) -> None:
-        keys = [key async for key in self._driver.walk(prefix)]
-        await self._driver.delete(keys, durable=False)
+    async def _forget(self, keys: Iterable[str]) -> None:
+        for some in handfuls(keys):
+            await self._driver.delete(some, durable=False)
 
     async def _is_settled(self, bundle: str) -> bool:
         """Whether nothing is left to be finished: it is decided and done, and undone if that was asked."""
@@ -238,6 +255,10 @@ class Received:
         found: Any = read_plain(form, json.loads(content))
         assert isinstance(found, form)
         return found
+
+
+def _moved(bundle: str, number: int) -> str:
+    return layout.bundle_received(bundle, "moved", f"{number:08d}")
 
 
 def _kept(bundle: str, digest: Digest) -> str:

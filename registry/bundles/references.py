@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
+from registry.bundles.contents import Content, Digests, Key
 from registry.bundles.errors import unsound
 from registry.bundles.media import file_name
-from registry.bundles.statement import Content, Key, Statement, digest_of, key_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.errors import ManifestInvalid
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
@@ -30,7 +31,7 @@ class References:
 
     async def require(self) -> None:
         """Read all manifests. Raises BundleInvalid for one that is none, or lists what is not stated."""
-        seen: set[Key] = set()
+        seen = Digests()
         for key, stated in self._statement.manifests.items():
             stored = await self._read(stated.repositories[0], digest_of(key))
             if stored is None:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.bundles.contents import Content, Contents, Digests, Key
 from registry.bundles.errors import BundleRefused
 from registry.bundles.sources import COSIGN, Source
-from registry.bundles.statement import Content, Key, Statement, key_of
+from registry.bundles.statement import Statement, key_of
 from registry.errors import ManifestInvalid, NameUnknown, RequestInvalid, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -63,13 +64,14 @@ def described(settings: SelectionSettings) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Selected:
-    """The statement of what is selected; `small` has for each manifest what always goes with its bytes.
+    """The statement of what is selected.
 
-    `missing` is what an image lists and the source does not have.
+    `small` has what always goes with the bytes of each manifest, in the order of those; `missing` is what an
+    image lists and the source does not have.
     """
 
     statement: Statement = field(default_factory=Statement)
-    small: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
+    small: list[tuple[Key, ...]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
@@ -80,8 +82,6 @@ class Selecting:
         self._source = source
         self._effects = effects
         self._allow_sparse = allow_sparse
-        self._lists: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._keys: dict[Key, Key] = {}
         self._beside: list[tuple[RepositoryName, Tag, Digest]] = []
         self.selected = Selected()
 
@@ -90,7 +90,7 @@ class Selecting:
         for name in await self._names(settings):
             held = await self._source.tags(name)
             tags = newest([tag for tag in held if settings.selection.has(tag)], settings.newest)
-            seen: set[Key] = set()
+            seen = Digests()
             for tag in tags:
                 yield f"{name}:{tag}"
                 await self._tag(name, tag, settings.platforms, settings.referrers, seen)
@@ -98,10 +98,10 @@ class Selecting:
 
     async def images(self, images: Images) -> AsyncIterator[str]:
         """Every image that is named. Raises RequestInvalid for one that is not there."""
-        seen: dict[RepositoryName, set[Key]] = {}
+        seen: dict[RepositoryName, Digests] = {}
         for name, tag, digest in sorted(images.references, key=str):
             yield f"{name}:{tag or digest}"
-            here = seen.setdefault(name, set())
+            here = seen.setdefault(name, Digests())
             found = await self._source.target(name, tag) if tag is not None else digest
             if found is None or (digest is not None and found != digest):
                 raise RequestInvalid(f"{name}:{tag} is not there, or names something else than {digest}")
@@ -139,7 +139,7 @@ class Selecting:
         tag: Tag,
         platforms: Sequence[Platform],
         referrers: bool,
-        seen: set[Key],
+        seen: Digests,
     ) -> None:
         try:
             digest = await self._source.target(name, tag)
@@ -153,7 +153,7 @@ class Selecting:
     def _set(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
         key = key_of(digest)
         if key in self.selected.statement.manifests:
-            self.selected.statement.tags[str(name), str(tag)] = self._keys[key]
+            self.selected.statement.tags[str(name), str(tag)] = key
 
     async def _root(
         self,
@@ -161,7 +161,7 @@ class Selecting:
         root: Digest,
         platforms: Sequence[Platform],
         referrers: bool,
-        seen: set[Key],
+        seen: Digests,
     ) -> None:
         """Take a manifest with all that belongs to it: what it lists before it."""
         # Not by recursion: how deep indexes are nested is for those to say who push them.
@@ -227,20 +227,22 @@ class Selecting:
     def _take(self, name: RepositoryName, digest: Digest, read: _Read) -> None:
         """Take a manifest, whose children and blobs have been taken."""
         statement = self.selected.statement
-        absent = any(key_of(one) not in self._keys for one in read.children)
+        absent = any(not statement.has(key_of(one)) for one in read.children)
         content = Content(read.size_bytes, (), read.media_type, absent or not read.is_whole)
         key = key_of(digest)
         self._add(statement.manifests, key, name, content)
-        small = [self._keys.get(one) for one in map(key_of, (*read.children, *read.config))]
-        self.selected.small[self._keys[key]] = tuple(one for one in small if one is not None)
+        small = self.selected.small
+        if len(small) < len(statement.manifests):
+            small.append(())
+        keys = map(key_of, (*read.children, *read.config))
+        small[statement.manifests.place(key)] = tuple(one for one in keys if statement.has(one))
 
-    def _add(self, to: dict[Key, Content], key: Key, name: RepositoryName, content: Content) -> None:
+    def _add(self, to: Contents, key: Key, name: RepositoryName, content: Content) -> None:
         """Let a repository have it."""
-        key = self._keys.setdefault(key, key)
-        held = to.setdefault(key, content)
-        held.sparse = held.sparse or content.sparse
+        held = to.get(key, content)
         names = tuple(sorted({*held.repositories, str(name)}))
-        held.repositories = self._lists.setdefault(names, names)
+        is_sparse = held.sparse or content.sparse
+        to[key] = Content(held.size, names, held.media_type, is_sparse)
 
     async def _attached(self, name: RepositoryName, digest: Digest) -> list[Digest]:
         """What refers to a manifest, and what cosign and others have put beside it by a tag."""

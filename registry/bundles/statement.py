@@ -1,8 +1,7 @@
 """The statement of a bundle, `contents.jsonl`: the whole selection as it stands, and where its bytes lie.
 
 A line each, in this order: manifests, each behind those that it lists; blobs by digest; tags by name. What is
-not said to lie in a medium is believed to be where the bundle goes. It is kept small in memory, since it may
-be of a hundred thousand manifests: digests are bytes, and repositories are shared lists.
+not said to lie in a medium is believed to be where the bundle goes.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.bundles.contents import Content, Contents, Key, Piece
 from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, Totals, canonical, parse_object
 from registry.errors import RegistryError
@@ -19,9 +19,6 @@ from registry.model import media_types
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.quoting import quoted
-
-Key = bytes
-"""A digest as bytes: 32 of sha256 or 64 of sha512."""
 
 LINE_BYTES = 4 << 20
 MANIFEST_BYTES = 32 << 20
@@ -41,33 +38,6 @@ def digest_of(key: Key) -> Digest:
     return Digest(_ALGORITHMS[len(key)], key.hex())
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes in one file of a medium."""
-
-    medium: int
-    size: int
-
-
-@dataclass(slots=True)
-class Content:
-    """A manifest or a blob: its bytes, the repositories that have it, and the pieces that lie in the media.
-
-    `media_type` is a manifest's; `sparse` says that it lists more than is stated with it.
-    """
-
-    size: int
-    repositories: tuple[str, ...]
-    media_type: str = ""
-    sparse: bool = False
-    pieces: tuple[Piece, ...] = ()
-
-    @property
-    def carried(self) -> bool:
-        """Whether its bytes lie in the bundle."""
-        return bool(self.pieces)
-
-
 @dataclass(slots=True)
 class Statement:
     """All that is selected. Manifests stand behind those that they list.
@@ -75,8 +45,8 @@ class Statement:
     What is a manifest here and a blob there stands in both; its bytes then lie where the manifest's do.
     """
 
-    manifests: dict[Key, Content] = field(default_factory=dict)
-    blobs: dict[Key, Content] = field(default_factory=dict)
+    manifests: Contents = field(default_factory=Contents)
+    blobs: Contents = field(default_factory=Contents)
     tags: dict[tuple[str, str], Key] = field(default_factory=dict)
 
     @property
@@ -84,6 +54,10 @@ class Statement:
         """Manifests, then blobs."""
         yield from self.manifests.items()
         yield from self.blobs.items()
+
+    def has(self, key: Key) -> bool:
+        """Whether it is stated, as a manifest or a blob."""
+        return key in self.manifests or key in self.blobs
 
     @property
     def carried(self) -> Iterator[tuple[Key, Content]]:
@@ -98,21 +72,32 @@ class Statement:
     @property
     def totals(self) -> Totals:
         """What the head of the bundle says of it; what is manifest and blob counts as both."""
-        everything = [one for _, one in self.all]
-        pieces = [piece for one in everything for piece in one.pieces]
+        sizes = files = carried = 0
+        for _, one in self.all:
+            sizes += one.size
+            files += len(one.pieces)
+            carried += one.size if one.carried else 0
         return Totals(
             repositories=len(self.repositories),
             tags=len(self.tags),
             manifests=len(self.manifests),
             blobs=len(self.blobs),
-            bytes=sum(one.size for one in everything),
-            carried_files=len(pieces),
-            carried_bytes=sum(one.size for one in pieces),
+            bytes=sizes,
+            carried_files=files,
+            carried_bytes=carried,
         )
+
+    @property
+    def names(self) -> dict[Key, tuple[tuple[str, str], ...]]:
+        """The repositories and tags that name a manifest, of each that has such."""
+        found: dict[Key, tuple[tuple[str, str], ...]] = {}
+        for named, key in self.tags.items():
+            found[key] = (*found.get(key, ()), named)
+        return found
 
     def order(self) -> None:
         """Put blobs and tags into the order in which they are written."""
-        self.blobs = dict(sorted(self.blobs.items()))
+        self.blobs = Contents((key, self.blobs[key]) for key in sorted(self.blobs))
         self.tags = dict(sorted(self.tags.items()))
 
     def lines(self) -> Iterator[bytes]:
@@ -145,7 +130,7 @@ class StatementReader:
         self._media = media
         self._number = 0
         self._lists: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._types: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._kinds = ("manifest", "blob", "tag")
         self._kind = 0
         self._last: Any = None
@@ -189,7 +174,7 @@ class StatementReader:
         content = Content(
             _whole(document["size"]),
             self._repositories(document["repositories"]),
-            self._types.setdefault(media_type, media_type),
+            media_type,
             "sparse" in document,
             self._pieces(document),
         )
@@ -211,8 +196,10 @@ class StatementReader:
         content = self.statement.manifests.get(key)
         if content is None or name not in content.repositories:
             raise self._wrong(f"{name}:{tag} names a manifest that is not stated for {name}")
-        self._in_order((str(name), str(tag)))
-        self.statement.tags[str(name), str(tag)] = key
+        # The same text each time, and not one for each tag.
+        named = self._names.setdefault(name, str(name)), str(tag)
+        self._in_order(named)
+        self.statement.tags[named] = key
 
     def _media_type(self, document: Mapping[str, Any]) -> str:
         media_type = _text(document["mediaType"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from registry.bundles.format import FileSum, Totals, canonical
-from registry.bundles.statement import Key, Statement, digest_of
+from registry.bundles.statement import Statement, digest_of
 from registry.model import media_types
 from registry.model.units import format_size
 
@@ -28,21 +28,18 @@ def layout_json() -> bytes:
     return canonical({"imageLayoutVersion": "1.0.0"})
 
 
-def index_json(statement: Statement, carried: Set[Key]) -> Iterator[bytes]:
+def index_json(statement: Statement) -> Iterator[bytes]:
     """`index.json`, piece by piece: the manifests that lie in the bundle, by each name that they have.
 
     In the order in which they are stated, and then by name; what has no name stands there once, without one.
     (image-spec: Image Layout)
     """
-    names: dict[Key, list[tuple[str, str]]] = {}
-    for named, key in statement.tags.items():
-        if key in carried:
-            names.setdefault(key, []).append(named)
+    names = statement.names
     # The same bytes as if it were written at once: keys in order, no spaces.
     yield b'{"manifests":['
     comma = b""
     for key, content in statement.manifests.items():
-        if key not in carried:
+        if not content.carried:
             continue
         descriptor: dict[str, Any] = {
             "mediaType": content.media_type,

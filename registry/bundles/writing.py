@@ -7,19 +7,21 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, Protocol
 
+from registry.bundles.carrying import carry
+from registry.bundles.contents import Content, Key
 from registry.bundles.format import CONTENTS, HEAD, INDEX, LAYOUT, README, SUMS, Head
-from registry.bundles.media import file_name, files_of, medium_folder
+from registry.bundles.media import File, file_name, files_of, medium_folder
 from registry.bundles.sources import Source
-from registry.bundles.statement import Content, Key, Statement, digest_of
+from registry.bundles.statement import Statement
+from registry.bundles.sums import is_named_by_its_sum, sum_lines
 from registry.bundles.texts import index_json, layout_json, readme
-from registry.errors import RegistryError, RequestInvalid, StorageDamaged
-from registry.model.digests import DigestCheck
-from registry.model.names import RepositoryName
+from registry.errors import RequestInvalid
 from registry.model.units import format_size
 from registry.store.effects import Effects
 
@@ -62,14 +64,13 @@ class FolderWriter:
                 for name, text in _everywhere(head, signatures):
                     await aside(folder.put, name, text)
             await aside(folders[0].put, LAYOUT, layout_json())
-            await aside(folders[0].put_lines, INDEX, _index(statement))
+            await aside(folders[0].put_lines, INDEX, index_json(statement))
             await aside(folders[0].put_lines, CONTENTS, statement.lines())
             for key, content in statement.carried:
-                async for _ in self._blob(key, content, source, folders):
-                    pass
+                await carry(key, content, source, _Cut(folders, files_of(key, content)), self._effects)
                 yield content.size
-            for folder in folders:
-                await aside(folder.put, SUMS, folder.sums())
+            for medium, folder in enumerate(folders, 1):
+                await aside(folder.put_lines, SUMS, sum_lines(folder.sums, statement, medium))
             await aside(_end, partial, self._path)
         except OSError as error:
             raise RequestInvalid(
@@ -77,29 +78,6 @@ class FolderWriter:
             ) from None
         finally:
             await aside(shutil.rmtree, partial, ignore_errors=True)
-
-    async def _blob(
-        self, key: Key, content: Content, source: Source, folders: list[_Folder]
-    ) -> AsyncIterator[None]:
-        files = files_of(key, content)
-        file = next(files)
-        opened = await self._effects.aside(folders[file.medium - 1].open, file.name)
-        left = file.size
-        try:
-            async for piece in blob_chunks(key, content, source, self._effects):
-                view = memoryview(piece)
-                while len(view) > left:
-                    await self._effects.aside(opened.write, view[:left])
-                    await self._effects.aside(opened.close)
-                    view = view[left:]
-                    file = next(files)
-                    opened = await self._effects.aside(folders[file.medium - 1].open, file.name)
-                    left = file.size
-                await self._effects.aside(opened.write, view)
-                left -= len(view)
-                yield
-        finally:
-            await self._effects.aside(opened.close)
 
 
 class TarWriter:
@@ -116,30 +94,21 @@ class TarWriter:
         aside = self._effects.aside
         if head.media != 1:
             raise RequestInvalid("a tar has no media; leave out --media, or --tar")
-        sums = _Sums()
+        sums: dict[str, str] = {}
         opened = None
         try:
             opened = await aside(self._path.open, "wb")
             for name, text in (*_everywhere(head, signatures), (LAYOUT, layout_json())):
                 await aside(_entry, opened, name, [text], len(text))
-                sums.add(name, hashlib.sha256(text).hexdigest())
-            index = head.files[INDEX]
-            await aside(_entry, opened, INDEX, _index(statement), index.size)
-            sums.add(INDEX, index.sha256)
-            contents = head.files[CONTENTS]
-            await aside(_entry, opened, CONTENTS, statement.lines(), contents.size)
-            sums.add(CONTENTS, contents.sha256)
+                sums[name] = hashlib.sha256(text).hexdigest()
+            for name, lines in ((INDEX, index_json(statement)), (CONTENTS, statement.lines())):
+                await aside(_entry, opened, name, lines, head.files[name].size)
+                sums[name] = head.files[name].sha256
             for key, content in statement.carried:
-                name = file_name(key)
-                await aside(opened.write, _header(name, content.size))
-                hasher = hashlib.sha256()
-                async for piece in blob_chunks(key, content, source, self._effects):
-                    await aside(_both, opened, hasher if len(key) != 32 else None, piece)
-                await aside(opened.write, _padding(content.size))
-                sums.add(name, key.hex() if len(key) == 32 else hasher.hexdigest())
+                await carry(key, content, source, _Entry(opened, key, content, sums), self._effects)
                 yield content.size
-            lines = sums.text()
-            await aside(_entry, opened, SUMS, [lines], len(lines))
+            size = await aside(lambda: sum(map(len, sum_lines(sums, statement, 1))))
+            await aside(_entry, opened, SUMS, sum_lines(sums, statement, 1), size)
             await aside(opened.write, bytes(2 * _BLOCK))
             await aside(opened.close)
         except OSError as error:
@@ -152,72 +121,101 @@ class TarWriter:
                     await aside(opened.close)
 
 
-async def blob_chunks(key: Key, content: Content, source: Source, effects: Effects) -> AsyncIterator[bytes]:
-    """The bytes of a manifest or blob of a source, seen to have its digest. Raises StorageDamaged."""
-    digest, name = digest_of(key), RepositoryName(content.repositories[0])
-    if content.media_type:
-        stored = await source.manifest(name, digest)
-        if stored is None:
-            raise _gone(f"the manifest {digest}", name)
-        yield stored.content
-        return
-    check = DigestCheck(digest)
-    try:
-        async with source.blob(name, digest) as chunks:
-            async for piece in chunks:
-                await effects.aside(check.update, piece)
-                yield piece
-            check.finish()
-    except RegistryError as error:
-        if isinstance(error, StorageDamaged):
-            raise
-        raise StorageDamaged(
-            f"the blob {digest} of {name} cannot be carried: {error.message}; run `moorage scrub run`, and"
-            " push it again"
-        ) from None
-    if check.size_bytes != content.size:
-        raise _gone(f"the blob {digest}", name)
-
-
-class _Sums:
-    """The lines of SHA256SUMS."""
-
-    def __init__(self) -> None:
-        self._lines: list[tuple[str, str]] = []
-
-    def add(self, name: str, sha256: str) -> None:
-        """A file that is no signature."""
-        if not name.startswith(f"{HEAD}."):
-            self._lines.append((name, sha256))
-
-    def text(self) -> bytes:
-        """The file."""
-        return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(self._lines)).encode()
-
-
 class _Hashed:
-    """A file that is hashed while it is written."""
+    """A file that is hashed while it is written, unless its `sum` is known; that stands in `sums` then."""
 
-    def __init__(self, opened: IO[bytes], name: str, sums: _Sums) -> None:
+    def __init__(self, opened: FileIO, name: str, sums: dict[str, str]) -> None:
         self._opened = opened
         self._name = name
         self._sums = sums
-        # The digest is in the name of a whole sha256 file; it was seen to be right.
-        _, _, encoded = name.rpartition("/")
-        self._known = encoded if name.startswith("blobs/sha256/") and len(encoded) == 64 else None
-        self._hasher = hashlib.sha256()
+        self._hasher = None if is_named_by_its_sum(name) else hashlib.sha256()
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append."""
-        self._opened.write(piece)
-        if self._known is None:
+        if self._hasher is not None:
             self._hasher.update(piece)
+        left = memoryview(piece)
+        while left:
+            left = left[self._opened.write(left) :]  # less, where a disk is full
 
     def close(self) -> None:
         """End it, once."""
         if not self._opened.closed:
             self._opened.close()
-            self._sums.add(self._name, self._known or self._hasher.hexdigest())
+            if self._hasher is not None:
+                self._sums[self._name] = self._hasher.hexdigest()
+
+
+class _Cut:
+    """The files in which the bytes of one manifest or blob lie."""
+
+    def __init__(self, folders: Sequence[_Folder], files: Iterator[File]) -> None:
+        self._folders = folders
+        self._files = files
+        self._opened: _Hashed | None = None
+        self._left = 0
+
+    def write(self, piece: bytes) -> None:
+        """Append, to the next file where one is full."""
+        view = memoryview(piece)
+        while view:
+            opened = self._opened if self._opened is not None and self._left else self._next()
+            some = view[: self._left]
+            opened.write(some)
+            self._left -= len(some)
+            view = view[len(some) :]
+
+    def finish(self) -> None:
+        """End the last; there is one though it be empty."""
+        if self._opened is None:
+            self._next()
+        self.close()
+
+    def close(self) -> None:
+        """End what is open."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _next(self) -> _Hashed:
+        self.close()
+        file = next(self._files)
+        self._opened = self._folders[file.medium - 1].open(file.name)
+        self._left = file.size
+        return self._opened
+
+
+class _Entry:
+    """The file of a tar with the bytes of one manifest or blob."""
+
+    def __init__(self, opened: IO[bytes], key: Key, content: Content, sums: dict[str, str]) -> None:
+        self._opened = opened
+        self._name = file_name(key)
+        self._size = content.size
+        self._sums = sums
+        self._hasher = None if is_named_by_its_sum(self._name) else hashlib.sha256()
+        self._has_begun = False
+
+    def write(self, piece: bytes) -> None:
+        """Append."""
+        self._begin()
+        if self._hasher is not None:
+            self._hasher.update(piece)
+        self._opened.write(piece)
+
+    def finish(self) -> None:
+        """Fill the last block."""
+        self._begin()
+        self._opened.write(_padding(self._size))
+        if self._hasher is not None:
+            self._sums[self._name] = self._hasher.hexdigest()
+
+    def close(self) -> None:
+        """Nothing: the tar goes on."""
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._opened.write(_header(self._name, self._size))
 
 
 class _Folder:
@@ -225,16 +223,16 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._sums = _Sums()
-        self._made: set[Path] = set()
+        self.sums: dict[str, str] = {}
+        self._made: set[str] = set()
 
     def open(self, name: str) -> _Hashed:
         """A new file."""
-        path = self._path / name
-        if path.parent not in self._made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(path.parent)
-        return _Hashed(path.open("xb", buffering=0), name, self._sums)
+        parent = name.rpartition("/")[0]
+        if parent not in self._made:
+            (self._path / parent).mkdir(parents=True, exist_ok=True)
+            self._made.add(parent)
+        return _Hashed(FileIO(f"{self._path}/{name}", "x"), name, self.sums)
 
     def put(self, name: str, content: bytes) -> None:
         """A small file."""
@@ -247,20 +245,12 @@ class _Folder:
             opened.write(chunk)
         opened.close()
 
-    def sums(self) -> bytes:
-        """SHA256SUMS of what was written."""
-        return self._sums.text()
-
 
 def _everywhere(head: Head, signatures: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     """The small files that every medium has."""
     yield HEAD, head.encode()
     yield from sorted(signatures.items())
     yield README, readme(head.stream, head.source, head.totals, head.media)
-
-
-def _index(statement: Statement) -> Iterator[bytes]:
-    return index_json(statement, {key for key, _ in statement.carried})
 
 
 def _begin(partial: Path, size_bytes: int) -> None:
@@ -276,11 +266,16 @@ def _begin(partial: Path, size_bytes: int) -> None:
 
 def _end(partial: Path, path: Path) -> None:
     # Media are pulled out as soon as this says that it is done.
-    for root, _, names in os.walk(partial):
-        for name in (*names, ""):
-            _sync(os.path.join(root, name))
+    _sync_all(str(partial))
     partial.rename(path)
     _sync(path.parent)
+
+
+def _sync_all(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            (_sync_all if entry.is_dir() else _sync)(entry.path)
+    _sync(folder)
 
 
 def _sync(path: str | Path) -> None:
@@ -296,12 +291,6 @@ def _entry(opened: IO[bytes], name: str, parts: Iterable[bytes], size: int) -> N
     for chunk in _chunks(parts):
         opened.write(chunk)
     opened.write(_padding(size))
-
-
-def _both(opened: IO[bytes], hasher: hashlib._Hash | None, piece: bytes) -> None:
-    opened.write(piece)
-    if hasher is not None:
-        hasher.update(piece)
 
 
 def _header(name: str, size: int) -> bytes:
@@ -322,7 +311,3 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield gathered.getvalue()
             gathered = io.BytesIO()
     yield gathered.getvalue()
-
-
-def _gone(what: str, name: RepositoryName) -> StorageDamaged:
-    return StorageDamaged(f"{what} of {name} went while the bundle was written; write it again")

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from registry.config import Config
+from registry.server.memory import keep_buffers
 from registry.server.renewal import Renewal
 from registry.work.operations import Operations
 
@@ -37,6 +38,8 @@ class Imported:
 
     def operations(self, config: Config) -> Operations:
         """The table of operations."""
+        # Bytes pass through a command as through a server: a bundle's, a copy's.
+        keep_buffers()
         return _root().operations(config)
 
 

@@ -7,9 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from tests.api.server import CHECKOUT
 from tests.api.server import configuration as moorage_configuration
 from tests.api.server import environment as moorage_environment
 from tests.bench import tree
+from tests.bench.commands import run
 from tests.bench.connection import Connection
 from tests.bench.figures import Figure, Goal, Rounds, Unit
-from tests.bench.memory import peak_mib
 from tests.bench.slow import p99
 from tests.bench.trials import Ground, Trial
 from tests.bench.workloads import ACCEPT
@@ -28,7 +26,6 @@ from tests.e2e.distribution import environment as distribution_environment
 from tests.equipment import catalogue
 
 LAYERS = 2
-LOOK_SECONDS = 0.02
 MOORAGE = (sys.executable, "-m", "registry.cli")
 
 
@@ -81,23 +78,12 @@ def _run(
     # Neither writes into a file that is there: links to the same ones are as good as copies.
     shutil.copytree(whole, root, copy_function=os.link)
     words, environ = command(folder, root)
-    before = _data(root)
-    began = time.monotonic()
-    peak = 0.0
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(word) for word in words], cwd=CHECKOUT, env=environ, stdout=log, stderr=log
-        )
-        while process.poll() is None:
-            with suppress(OSError, ValueError):  # it has just ended
-                peak = max(peak, peak_mib(process.pid))
-            time.sleep(LOOK_SECONDS)
-    seconds = time.monotonic() - began
-    assert process.returncode == 0, (folder / "log").read_text()[-2000:]
-    run = Run(seconds, peak, before - _data(root))
-    ground.tell(f"gc: {command.__name__.strip('_')}, {seconds:.0f} s")
+    before = tree.data(root)
+    spent = run(words, environ, folder / "log")
+    found = Run(spent.waited_seconds, spent.peak_mib, before - tree.data(root))
+    ground.tell(f"gc: {command.__name__.strip('_')}, {found.seconds:.0f} s")
     shutil.rmtree(folder)
-    return run
+    return found
 
 
 def _moorage(folder: Path, root: Path) -> tuple[list[object], dict[str, str]]:
@@ -111,11 +97,6 @@ def _distribution(folder: Path, root: Path) -> tuple[list[object], dict[str, str
     config.write_text(distribution_configuration(root, delete=True))
     program = catalogue.program(catalogue.load()["distribution"])
     return [program, "garbage-collect", "--quiet", config], distribution_environment()
-
-
-def _data(root: Path) -> int:
-    """How many blobs and manifests lie in their places."""
-    return sum(1 for _ in (root / "docker/registry/v2/blobs/sha256").glob("*/*/data"))
 
 
 def _beside(ground: Ground, whole: Path, paths: list[str]) -> tuple[float, float]:

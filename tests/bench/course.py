@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.bench import collecting, idle, mirrors, peaks, replicas, rush, slow, start, tokens, workloads
+from tests.bench import (
+    bundles,
+    collecting,
+    idle,
+    mirrors,
+    peaks,
+    replicas,
+    rush,
+    slow,
+    start,
+    tokens,
+    workloads,
+)
 from tests.bench.bucket import store
 from tests.bench.connection import Refused
 from tests.bench.places import IN_A_BUCKET, NoPlace, Place, place
@@ -20,7 +32,7 @@ GROUPS = (*workloads.GROUPS, mirrors.WORKLOADS)
 WORKLOADS = [workload for group in GROUPS for workload in group]
 TRIALS = (
     *(*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS),
-    *(*tokens.TRIALS, *collecting.TRIALS, *mirrors.TRIALS, *rush.TRIALS),
+    *(*tokens.TRIALS, *collecting.TRIALS, *mirrors.TRIALS, *rush.TRIALS, *bundles.TRIALS),
 )
 TRIALS_IN_A_BUCKET = replicas.TRIALS
 NAMES = [

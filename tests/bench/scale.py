@@ -36,6 +36,8 @@ class Scale:
     starts: int = 5
     crowd: int = 200
     crowd_bytes: int = 1024 * MIB
+    bundle_bytes: int = 3072 * MIB
+    bundled: int = 100_000
 
     def warm(self) -> Scale:
         """What the round does that does not count; it touches every repository and shelf all the same."""
@@ -65,6 +67,8 @@ QUICK = Scale(
     collected=10_000,
     starts=3,
     crowd_bytes=64 * MIB,
+    bundle_bytes=512 * MIB,
+    bundled=2000,
 )
 TINY = Scale(
     rounds=1,
@@ -88,4 +92,6 @@ TINY = Scale(
     starts=1,
     crowd=12,
     crowd_bytes=4 * MIB,
+    bundle_bytes=2 * MIB,
+    bundled=20,
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from registry.bundles.contents import Content, Contents, Key, Piece
 from registry.bundles.format import (
     CONTENTS,
     DESCRIBED,
@@ -26,7 +27,7 @@ from registry.bundles.format import (
 from registry.bundles.keys import SigningKey
 from registry.bundles.media import files, medium_folder
 from registry.bundles.signatures import is_signature, signature_files
-from registry.bundles.statement import Content, Key, Piece, Statement, digest_of, key_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.model import media_types
 from registry.model.digests import Digest
 
@@ -69,7 +70,7 @@ class Selection:
 
     def _add(
         self,
-        kind: dict[Key, Content],
+        kind: Contents,
         data: bytes,
         repositories: tuple[str, ...],
         media_type: str,
@@ -110,18 +111,20 @@ def images() -> Selection:
 def lying(selection: Selection, piece_bytes: int | None = None, *, without: Iterable[Key] = ()) -> int:
     """Give everything its place, but what is there already; with a size a medium for each; how many media."""
     absent, medium = set(without), 1
-    for key, content in selection.statement.all:
-        if key in absent or selection.statement.manifests.get(key, content) is not content:
+    statement = selection.statement
+    for key, content in statement.all:
+        if key in absent or (key in statement.manifests and not content.media_type):
             continue
+        kind = statement.manifests if content.media_type else statement.blobs
         if piece_bytes is None or content.size <= piece_bytes:
-            content.pieces = (Piece(medium, content.size),)
+            kind.lay(key, (Piece(medium, content.size),))
             continue
         pieces, left = [], content.size
         while left:
             pieces.append(Piece(medium, min(left, piece_bytes)))
             left -= pieces[-1].size
             medium += 1 if left else 0
-        content.pieces = tuple(pieces)
+        kind.lay(key, tuple(pieces))
     return medium
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.bundles.contents import Content
 from registry.bundles.format import LARGEST_FILE
 from registry.bundles.media import SMALLEST_MEDIUM, file_name, files, lay_out, medium_folder
-from registry.bundles.statement import Content, Statement, StatementReader
+from registry.bundles.statement import Statement, StatementReader
 from registry.errors import RequestInvalid
 from registry.model import media_types
 

@@ -8,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.bundles.contents import Content, Key, Piece
 from registry.bundles.errors import BundleInvalid
 from registry.bundles.format import canonical
-from registry.bundles.statement import (
-    MANIFEST_BYTES,
-    Content,
-    Key,
-    Piece,
-    Statement,
-    StatementReader,
-    digest_of,
-    key_of,
-)
+from registry.bundles.statement import MANIFEST_BYTES, Statement, StatementReader, digest_of, key_of
 from registry.model import media_types
 from registry.model.digests import Digest
 from tests.bundles.handmade import images
@@ -111,12 +103,13 @@ def test_what_is_manifest_and_blob_is_stated_twice_and_lies_once() -> None:
     selection = images()
     key, manifest = next(iter(selection.statement.manifests.items()))
     selection.blob(selection.content[key], "team/tool")
-    manifest.pieces = (Piece(1, manifest.size),)
+    pieces = (Piece(1, manifest.size),)
+    selection.statement.manifests.lay(key, pieces)
     selection.statement.order()
     assert read(selection.statement.lines()) == selection.statement
     assert selection.statement.totals.carried_files == 1
     for spoiled in (
-        Content(manifest.size, ("team/tool",), pieces=manifest.pieces),
+        Content(manifest.size, ("team/tool",), pieces=pieces),
         Content(manifest.size + 1, ("team/tool",)),
     ):
         selection.statement.blobs[key] = spoiled

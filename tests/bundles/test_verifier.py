@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +158,10 @@ class TestSound:
             {"manifests": [image, child]}, "team/app", media_type=media_types.OCI_INDEX
         )
         key = key_of(Digest.parse(index["digest"]))
-        selection.statement.manifests[key].sparse = True
+        whole = selection.statement.manifests[key]
+        selection.statement.manifests[key] = replace(whole, sparse=True)
         assert document(tmp_path, write_folder(files_of(selection), tmp_path / "bundle"))["problems"] == []
-        selection.statement.manifests[key].sparse = False
+        selection.statement.manifests[key] = whole
         told = document(tmp_path, write_folder(files_of(selection), tmp_path / "whole"))
         assert [one["file"] for one in told["problems"]] == [file_name(key)]
 
