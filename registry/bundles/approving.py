@@ -120,6 +120,7 @@ class Approving:
                         yield step
             await self._put_away(head, staged, by)
             await self.received.put(bundle, "done", done)
+        if decision is not None:
             await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)

@@ -70,11 +70,16 @@ class Inbox:
             self._judged[path] = looks
 
     async def _was_taken(self, path: Path) -> bool:
-        """Whether the bundle at a path was accepted before: this process may have begun since then."""
+        """Whether the bundle at a path was accepted before, and that told: by a process that has ended."""
         with opened_files([path]) as files:
             opening = await self._bundles.registry.store.effects.aside(files.opening)
-        bundle = Head.decode(opening.head).id
-        return await self._bundles.importing.received.staged(bundle) is not None
+        bundle, received = Head.decode(opening.head).id, self._bundles.importing.received
+        if await received.staged(bundle) is None or not self._is_told(path):
+            return False
+        decision = await received.decision(bundle)
+        if decision is None:
+            return bool(imports(self._bundles.settings).approvals)
+        return decision.verb != "approve" or await received.done(bundle) is not None
 
     async def _one(self, path: Path, step: Callable[[], Awaitable[None]]) -> Judged:
         judged = None
@@ -99,6 +104,10 @@ class Inbox:
             event(_LOG, logging.WARNING, "bundle.incomplete", path=str(path), reason=f"it lacks {lacks}")
             if judged.missing:
                 await aside(self._report, path, ".missing.txt", missing_text(judged))
+
+    def _is_told(self, path: Path) -> bool:
+        folder = imports(self._bundles.settings).receipts_dir
+        return folder is None or (folder / f"{path.name}.receipt.txt").exists()
 
     def _report(self, path: Path, suffix: str, text: str) -> None:
         folder = imports(self._bundles.settings).receipts_dir

@@ -205,7 +205,12 @@ class Importing:
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
         if await self.received.staged(head.id) is not None:
-            return  # it was here before, and waits, or has gone where it was to go
+            # It was here before, and waits, or has gone where it was to go.
+            if await self.received.done(head.id) is None:
+                await self.received.forget_kept(head.id)
+            else:
+                await self.received.clear(head.id)
+            return
         async for _ in planting.content(tags):
             pass
         staged = Staged(
