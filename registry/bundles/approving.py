@@ -17,6 +17,7 @@ from registry.bundles.names import Names
 from registry.bundles.planting import Planting
 from registry.bundles.received import Decision, Done, Journal, Move, Received, Staged
 from registry.bundles.records import read_contents
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.core.restoring import Wanted
@@ -25,7 +26,6 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
-from registry.model.staged import staged_repository
 from registry.store.effects import Effects
 
 
@@ -118,7 +118,8 @@ class Approving:
                         done = step
                     else:
                         yield step
-            await self._put_away(head, staged, by)
+            names = () if staged is None else _names(staged).values()
+            await Staging(self._registry).put_away(bundle, names, by)
             await self.received.put(bundle, "done", done)
         if decision is not None:
             await self.received.clear(bundle)
@@ -244,18 +245,6 @@ class Approving:
             if not await self._move(move, by, move.new, move.old)
         ]
         return Done(len(journal.moves) - len(left), left)
-
-    async def _put_away(self, head: Head, staged: Staged | None, by: str) -> None:
-        """Take away where it waited, wherever that was."""
-        store, prefix = self._registry.store, f"staged/{head.id}/"
-        found = {} if staged is None else dict.fromkeys(map(str, _names(staged).values()))
-        waiting = [staged_repository(head.id, name) for name in found]
-        async for name in store.catalog.names(after=prefix):
-            if not name.startswith(prefix):
-                break
-            waiting.append(name)
-        for name in dict.fromkeys(waiting):
-            await self._registry.door.remove_repository(name, by)
 
 
 def _names(staged: Staged) -> dict[str, RepositoryName]:

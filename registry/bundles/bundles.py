@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from registry.bundles.selecting import Images, Selected, Selecting, described
 from registry.bundles.settings import BundlesSettings, StreamSettings, imports
 from registry.bundles.signatures import signature_files
 from registry.bundles.sources import Source
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement
 from registry.bundles.writing import FolderWriter, TarWriter
 from registry.core.registry import Registry
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_BY_ITSELF = "moorage"
 _LEASE_SECONDS = 10.0  # somebody waits for what goes on where a process died
 
 FINISH_SECONDS = 30.0
@@ -232,15 +234,37 @@ class Bundles:
         await self._leased.when_due(self._any_open, self._finish_open)
 
     async def _any_open(self) -> bool:
-        return bool(await self.importing.received.open_ones())
+        return bool(await self.importing.received.open_ones() or await self._half_staged())
 
     async def _finish_open(self, step: Callable[[], Awaitable[None]]) -> None:
+        for bundle in await self._half_staged():
+            await step()
+            with self._tried(bundle):
+                await Staging(self.registry).put_away(bundle, (), _BY_ITSELF)
         for bundle in await self.importing.received.open_ones():
-            try:
-                async for _ in self.approving.finish(bundle, "moorage"):
+            with self._tried(bundle):
+                async for _ in self.approving.finish(bundle, _BY_ITSELF):
                     await step()
-            except (RegistryError, StorageError) as error:
-                event(_LOG, logging.WARNING, "bundle.unfinished", bundle=bundle, reason=str(error))
+
+    async def _half_staged(self) -> list[str]:
+        """The bundles of which a part waits that nobody goes on with."""
+        staging, received = Staging(self.registry), self.importing.received
+        found = []
+        for bundle in await staging.half_done():
+            if await received.done(bundle) is not None:
+                found.append(bundle)  # it was rejected before all of it was there
+            elif await received.staged(bundle) is not None:
+                await staging.end(bundle)
+            elif await staging.is_abandoned(bundle, await self.now()):
+                found.append(bundle)
+        return found
+
+    @contextmanager
+    def _tried(self, bundle: str) -> Iterator[None]:
+        try:
+            yield
+        except (RegistryError, StorageError) as error:
+            event(_LOG, logging.WARNING, "bundle.unfinished", bundle=bundle, reason=str(error))
 
     async def _provenance(self, statement: Statement) -> tuple[Origin, ...]:
         """The bundles that have brought content of these repositories, the newest of each stream."""

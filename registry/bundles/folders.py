@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.bundles.bundles import Bundles, Place
+from registry.bundles.errors import told_if_full
 from registry.bundles.exporting import path_for
 from registry.bundles.format import HEAD, Head
 from registry.bundles.import_operations import missing_text
@@ -18,7 +19,7 @@ from registry.bundles.receipts import receipt_of
 from registry.bundles.selecting import Selected
 from registry.bundles.settings import StreamSettings, imports
 from registry.bundles.sources import OwnSource
-from registry.errors import RegistryError
+from registry.errors import OutOfSpace, RegistryError
 from registry.logs import event
 from registry.store import layout
 from registry.work.leased import Leased
@@ -61,9 +62,15 @@ class Inbox:
         for path in await self._new():
             try:
                 looks = await aside(_looks, path)
-                if not await self._was_taken(path):
-                    await self._tell(path, await self._one(path, step))
-            except (RegistryError, StorageError, OSError) as error:
+                with told_if_full(path.name):
+                    if not await self._was_taken(path):
+                        await self._tell(path, await self._one(path, step))
+            except (StorageError, OutOfSpace) as error:
+                # That is none of the bundle's fault: it is tried again.
+                event(_LOG, logging.WARNING, "bundle.unfinished", path=str(path), reason=str(error))
+                await aside(self._report, path, ".refused.txt", f"{error}\n")
+                continue
+            except (RegistryError, OSError) as error:
                 event(_LOG, logging.WARNING, "bundle.refused", path=str(path), reason=str(error))
                 await aside(self._report, path, ".refused.txt", f"{error}\n")
                 looks = await aside(_looks_at_all, path)

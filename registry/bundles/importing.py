@@ -18,6 +18,7 @@ from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Content, Key, Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown
@@ -204,26 +205,33 @@ class Importing:
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
-        if await self.received.staged(head.id) is not None:
-            # It was here before, and waits, or has gone where it was to go.
-            if await self.received.done(head.id) is None:
-                await self.received.forget_kept(head.id)
-            else:
-                await self.received.clear(head.id)
+        staging, waits = Staging(self._registry), await self.received.staged(head.id) is not None
+        if not waits:
+            await staging.begin(head.id, judged.names.values())
+            async for _ in planting.content(tags):
+                pass
+            await self.received.put(head.id, "staged", _staged(judged, rules, wish))
+        if await self.received.decision(head.id) is None:
+            await staging.end(head.id)
+            await self.received.forget_kept(head.id)
             return
-        async for _ in planting.content(tags):
-            pass
-        staged = Staged(
-            by=wish.by,
-            names={name: str(here) for name, here in judged.names.items()},
-            map=list(rules.names.mappings),
-            delete=wish.delete,
-            note=wish.note,
-            signed_by=[one.id for one in judged.signed_by],
-            code=code_of(head),
-        )
-        await self.received.put(head.id, "staged", staged)
-        await self.received.forget_kept(head.id)
+        if not waits:
+            # It was rejected meanwhile, and whoever looks next puts this away.
+            await staging.begin(head.id, judged.names.values())
+        if await self.received.done(head.id) is not None:
+            await self.received.clear(head.id)
+
+
+def _staged(judged: Judged, rules: Rules, wish: Wish) -> Staged:
+    return Staged(
+        by=wish.by,
+        names={name: str(here) for name, here in judged.names.items()},
+        map=list(rules.names.mappings),
+        delete=wish.delete,
+        note=wish.note,
+        signed_by=[one.id for one in judged.signed_by],
+        code=code_of(judged.head),
+    )
 
 
 def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:

@@ -33,6 +33,7 @@
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
       bundles/open/<id>                                         what was decided of it may not be done yet
+      bundles/staging/<id>                                      a part of it may wait, and not all
       bundles/contents/<id>                                     what a bundle states that was written
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
@@ -89,6 +90,7 @@ BUNDLES_SENT = f"{BUNDLES}/sent"
 BUNDLES_GIVEN = f"{BUNDLES}/given"
 BUNDLES_RECEIVED = f"{BUNDLES}/received"
 BUNDLES_OPEN = f"{BUNDLES}/open"
+BUNDLES_STAGING = f"{BUNDLES}/staging"
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
@@ -368,6 +370,11 @@ def bundle_received(bundle: str, *parts: str) -> str:
 def bundle_open(bundle: str) -> str:
     """The mark that what was decided about a bundle may not be done yet."""
     return f"{BUNDLES_OPEN}/{bundle}"
+
+
+def bundle_staging(bundle: str) -> str:
+    """The mark that a part of a bundle may wait, and not all of it."""
+    return f"{BUNDLES_STAGING}/{bundle}"
 
 
 def bundle_contents(bundle: str) -> str:

@@ -30,6 +30,7 @@ class Failing(Driver):
         self._error = error
         self._writes = writes
         self.left = left
+        self.failed = False
 
     @property
     def epoch(self) -> str | None:
@@ -39,6 +40,7 @@ class Failing(Driver):
         if self.left is None or (self._writes and not writes):
             return
         if self.left == 0:
+            self.failed = True
             raise self._error()
         self.left -= 1
 

@@ -1,11 +1,12 @@
-"""`kill -9` at every storage operation of an import, a decision and what follows from it."""
+"""`kill -9`, or a full disk, at every storage operation of an import, a decision and what follows from it."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from registry.model.digests import Digest
 from registry.model.media_types import OCI_INDEX
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from storage.contract import Driver
+from storage.errors import OutOfSpace
 from tests.actors import Died, Shelf
 from tests.bundles.failing import Failing
 from tests.bundles.sides import Gap, Side
@@ -120,9 +123,9 @@ class Far:
         self._settings = gap.far.bundles.settings.model_dump(exclude_unset=True)
         self.clock = Clock()
 
-    def start(self, shelf: Shelf, left: int | None = None) -> Side:
-        """A new process; it dies when it has done so many operations."""
-        return Side(self._settings, Failing(shelf, Died, left=left))
+    def start(self, shelf: Driver) -> Side:
+        """A new process."""
+        return Side(self._settings, shelf)
 
     def shelf(self, left: Shelf | None = None) -> Shelf:
         """A store, with what another one holds; whoever had a lease there has been silent for long."""
@@ -161,13 +164,11 @@ async def waits_whole(side: Side, case: Case) -> None:
 async def left_over(side: Side, bundle: str) -> list[str]:
     """What nobody needs of a bundle that waits, or that was decided about."""
     about = layout.bundle_received(bundle)
-    parts = [f"{about}/kept/", f"{about}/pieces/"]
+    parts = [f"{about}/kept/", f"{about}/pieces/", layout.bundle_staging(bundle)]
     if await side.bundles.importing.received.decision(bundle) is not None:
         parts += [f"{about}/moved/", f"{about}/contents", layout.bundle_open(bundle), "/staged/"]
     return [
-        key
-        for key in await side.world.keys()
-        if any(part in key for part in parts) and "/trash/" not in key and "/history/" not in key
+        key for key in await side.world.keys() if any(part in key for part in parts) and "/trash/" not in key
     ]
 
 
@@ -186,11 +187,20 @@ async def judge(side: Side, case: Case, before: dict[str, str], after: dict[str,
         assert names == {name.partition(":")[0] for name in before}
 
 
+def full() -> OutOfSpace:
+    return OutOfSpace("", "no room left on the disk")
+
+
+@pytest.mark.parametrize(("error", "writes"), [(Died, False), (full, True)], ids=["dies", "full"])
 @pytest.mark.parametrize("name", CASES)
-async def test_who_dies_leaves_nothing_half_done(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+async def test_whatever_it_stops_at_nothing_stays_half_done(
+    tmp_path: Path,
+    name: str,
+    error: Callable[[], BaseException],
+    writes: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    case = CASES[name]
+    case = replace(CASES[name])
     for limit, size in (("SMALLEST_MEDIUM", 256), ("_RESERVED", 64), ("_SMALLEST_PIECE", 32)):
         monkeypatch.setattr(f"registry.bundles.media.{limit}", size << 10)
     far = Far(await bundle_for(case, tmp_path))
@@ -205,14 +215,12 @@ async def test_who_dies_leaves_nothing_half_done(
         if case.receipts is not None:
             shutil.rmtree(case.receipts, ignore_errors=True)
         dead = far.shelf(beginning)
-        dying = far.start(dead, number)
-        try:
-            await case.act(dying, case)
-        except Died:
-            pass
-        else:
+        failing = Failing(dead, error, left=number, writes=writes)
+        with suppress(Died, OutOfSpace):
+            await case.act(far.start(failing), case)
+        if not failing.failed:
             break
-        # Whoever starts then sees nothing half done, and ends what was decided.
+        # Whoever starts then, or when there is room again, sees nothing half done, and ends what was decided.
         left = far.shelf(dead)
         alone = far.start(left)
         await judge(alone, case, before, after)
@@ -229,4 +237,4 @@ async def test_who_dies_leaves_nothing_half_done(
             assert await left_over(again, case.bundle) == [], number
             await judge(again, case, before, after)
             assert case.receipts is None or (case.receipts / "bundle.receipt.txt").exists(), number
-    assert number > 50
+    assert number > 10
