@@ -118,8 +118,7 @@ class Approving:
                         done = step
                     else:
                         yield step
-            names = () if staged is None else _names(staged).values()
-            await Staging(self._registry).put_away(bundle, names, by)
+            await Staging(self._registry.store).put_away(bundle)
             await self.received.put(bundle, "done", done)
         if decision is not None:
             await self.received.clear(bundle)

@@ -240,7 +240,7 @@ class Bundles:
         for bundle in await self._half_staged():
             await step()
             with self._tried(bundle):
-                await Staging(self.registry).put_away(bundle, (), _BY_ITSELF)
+                await Staging(self.registry.store).put_away(bundle)
         for bundle in await self.importing.received.open_ones():
             with self._tried(bundle):
                 async for _ in self.approving.finish(bundle, _BY_ITSELF):
@@ -248,7 +248,7 @@ class Bundles:
 
     async def _half_staged(self) -> list[str]:
         """The bundles of which a part waits that nobody goes on with."""
-        staging, received = Staging(self.registry), self.importing.received
+        staging, received = Staging(self.registry.store), self.importing.received
         found = []
         for bundle in await staging.half_done():
             if await received.done(bundle) is not None:

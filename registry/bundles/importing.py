@@ -205,9 +205,9 @@ class Importing:
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
-        staging, waits = Staging(self._registry), await self.received.staged(head.id) is not None
+        staging, waits = Staging(self._registry.store), await self.received.staged(head.id) is not None
         if not waits:
-            await staging.begin(head.id, judged.names.values())
+            await staging.begin(head.id)
             async for _ in planting.content(tags):
                 pass
             await self.received.put(head.id, "staged", _staged(judged, rules, wish))
@@ -217,7 +217,7 @@ class Importing:
             return
         if not waits:
             # It was rejected meanwhile, and whoever looks next puts this away.
-            await staging.begin(head.id, judged.names.values())
+            await staging.begin(head.id)
         if await self.received.done(head.id) is not None:
             await self.received.clear(head.id)
 

@@ -86,11 +86,6 @@ class History:
                 return move.by
         return None
 
-    async def forget(self, name: RepositoryName) -> None:
-        """Let go of the histories of all tags of a repository that nobody will push to again."""
-        keys = [key async for key in self._driver.walk(layout.histories(name))]
-        await self._driver.delete(keys, durable=False)
-
     async def read(self, key: str) -> Move | None:
         """One entry; None when it has gone or is damaged."""
         try:

@@ -121,6 +121,13 @@ def layers_placeholder(name: RepositoryName) -> str:
     return f"{REPOSITORIES}/{name}/_layers/_placeholder"
 
 
+def below(prefix: str) -> tuple[str, ...]:
+    """Where all lies that only concerns the repositories below a prefix of names, but for the catalog."""
+    return tuple(
+        f"{tree}/{prefix.rstrip('/')}" for tree in (REPOSITORIES, WHOLE_MANIFESTS, REFERRERS, HISTORY)
+    )
+
+
 def manifests(name: RepositoryName) -> str:
     """The prefix of a repository's manifests in Distribution's layout."""
     return f"{REPOSITORIES}/{name}/_manifests"

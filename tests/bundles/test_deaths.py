@@ -147,8 +147,11 @@ class Far:
 
 
 async def seen(side: Side) -> dict[str, str]:
-    """What all tags name; each is there to its last byte."""
+    """What all tags name; each is there to its last byte, and so is what waits."""
     found = await side.tags()
+    async for name in side.world.store.catalog.names(after="staged/"):
+        for tag in await side.world.store.links.tags(name) if name.startswith("staged/") else ():
+            assert await side.whole(name, tag)
     for one in found:
         assert await side.whole(*one.split(":"))
     return found
@@ -166,7 +169,7 @@ async def left_over(side: Side, bundle: str) -> list[str]:
     about = layout.bundle_received(bundle)
     parts = [f"{about}/kept/", f"{about}/pieces/", layout.bundle_staging(bundle)]
     if await side.bundles.importing.received.decision(bundle) is not None:
-        parts += [f"{about}/moved/", f"{about}/contents", layout.bundle_open(bundle), "/staged/"]
+        parts += [f"{about}/moved/", f"{about}/contents", layout.bundle_open(bundle), "/staged/", "/staged0"]
     return [
         key for key in await side.world.keys() if any(part in key for part in parts) and "/trash/" not in key
     ]
@@ -237,4 +240,4 @@ async def test_whatever_it_stops_at_nothing_stays_half_done(
             assert await left_over(again, case.bundle) == [], number
             await judge(again, case, before, after)
             assert case.receipts is None or (case.receipts / "bundle.receipt.txt").exists(), number
-    assert number > 10
+    assert number > 4
