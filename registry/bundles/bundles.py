@@ -128,7 +128,8 @@ class Bundles:
         """Whom an import believes, and what it lets in."""
         settings = imports(self.settings)
         image_keys = _public_keys(settings.image_keys)
-        return Rules(self.trusted(), settings.required_signatures, self.names(mappings), image_keys)
+        names, waits = self.names(mappings), settings.approvals > 0
+        return Rules(self.trusted(), settings.required_signatures, names, image_keys, waits)
 
     def signing_key(self, file: Path | None) -> SigningKey:
         """The key in the file, or the configured one. Raises RequestInvalid."""

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Whom an import believes, and what it lets in."""
+    """Whom an import believes, what it lets in, and whether that waits for somebody to look at it."""
 
     trusted: Sequence[PublicKey]
     required: int
     names: Names
     image_keys: Sequence[PublicKey] = ()
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,21 +206,25 @@ class Importing:
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
-        staging, waits = Staging(self._registry.store), await self.received.staged(head.id) is not None
-        if not waits:
+        staging, accepted = Staging(self._registry.store), await self.received.staged(head.id) is not None
+        decided = await self.received.decision(head.id) is not None
+        # Where nobody has to look at it, it goes where it is meant to at once.
+        if rules.waits and not decided and not (accepted and await staging.is_there(head.id)):
             await staging.begin(head.id)
             async for _ in planting.content(tags):
                 pass
+        if not accepted:
             await self.received.put(head.id, "staged", _staged(judged, rules, wish))
+        if await self.received.done(head.id) is not None:
+            await self.received.clear(head.id)
+        if not rules.waits:
+            return
         if await self.received.decision(head.id) is None:
             await staging.end(head.id)
             await self.received.forget_kept(head.id)
-            return
-        if not waits:
+        elif not decided:
             # It was rejected meanwhile, and whoever looks next puts this away.
             await staging.begin(head.id)
-        if await self.received.done(head.id) is not None:
-            await self.received.clear(head.id)
 
 
 def _staged(judged: Judged, rules: Rules, wish: Wish) -> Staged:

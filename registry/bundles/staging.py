@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from registry.model.staged import staged_prefix
 from registry.removal.waiting import remove_waiting
 from registry.store import layout
 from registry.store.store import Store
@@ -27,6 +28,11 @@ class Staging:
     async def end(self, bundle: str) -> None:
         """Note that all of it does, or nothing; what a power cut brings back does no harm."""
         await self._driver.delete([layout.bundle_staging(bundle)], durable=False)
+
+    async def is_there(self, bundle: str) -> bool:
+        """Whether anything of a bundle lies there."""
+        trees = layout.below(staged_prefix(bundle))
+        return any([await self._driver.children(tree, limit=1) for tree in trees])
 
     async def half_done(self) -> list[str]:
         """The bundles of which a part may lie there."""

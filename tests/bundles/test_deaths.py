@@ -74,6 +74,11 @@ class Case:
     bundle: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has to look at it."""
+        return "approvals" in self.settings
+
 
 STAGES: dict[str, Any] = {"approvals": 1}
 CASES = {
@@ -179,7 +184,7 @@ async def judge(side: Side, case: Case, before: dict[str, str], after: dict[str,
     """Nothing is seen of a bundle that nobody has decided about; and of one tag only the old or the new."""
     received = side.bundles.importing.received
     decided = await received.decision(case.bundle) is not None
-    if not decided and await received.staged(case.bundle) is not None:
+    if case.waits and not decided and await received.staged(case.bundle) is not None:
         await waits_whole(side, case)
     now = await seen(side)
     for name in {*now, *before, *after}:

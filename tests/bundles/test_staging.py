@@ -86,6 +86,23 @@ async def test_what_is_rejected_while_it_is_staged_goes(
     assert await staged_keys(far) == []
 
 
+async def test_who_needs_approvals_by_now_sees_what_was_accepted_without(tmp_path: Path) -> None:
+    gap = await gap_with(tmp_path, {})
+    settings = gap.far.bundles.settings.model_dump(exclude_unset=True)
+    shelf = Shelf()
+    number = 0
+    while not any(key.endswith("/staged") for key in shelf.holding()):
+        number += 1
+        shelf = Shelf()
+        with pytest.raises(Died):
+            await Side(settings, Failing(shelf, Died, left=number)).take_in(tmp_path / "bundle")
+    settings["import"]["approvals"] = 1
+    side = Side(settings, shelf)
+    assert await staged_keys(side) == []
+    await side.take_in(tmp_path / "bundle")
+    assert await staged_keys(side) and await side.tags() == {}
+
+
 async def test_nothing_stays_of_where_it_waited(tmp_path: Path) -> None:
     gap = await gap_with(tmp_path, WAITS)
     judged = await gap.far.take_in(tmp_path / "bundle")
