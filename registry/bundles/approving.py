@@ -19,7 +19,7 @@ from registry.bundles.received import Decision, Done, Journal, Move, Received, S
 from registry.bundles.records import read_contents
 from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
-from registry.core.registry import Registry
+from registry.core.registry import Registry, Repository
 from registry.core.restoring import Wanted
 from registry.errors import ManifestBlobUnknown, ManifestUnknown, RegistryError
 from registry.model.digests import Digest
@@ -27,6 +27,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
 from registry.store.effects import Effects
+from registry.store.manifests import StoredManifest
 
 
 class Approving:
@@ -223,16 +224,32 @@ class Approving:
             if stored is None:
                 # What a policy or a person took since then comes back.
                 await repository.restore(Wanted({tag: digest}), overwrite=True, some=True)
-            else:
-                await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+                return True
+            return await self._set(repository, tag, now, stored)
         except ManifestUnknown:
             return False
         except ManifestBlobUnknown:
-            if stored is None:
-                return False
-            # It was never here whole, as the bundle says.
-            await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
-        return True
+            return False
+
+    async def _set(
+        self, repository: Repository, tag: Tag, before: Digest | None, wanted: StoredManifest
+    ) -> bool:
+        """Let a tag that named `before` name a manifest; what somebody lets it name meanwhile comes back."""
+        stored, expected = wanted, before
+        while True:
+            digest = stored.digest
+            try:
+                pushed = await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+            except ManifestBlobUnknown:
+                # It was never here whole, as the bundle says.
+                pushed = await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
+            replaced = pushed.replaced.get(tag)
+            if replaced is None or replaced in (expected, digest):
+                return stored is wanted
+            found = await repository.manifest_or_none(replaced)
+            if found is None:
+                return stored is wanted
+            stored, expected = found, digest
 
     async def _undo(self, bundle: str, by: str) -> Done:
         """Let the tags of the journal name again what they named before, where they name what it set."""

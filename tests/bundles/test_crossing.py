@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,6 +179,29 @@ async def test_others_must_approve(tmp_path: Path) -> None:
     await gap.far.finish(judged.head.id)
     assert await gap.far.tags() == await gap.near.tags()
     assert await gap.far.world.store.links.tags(waits) == []
+
+
+async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = gap.far.world
+    await far.push(image("theirs"), Tag("v1"), APP)
+    push, theirs = far.registry.pushes.push, [image("new"), image("newer")]
+
+    async def raced(name: RepositoryName, reference: Any, content: bytes, *rest: Any, **more: Any) -> Any:
+        _, tags, by, *_ = rest
+        if (name, by) == (APP, "tester") and Tag("v1") in tags and theirs:
+            # Twice: also while the first of theirs is put back.
+            await far.push(theirs.pop(0), Tag("v1"), APP)
+        return await push(name, reference, content, *rest, **more)
+
+    monkeypatch.setattr(far.registry.pushes, "push", raced)
+    judged = await gap.carry()
+    assert not theirs
+    assert await gap.far.tags() == {
+        **await gap.near.tags(),
+        "team/app:v1": str(Digest.of(image("newer"))),
+    }
+    done = await gap.far.bundles.importing.received.done(judged.head.id)
+    assert done is not None and done.left == ["team/app:v1"]
 
 
 async def test_what_others_have_is_not_taken(gap: Gap, tmp_path: Path) -> None:
