@@ -182,6 +182,7 @@ class Bundles:
             yield step
         if order.supplements is None:
             await self.exporting.sent.note(head, "written")
+            await self.holds.let_go(head.stream)
         yield head
 
     async def files(

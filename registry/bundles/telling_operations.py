@@ -115,6 +115,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             if code_of(one.head) == code:
                 bundles().registry.require_writable()
                 await sent.note(one.head, "acknowledged")
+                await bundles().holds.let_go(one.head.stream)
                 yield Result(Acknowledged(one.head.id, one.head.stream, one.head.number))
                 return
         raise RequestInvalid(
@@ -128,6 +129,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         if not await bundles().holds.forget(asked.id):
             one = await bundles().exporting.sent.find(asked.id)
             await bundles().exporting.sent.note(one.head, "forgotten")
+            await bundles().holds.let_go(one.head.stream)
         yield Result(Forgotten(asked.id))
 
     return (

@@ -11,9 +11,11 @@ import pytest
 
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING, Belief
+from registry.bundles.format import Head
 from registry.bundles.records import read_contents
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from tests.bundles.sides import Gap, Side
 from tests.inmemory import descriptor, image
 
@@ -179,6 +181,34 @@ async def test_others_must_approve(tmp_path: Path) -> None:
     await gap.far.finish(judged.head.id)
     assert await gap.far.tags() == await gap.near.tags()
     assert await gap.far.world.store.links.tags(waits) == []
+
+
+async def test_what_older_bundles_state_is_let_go(gap: Gap) -> None:
+    near = gap.near
+    heads: list[Head] = []
+
+    async def stated() -> list[int]:
+        kept = await near.world.driver.children(f"{layout.BUNDLES}/contents")
+        return [head.number for head in heads if head.id in kept]
+
+    for number in range(4):
+        await near.world.push(image(f"{number}"), Tag(f"v{number}"), APP)
+        heads.append(await near.export(gap.folder / f"{number}", gap.key))
+    assert await stated() == [1, 2, 3, 4]
+    # Two may still be asked for, the second is what the next builds on.
+    await near.bundles.exporting.sent.note(heads[0], "acknowledged")
+    await near.bundles.exporting.sent.note(heads[1], "acknowledged")
+    await near.bundles.holds.let_go("weekly")
+    assert await stated() == [2, 3, 4]
+    near.world.clock.advance(days=91)
+    await near.bundles.holds.let_go("weekly")
+    assert await stated() == [2, 4]
+    await near.bundles.exporting.sent.note(heads[1], "forgotten")
+    await near.bundles.holds.let_go("weekly")
+    heads.append(await near.export(gap.folder / "all", gap.key))
+    assert heads[-1].parent is None
+    assert await stated() == [5]
+    assert [sent.head.number async for sent in near.bundles.exporting.sent.each("weekly")] == [5, 4, 3, 2, 1]
 
 
 async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
