@@ -181,7 +181,7 @@ class Bundles:
         async for step in self.files(head, statement, source, where(head), key):
             yield step
         if order.supplements is None:
-            await self.exporting.sent.note(head, "written")
+            await self.exporting.sent.note(head, "written", "" if key is None else key.public.id)
             await self.holds.let_go(head.stream)
         yield head
 

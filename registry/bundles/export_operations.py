@@ -261,7 +261,7 @@ async def _again(bundles: Bundles, asked: Export, key: Any) -> AsyncIterator[Pro
     place = _placing(bundles, asked)(sent.head)
     async for done, total in bundles.files(sent.head, statement, OwnSource(bundles.registry), place, key):
         yield Progress(done, total, "bytes", sent.head.stream)
-    await bundles.exporting.sent.note(sent.head, "written")
+    await bundles.exporting.sent.note(sent.head, "written", "" if key is None else key.public.id)
     yield sent.head, place.path
 
 

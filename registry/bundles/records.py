@@ -23,9 +23,10 @@ _SMALL = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A bundle that was written here, and what has become of it."""
+    """A bundle that was written here, by which key it was signed then, and what has become of it."""
 
     head: Head
+    signed_by: str
     written: bool
     acknowledged: bool
     forgotten: bool
@@ -53,9 +54,9 @@ class SentBundles:
             return False
         return True
 
-    async def note(self, head: Head, part: str) -> None:
-        """Note what has become of one: `written`, `acknowledged` or `forgotten`."""
-        await self._driver.put(layout.bundle_sent(head.stream, head.number, part), b"")
+    async def note(self, head: Head, part: str, key: str = "") -> None:
+        """Note what has become of one: `written` (and signed by a key), `acknowledged` or `forgotten`."""
+        await self._driver.put(layout.bundle_sent(head.stream, head.number, part), key.encode())
 
     async def streams(self) -> list[str]:
         """The streams of which a bundle was written."""
@@ -70,11 +71,14 @@ class SentBundles:
         head = await read_head(self._driver, layout.bundle_sent(stream, number, "head"))
         if head is None:
             return None
-        written, acknowledged, forgotten = [
+        acknowledged, forgotten = [
             await exists(self._driver, layout.bundle_sent(stream, number, part))
-            for part in ("written", "acknowledged", "forgotten")
+            for part in ("acknowledged", "forgotten")
         ]
-        return Sent(head, written, acknowledged, forgotten)
+        key = None
+        with suppress(NotFound):
+            key = await self._driver.get(layout.bundle_sent(stream, number, "written"), limit=_SMALL)
+        return Sent(head, (key or b"").decode(), key is not None, acknowledged, forgotten)
 
     async def each(self, stream: str | None = None) -> AsyncIterator[Sent]:
         """All of them, or those of one stream, the last one first."""
