@@ -16,6 +16,7 @@ from registry.bundles.holds import Holds
 from registry.bundles.importing import Importing, Judged, Rules, Wish
 from registry.bundles.names import Names
 from registry.bundles.reading import opened_files
+from registry.bundles.receipts import code_of
 from registry.bundles.received import Done
 from registry.bundles.selecting import Images, Selected, Selecting, described
 from registry.bundles.settings import BundlesSettings, StreamSettings, imports
@@ -178,6 +179,8 @@ class Bundles:
         """Number a bundle and write it; the bytes that are done of how many, and last its head."""
         self.registry.require_writable()
         head, statement = await self.exporting.number(order)
+        if order.supplements is not None:
+            await self.exporting.sent.note_supplement(order.supplements, code_of(head))
         async for step in self.files(head, statement, source, where(head), key):
             yield step
         if order.supplements is None:

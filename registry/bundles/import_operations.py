@@ -134,7 +134,7 @@ def missing_text(judged: Judged) -> str:
     lines = [
         f"# What {judged.head} states, and is neither in it nor here.",
         f"# On the near side: moorage bundle export {judged.head.stream} --missing THIS_FILE",
-        f"bundle {judged.head.id}",
+        f"bundle {judged.head.supplements or judged.head.id}",
         *judged.missing,
     ]
     return "\n".join([*lines, ""])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import HEAD_BYTES, Head
+from registry.bundles.receipts import code_of
 from registry.bundles.statement import LINE_BYTES, Statement, StatementReader
 from registry.store import layout
 from registry.store.store import Store
@@ -57,6 +58,21 @@ class SentBundles:
     async def note(self, head: Head, part: str, key: str = "") -> None:
         """Note what has become of one: `written` (and signed by a key), `acknowledged` or `forgotten`."""
         await self._driver.put(layout.bundle_sent(head.stream, head.number, part), key.encode())
+
+    async def note_supplement(self, of: Head, code: str) -> None:
+        """Note the code by which the receipt of a supplement will tell that all of a bundle has arrived."""
+        await self._driver.put(layout.bundle_sent(of.stream, of.number, "supplements", code), b"")
+
+    async def arrived(self, code: str) -> Sent | None:
+        """The bundle that has arrived by a receipt with this code; None where there is none."""
+        async for one in self.each():
+            if code_of(one.head) == code:
+                return one
+        async for one in self.each():
+            key = layout.bundle_sent(one.head.stream, one.head.number, "supplements", code)
+            if await exists(self._driver, key):
+                return one
+        return None
 
     async def streams(self) -> list[str]:
         """The streams of which a bundle was written."""

@@ -30,6 +30,7 @@
       origins/<name>/_/{elsewhere,here}/<alg>/<hex>             a manifest that came from there, or was pushed
       pins/<name>/_/{repository,tags/<tag>,manifests/<alg>/<hex>}   what no eviction takes
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
+      bundles/sent/<stream>/<20-digit number>/supplements/<code>  what came of it once more, by its receipt
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
       bundles/open/<id>                                         what was decided of it may not be done yet
@@ -359,9 +360,9 @@ def bundles_sent(stream: str) -> str:
     return f"{BUNDLES_SENT}/{stream}"
 
 
-def bundle_sent(stream: str, number: int, part: str) -> str:
+def bundle_sent(stream: str, number: int, *parts: str) -> str:
     """What is known of a bundle that was written here."""
-    return f"{BUNDLES_SENT}/{stream}/{number:020d}/{part}"
+    return "/".join((BUNDLES_SENT, stream, f"{number:020d}", *parts))
 
 
 def bundle_given(inventory: str, part: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING, Belief
 from registry.bundles.format import Head
+from registry.bundles.import_operations import missing_text
 from registry.bundles.records import read_contents
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
@@ -73,6 +75,12 @@ async def test_what_is_neither_carried_nor_there_stages_nothing(gap: Gap, tmp_pa
     assert str(Digest.of(b"shared")) in judged.missing
     assert await gap.far.tags() == {}
     assert await gap.far.world.keys("docker/registry/v2/repositories") == []
+
+
+async def test_what_a_supplement_lacks_is_asked_of_its_bundle(gap: Gap) -> None:
+    judged = await gap.carry()
+    judged.head = replace(judged.head, supplements="b-00000000000000000000")
+    assert "\nbundle b-00000000000000000000\n" in missing_text(judged)
 
 
 async def test_an_older_bundle_is_refused(gap: Gap) -> None:
