@@ -73,10 +73,15 @@ class World:
     """One store, and a registry on it."""
 
     def __init__(
-        self, *, chunks: int = 100, deletes: bool = True, quotas: Mapping[RepositoryName, int] | None = None
+        self,
+        *,
+        chunks: int = 100,
+        deletes: bool = True,
+        quotas: Mapping[RepositoryName, int] | None = None,
+        driver: Driver | None = None,
     ) -> None:
         self.clock = Clock()
-        self.counted = Counted(MemoryDriver(clock=lambda: self.clock.now))
+        self.counted = Counted(driver or MemoryDriver(clock=lambda: self.clock.now))
         self.driver = cast(Driver, self.counted)
         self.store = Store(self.driver, effects(self.clock), manifest_cache_bytes=0)
         self._chunks, self._deletes, self.quotas = chunks, deletes, dict(quotas or {})

@@ -17,16 +17,17 @@ from registry.bundles.names import Names
 from registry.bundles.planting import Planting
 from registry.bundles.received import Decision, Done, Move, Received, Staged
 from registry.bundles.records import read_contents
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
-from registry.core.registry import Registry
+from registry.core.registry import Registry, Repository
 from registry.core.restoring import Wanted
 from registry.errors import ManifestBlobUnknown, ManifestUnknown, RegistryError
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
-from registry.model.staged import staged_repository
 from registry.store.effects import Effects
+from registry.store.manifests import StoredManifest
 
 
 class Approving:
@@ -118,9 +119,11 @@ class Approving:
                         done = step
                     else:
                         yield step
-            await self._put_away(head, staged, by)
+                await self.received.forget_kept(bundle, (digest_of(key) for key, _ in statement.carried))
+            await Staging(self._registry.store).put_away(bundle)
             await self.received.put(bundle, "done", done)
             await self.received.forget_moved(bundle, done.moved + len(done.left))
+        if decision is not None:
             await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
             done = await self._undo(bundle, by)
@@ -219,16 +222,32 @@ class Approving:
             if stored is None:
                 # What a policy or a person took since then comes back.
                 await repository.restore(Wanted({tag: digest}), overwrite=True, some=True)
-            else:
-                await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+                return True
+            return await self._set(repository, tag, now, stored)
         except ManifestUnknown:
             return False
         except ManifestBlobUnknown:
-            if stored is None:
-                return False
-            # It was never here whole, as the bundle says.
-            await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
-        return True
+            return False
+
+    async def _set(
+        self, repository: Repository, tag: Tag, before: Digest | None, wanted: StoredManifest
+    ) -> bool:
+        """Let a tag that named `before` name a manifest; what somebody lets it name meanwhile comes back."""
+        stored, expected = wanted, before
+        while True:
+            digest = stored.digest
+            try:
+                pushed = await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+            except ManifestBlobUnknown:
+                # It was never here whole, as the bundle says.
+                pushed = await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
+            replaced = pushed.replaced.get(tag)
+            if replaced is None or replaced in (expected, digest):
+                return stored is wanted
+            found = await repository.manifest_or_none(replaced)
+            if found is None:
+                return stored is wanted
+            stored, expected = found, digest
 
     async def _undo(self, bundle: str, by: str) -> Done:
         """Let the tags of the journal name again what they named before, where they name what it set."""
@@ -239,18 +258,6 @@ class Approving:
             else:
                 left.append(f"{move.repository}:{move.tag}")
         return Done(moved, left)
-
-    async def _put_away(self, head: Head, staged: Staged | None, by: str) -> None:
-        """Take away where it waited, wherever that was."""
-        store, prefix = self._registry.store, f"staged/{head.id}/"
-        found = {} if staged is None else dict.fromkeys(map(str, _names(staged).values()))
-        waiting = [staged_repository(head.id, name) for name in found]
-        async for name in store.catalog.names(after=prefix):
-            if not name.startswith(prefix):
-                break
-            waiting.append(name)
-        for name in dict.fromkeys(waiting):
-            await self._registry.door.remove_repository(name, by)
 
 
 def _names(staged: Staged) -> dict[str, RepositoryName]:

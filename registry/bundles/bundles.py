@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,13 @@ from registry.bundles.holds import Holds
 from registry.bundles.importing import Importing, Judged, Rules, Wish
 from registry.bundles.names import Names
 from registry.bundles.reading import opened_files
+from registry.bundles.receipts import code_of
 from registry.bundles.received import Done
 from registry.bundles.selecting import Images, Selected, Selecting, described
 from registry.bundles.settings import BundlesSettings, StreamSettings, imports
 from registry.bundles.signatures import signature_files
 from registry.bundles.sources import Source
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement
 from registry.bundles.writing import FolderWriter, TarWriter
 from registry.core.registry import Registry
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+_BY_ITSELF = "moorage"
 _LEASE_SECONDS = 10.0  # somebody waits for what goes on where a process died
 
 FINISH_SECONDS = 30.0
@@ -126,7 +129,8 @@ class Bundles:
         """Whom an import believes, and what it lets in."""
         settings = imports(self.settings)
         image_keys = _public_keys(settings.image_keys)
-        return Rules(self.trusted(), settings.required_signatures, self.names(mappings), image_keys)
+        names, waits = self.names(mappings), settings.approvals > 0
+        return Rules(self.trusted(), settings.required_signatures, names, image_keys, waits)
 
     def signing_key(self, file: Path | None) -> SigningKey:
         """The key in the file, or the configured one. Raises RequestInvalid."""
@@ -175,10 +179,13 @@ class Bundles:
         """Number a bundle and write it; the bytes that are done of how many, and last its head."""
         self.registry.require_writable()
         head, statement = await self.exporting.number(order)
+        if order.supplements is not None:
+            await self.exporting.sent.note_supplement(order.supplements, code_of(head))
         async for step in self.files(head, statement, source, where(head), key):
             yield step
         if order.supplements is None:
-            await self.exporting.sent.note(head, "written")
+            await self.exporting.sent.note(head, "written", "" if key is None else key.public.id)
+            await self.holds.let_go(head.stream)
         yield head
 
     async def files(
@@ -232,15 +239,37 @@ class Bundles:
         await self._leased.when_due(self._any_open, self._finish_open)
 
     async def _any_open(self) -> bool:
-        return bool(await self.importing.received.open_ones())
+        return bool(await self.importing.received.open_ones() or await self._half_staged())
 
     async def _finish_open(self, step: Callable[[], Awaitable[None]]) -> None:
+        for bundle in await self._half_staged():
+            await step()
+            with self._tried(bundle):
+                await Staging(self.registry.store).put_away(bundle)
         for bundle in await self.importing.received.open_ones():
-            try:
-                async for _ in self.approving.finish(bundle, "moorage"):
+            with self._tried(bundle):
+                async for _ in self.approving.finish(bundle, _BY_ITSELF):
                     await step()
-            except (RegistryError, StorageError) as error:
-                event(_LOG, logging.WARNING, "bundle.unfinished", bundle=bundle, reason=str(error))
+
+    async def _half_staged(self) -> list[str]:
+        """The bundles of which a part waits that nobody goes on with."""
+        staging, received = Staging(self.registry.store), self.importing.received
+        found = []
+        for bundle in await staging.half_done():
+            if await received.done(bundle) is not None:
+                found.append(bundle)  # it was rejected before all of it was there
+            elif await received.staged(bundle) is not None:
+                await staging.end(bundle)
+            elif await staging.is_abandoned(bundle, await self.now()):
+                found.append(bundle)
+        return found
+
+    @contextmanager
+    def _tried(self, bundle: str) -> Iterator[None]:
+        try:
+            yield
+        except (RegistryError, StorageError) as error:
+            event(_LOG, logging.WARNING, "bundle.unfinished", bundle=bundle, reason=str(error))
 
     async def _provenance(self, statement: Statement) -> tuple[Origin, ...]:
         """The bundles that have brought content of these repositories, the newest of each stream."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.bundles.bundles import Bundles
+from registry.bundles.errors import told_if_full
 from registry.bundles.list_operations import state_of
 from registry.bundles.received import Done
 from registry.errors import Denied
@@ -61,33 +62,36 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
     async def bundle_approve(asked: Approve, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        needed = await bundles().approving.approve(
-            asked.id, context.person, asked.note, allow_rollback=asked.allow_rollback
-        )
         done = None
-        async for step in bundles().finish(asked.id, context.by):
-            if isinstance(step, Done):
-                done = step
-            else:
-                yield Progress(step, None, "items", asked.id)
+        with told_if_full(asked.id):
+            needed = await bundles().approving.approve(
+                asked.id, context.person, asked.note, allow_rollback=asked.allow_rollback
+            )
+            async for step in bundles().finish(asked.id, context.by):
+                if isinstance(step, Done):
+                    done = step
+                else:
+                    yield Progress(step, None, "items", asked.id)
         yield Result(_decided(asked.id, await state_of(bundles(), asked.id), needed, done))
 
     async def bundle_reject(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        await bundles().approving.reject(asked.id, context.person, asked.note)
-        async for _ in bundles().finish(asked.id, context.by):
-            yield Progress(1, None, "items", asked.id)
+        with told_if_full(asked.id):
+            await bundles().approving.reject(asked.id, context.person, asked.note)
+            async for _ in bundles().finish(asked.id, context.by):
+                yield Progress(1, None, "items", asked.id)
         yield Result(_decided(asked.id, await state_of(bundles(), asked.id), 0, None))
 
     async def bundle_undo(asked: Decide, context: Context) -> Outcome:
         await _require_rights(bundles(), asked.id, context)
-        await bundles().approving.undo(asked.id, context.person, asked.note)
         done = None
-        async for step in bundles().finish(asked.id, context.by):
-            if isinstance(step, Done):
-                done = step
-            else:
-                yield Progress(step, None, "items", asked.id)
+        with told_if_full(asked.id):
+            await bundles().approving.undo(asked.id, context.person, asked.note)
+            async for step in bundles().finish(asked.id, context.by):
+                if isinstance(step, Done):
+                    done = step
+                else:
+                    yield Progress(step, None, "items", asked.id)
         yield Result(_decided(asked.id, await state_of(bundles(), asked.id), 0, done))
 
     return (

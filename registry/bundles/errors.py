@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from registry.errors import Denied, RegistryError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry.errors import Denied, OutOfSpace, RegistryError
+from storage.errors import OutOfSpace as StoreFull
 
 
 class BundleInvalid(RegistryError):
@@ -26,3 +30,15 @@ class BundleUnknown(RegistryError):
 def unsound(file: str, problem: str, remedy: str) -> BundleInvalid:
     """The error of one file of a bundle."""
     return BundleInvalid(f"{file}: {problem}; {remedy}", detail={"file": file})
+
+
+@contextmanager
+def told_if_full(bundle: str) -> Iterator[None]:
+    """Say what to do where the store has no room for what is done with a bundle."""
+    try:
+        yield
+    except StoreFull as error:
+        raise OutOfSpace(
+            f"the store is full, so {bundle} is not done with: make room (`moorage gc run`, or a larger disk)"
+            " and do the same once more, which goes on from there; no tag names what is not here whole"
+        ) from error

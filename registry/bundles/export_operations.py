@@ -26,6 +26,7 @@ from registry.model.platforms import Platform
 from registry.model.units import format_size, parse_size
 from registry.remote.errors import UpstreamError
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from storage.errors import NotFound
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -257,11 +258,11 @@ async def _again(bundles: Bundles, asked: Export, key: Any) -> AsyncIterator[Pro
     """Write a bundle once more whose record is kept: the same bytes."""
     assert asked.again is not None
     sent = await bundles.exporting.sent.find(asked.again)
-    statement = await read_contents(bundles.registry.store, sent.head)
+    statement = await _stated(bundles, sent.head)
     place = _placing(bundles, asked)(sent.head)
     async for done, total in bundles.files(sent.head, statement, OwnSource(bundles.registry), place, key):
         yield Progress(done, total, "bytes", sent.head.stream)
-    await bundles.exporting.sent.note(sent.head, "written")
+    await bundles.exporting.sent.note(sent.head, "written", "" if key is None else key.public.id)
     yield sent.head, place.path
 
 
@@ -269,7 +270,7 @@ async def _supplement(bundles: Bundles, missing: Path, medium_bytes: int | None)
     """The bundle that carries what an import has found missing of another."""
     bundle, digests = missing_keys(read_file(missing, LIMIT).decode("ascii", "replace").splitlines())
     sent = await bundles.exporting.sent.find(bundle)
-    statement = await read_contents(bundles.registry.store, sent.head)
+    statement = await _stated(bundles, sent.head)
     try:
         wanted = {key_of(Digest.parse(one).require_supported()) for one in digests}
     except DigestInvalid as error:
@@ -290,6 +291,17 @@ async def _supplement(bundles: Bundles, missing: Path, medium_bytes: int | None)
         supplements=head,
     )
     return order, OwnSource(bundles.registry)
+
+
+async def _stated(bundles: Bundles, head: Head) -> Statement:
+    """What a bundle states. Raises RequestInvalid where that is not kept any more."""
+    try:
+        return await read_contents(bundles.registry.store, head)
+    except NotFound:
+        raise RequestInvalid(
+            f"what {head} states is not kept any more: it was acknowledged or forgotten, or"
+            " bundles.export.hold_for is over; export anew"
+        ) from None
 
 
 async def _belief(

@@ -17,6 +17,7 @@ from registry.bundles.statement import Statement
 from registry.bundles.texts import index_json, layout_json, readme, sum_of
 from registry.errors import RequestInvalid
 from registry.store.store import Store
+from storage.errors import NotFound
 
 _TRIES = 100  # others may be given numbers meanwhile
 
@@ -61,7 +62,10 @@ class Exporting:
         names = wanted.repositories
         async for sent in self.sent.each(stream):
             if not sent.forgotten and (sent.acknowledged or (one_way and sent.written)):
-                before = await read_contents(self._store, sent.head)
+                try:
+                    before = await read_contents(self._store, sent.head)
+                except NotFound:
+                    continue  # it was not kept, since a later one was built on
                 held = Digests(key for key, one in before.all if not names.isdisjoint(one.repositories))
                 return Belief(sent.head.id, held)
         return NOTHING

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry.bundles.bundles import Bundles, Place
+from registry.bundles.errors import told_if_full
 from registry.bundles.exporting import path_for
 from registry.bundles.format import HEAD, Head
 from registry.bundles.import_operations import missing_text
@@ -18,7 +19,7 @@ from registry.bundles.receipts import receipt_of
 from registry.bundles.selecting import Selected
 from registry.bundles.settings import StreamSettings, imports
 from registry.bundles.sources import OwnSource
-from registry.errors import RegistryError
+from registry.errors import OutOfSpace, RegistryError
 from registry.logs import event
 from registry.store import layout
 from registry.work.leased import Leased
@@ -61,20 +62,31 @@ class Inbox:
         for path in await self._new():
             try:
                 looks = await aside(_looks, path)
-                if not await self._was_taken(path):
-                    await self._tell(path, await self._one(path, step))
-            except (RegistryError, StorageError, OSError) as error:
+                with told_if_full(path.name):
+                    if not await self._was_taken(path):
+                        await self._tell(path, await self._one(path, step))
+            except (StorageError, OutOfSpace) as error:
+                # That is none of the bundle's fault: it is tried again.
+                event(_LOG, logging.WARNING, "bundle.unfinished", path=str(path), reason=str(error))
+                await aside(self._report, path, ".refused.txt", f"{error}\n")
+                continue
+            except (RegistryError, OSError) as error:
                 event(_LOG, logging.WARNING, "bundle.refused", path=str(path), reason=str(error))
                 await aside(self._report, path, ".refused.txt", f"{error}\n")
                 looks = await aside(_looks_at_all, path)
             self._judged[path] = looks
 
     async def _was_taken(self, path: Path) -> bool:
-        """Whether the bundle at a path was accepted before: this process may have begun since then."""
+        """Whether the bundle at a path was accepted before, and that told: by a process that has ended."""
         with opened_files([path]) as files:
             opening = await self._bundles.registry.store.effects.aside(files.opening)
-        bundle = Head.decode(opening.head).id
-        return await self._bundles.importing.received.staged(bundle) is not None
+        bundle, received = Head.decode(opening.head).id, self._bundles.importing.received
+        if await received.staged(bundle) is None or not self._is_told(path):
+            return False
+        decision = await received.decision(bundle)
+        if decision is None:
+            return bool(imports(self._bundles.settings).approvals)
+        return decision.verb != "approve" or await received.done(bundle) is not None
 
     async def _one(self, path: Path, step: Callable[[], Awaitable[None]]) -> Judged:
         judged = None
@@ -99,6 +111,10 @@ class Inbox:
             event(_LOG, logging.WARNING, "bundle.incomplete", path=str(path), reason=f"it lacks {lacks}")
             if judged.missing:
                 await aside(self._report, path, ".missing.txt", missing_text(judged))
+
+    def _is_told(self, path: Path) -> bool:
+        folder = imports(self._bundles.settings).receipts_dir
+        return folder is None or (folder / f"{path.name}.receipt.txt").exists()
 
     def _report(self, path: Path, suffix: str, text: str) -> None:
         folder = imports(self._bundles.settings).receipts_dir

@@ -55,6 +55,21 @@ class Holds:
                 }
         return found
 
+    async def let_go(self, stream: str) -> None:
+        """Let go of what bundles of a stream state on which none can build, and that nobody will ask for."""
+        now, unneeded = await self._now(), []
+        builds = writes = (
+            False  # whether a newer one is what the next builds on, or the last that was written
+        )
+        async for sent in self.sent.each(stream):
+            is_base = sent.acknowledged and not sent.forgotten and not builds
+            is_last = sent.written and not writes
+            builds, writes = builds or is_base, writes or is_last
+            key = layout.bundle_sent(stream, sent.head.number, "head")
+            if not (is_base or is_last or (sent.is_open and await self._is_young(key, now))):
+                unneeded.append(layout.bundle_contents(sent.head.id))
+        await self._store.driver.delete(unneeded, durable=False)
+
     async def give(self, content: bytes) -> str:
         """Hold what an inventory says; what it is called."""
         inventory = await self._store.effects.aside(read_inventory, content)

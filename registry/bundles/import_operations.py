@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundles import Bundles
-from registry.bundles.errors import BundleRefused
+from registry.bundles.errors import BundleRefused, told_if_full
 from registry.bundles.given import write_file
 from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
@@ -92,19 +92,20 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         rules = here.rules(asked.map)
         wish = Wish(context.person, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
         judged = None
-        async for step in here.take_in(_paths(here, asked.path, context), rules, wish):
-            if isinstance(step, Judged):
-                judged = step
-            else:
-                yield Progress(*step, "bytes", "import")
-        assert judged is not None
         done = None
-        if judged.is_staged and not context.dry_run:
-            async for applied in here.finish(judged.head.id, context.by):
-                if isinstance(applied, Done):
-                    done = applied
+        with told_if_full("the bundle"):
+            async for step in here.take_in(_paths(here, asked.path, context), rules, wish):
+                if isinstance(step, Judged):
+                    judged = step
                 else:
-                    yield Progress(applied, None, "items", "approve")
+                    yield Progress(*step, "bytes", "import")
+            assert judged is not None
+            if judged.is_staged and not context.dry_run:
+                async for applied in here.finish(judged.head.id, context.by):
+                    if isinstance(applied, Done):
+                        done = applied
+                    else:
+                        yield Progress(applied, None, "items", "approve")
         imported = await _imported(here, judged, done, wish)
         if imported.missing and asked.missing_to is not None:
             write_file(asked.missing_to, missing_text(judged))
@@ -134,7 +135,7 @@ def missing_text(judged: Judged) -> str:
     lines = [
         f"# What {judged.head} states, and is neither in it nor here.",
         f"# On the near side: moorage bundle export {judged.head.stream} --missing THIS_FILE",
-        f"bundle {judged.head.id}",
+        f"bundle {judged.head.supplements or judged.head.id}",
         *judged.missing,
     ]
     return "\n".join([*lines, ""])

@@ -19,6 +19,7 @@ from registry.bundles.receipts import code_of
 from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
+from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Whom an import believes, and what it lets in."""
+    """Whom an import believes, what it lets in, and whether that waits for somebody to look at it."""
 
     trusted: Sequence[PublicKey]
     required: int
     names: Names
     image_keys: Sequence[PublicKey] = ()
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +206,42 @@ class Importing:
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
         await signatures.require()
-        if await self.received.staged(head.id) is not None:
-            return  # it was here before, and waits, or has gone where it was to go
-        names = statement.names
+        staging, accepted = Staging(self._registry.store), await self.received.staged(head.id) is not None
+        decided = await self.received.decision(head.id) is not None
+        # Where nobody has to look at it, it goes where it is meant to at once.
+        if rules.waits and not decided and not (accepted and await staging.is_there(head.id)):
+            names = statement.names
 
-        def tags(name: str, key: Key) -> list[Tag]:
-            return [Tag(tag) for where, tag in names.get(key, ()) if where == name]
+            def tags(name: str, key: Key) -> list[Tag]:
+                return [Tag(tag) for where, tag in names.get(key, ()) if where == name]
 
-        async for _ in planting.content(tags):
-            pass
-        staged = Staged(
-            by=wish.by,
-            names={name: str(here) for name, here in judged.names.items()},
-            map=list(rules.names.mappings),
-            delete=wish.delete,
-            note=wish.note,
-            signed_by=[one.id for one in judged.signed_by],
-            code=code_of(head),
-        )
-        await self.received.put(head.id, "staged", staged)
-        await self.received.forget_kept(head.id, (digest_of(key) for key, _ in statement.carried))
+            await staging.begin(head.id)
+            async for _ in planting.content(tags):
+                pass
+        if not accepted:
+            await self.received.put(head.id, "staged", _staged(judged, rules, wish))
+        if await self.received.done(head.id) is not None:
+            await self.received.clear(head.id)
+        if not rules.waits:
+            return
+        if await self.received.decision(head.id) is None:
+            await staging.end(head.id)
+            await self.received.forget_kept(head.id, (digest_of(key) for key, _ in statement.carried))
+        elif not decided:
+            # It was rejected meanwhile, and whoever looks next puts this away.
+            await staging.begin(head.id)
+
+
+def _staged(judged: Judged, rules: Rules, wish: Wish) -> Staged:
+    return Staged(
+        by=wish.by,
+        names={name: str(here) for name, here in judged.names.items()},
+        map=list(rules.names.mappings),
+        delete=wish.delete,
+        note=wish.note,
+        signed_by=[one.id for one in judged.signed_by],
+        code=code_of(judged.head),
+    )
 
 
 def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:

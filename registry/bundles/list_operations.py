@@ -158,7 +158,8 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
         head = await received.head(bundle)
     except BundleUnknown:
         sent = await bundles.exporting.sent.find(bundle)
-        return _detailed(sent.head, "out", _sent_state(sent))
+        signed_by = [sent.signed_by] if sent.signed_by else []
+        return _detailed(sent.head, "out", _sent_state(sent), signed_by=signed_by)
     staged, decision = await received.staged(bundle), await received.decision(bundle)
     return _detailed(
         head,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import HEAD_BYTES, Head
+from registry.bundles.receipts import code_of
 from registry.bundles.statement import LINE_BYTES, Statement, StatementReader
 from registry.store import layout
 from registry.store.store import Store
@@ -23,9 +24,10 @@ _SMALL = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A bundle that was written here, and what has become of it."""
+    """A bundle that was written here, by which key it was signed then, and what has become of it."""
 
     head: Head
+    signed_by: str
     written: bool
     acknowledged: bool
     forgotten: bool
@@ -53,9 +55,24 @@ class SentBundles:
             return False
         return True
 
-    async def note(self, head: Head, part: str) -> None:
-        """Note what has become of one: `written`, `acknowledged` or `forgotten`."""
-        await self._driver.put(layout.bundle_sent(head.stream, head.number, part), b"")
+    async def note(self, head: Head, part: str, key: str = "") -> None:
+        """Note what has become of one: `written` (and signed by a key), `acknowledged` or `forgotten`."""
+        await self._driver.put(layout.bundle_sent(head.stream, head.number, part), key.encode())
+
+    async def note_supplement(self, of: Head, code: str) -> None:
+        """Note the code by which the receipt of a supplement will tell that all of a bundle has arrived."""
+        await self._driver.put(layout.bundle_sent(of.stream, of.number, "supplements", code), b"")
+
+    async def arrived(self, code: str) -> Sent | None:
+        """The bundle that has arrived by a receipt with this code; None where there is none."""
+        async for one in self.each():
+            if code_of(one.head) == code:
+                return one
+        async for one in self.each():
+            key = layout.bundle_sent(one.head.stream, one.head.number, "supplements", code)
+            if await exists(self._driver, key):
+                return one
+        return None
 
     async def streams(self) -> list[str]:
         """The streams of which a bundle was written."""
@@ -70,11 +87,14 @@ class SentBundles:
         head = await read_head(self._driver, layout.bundle_sent(stream, number, "head"))
         if head is None:
             return None
-        written, acknowledged, forgotten = [
+        acknowledged, forgotten = [
             await exists(self._driver, layout.bundle_sent(stream, number, part))
-            for part in ("written", "acknowledged", "forgotten")
+            for part in ("acknowledged", "forgotten")
         ]
-        return Sent(head, written, acknowledged, forgotten)
+        key = None
+        with suppress(NotFound):
+            key = await self._driver.get(layout.bundle_sent(stream, number, "written"), limit=_SMALL)
+        return Sent(head, (key or b"").decode(), key is not None, acknowledged, forgotten)
 
     async def each(self, stream: str | None = None) -> AsyncIterator[Sent]:
         """All of them, or those of one stream, the last one first."""

@@ -10,7 +10,7 @@ from typing import Any
 from registry.bundles.bundles import Bundles
 from registry.bundles.given import read_file, write_file
 from registry.bundles.inventory import lines_of_registry
-from registry.bundles.receipts import code_in, code_of
+from registry.bundles.receipts import code_in
 from registry.bundles.sources import OwnSource
 from registry.errors import RequestInvalid
 from registry.model.patterns import RepositoryPattern
@@ -111,23 +111,23 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                 f"{asked.receipt} is neither a file with a receipt nor its code, such as 7K2M-0Q9X-4TZB-R31C"
             ) from None
         sent = bundles().exporting.sent
-        async for one in sent.each():
-            if code_of(one.head) == code:
-                bundles().registry.require_writable()
-                await sent.note(one.head, "acknowledged")
-                yield Result(Acknowledged(one.head.id, one.head.stream, one.head.number))
-                return
-        raise RequestInvalid(
-            f"no bundle that was written here has a receipt with the code {code}; `moorage bundle list` shows"
-            " those that wait for one"
-        )
-        yield
+        one = await sent.arrived(code)
+        if one is None:
+            raise RequestInvalid(
+                f"no bundle that was written here has a receipt with the code {code}; `moorage bundle list`"
+                " shows those that wait for one"
+            )
+        bundles().registry.require_writable()
+        await sent.note(one.head, "acknowledged")
+        await bundles().holds.let_go(one.head.stream)
+        yield Result(Acknowledged(one.head.id, one.head.stream, one.head.number))
 
     async def bundle_forget(asked: Forget, _: Context) -> Outcome:
         bundles().registry.require_writable()
         if not await bundles().holds.forget(asked.id):
             one = await bundles().exporting.sent.find(asked.id)
             await bundles().exporting.sent.note(one.head, "forgotten")
+            await bundles().holds.let_go(one.head.stream)
         yield Result(Forgotten(asked.id))
 
     return (

@@ -93,6 +93,7 @@ SAID = {
     REFUSED: "REFUSED: not signed as asked",
     DAMAGED: "DAMAGED",
 }
+ANYBODYS = "the files are sound, and may be anybody's: give the keys that you trust (--key)"
 AGAIN = "copy it once more from where it was made, or ask for a new one"
 AWAY = "it was not written by Moorage: take it away, or ask for a new bundle"
 
@@ -1055,7 +1056,8 @@ def report(verifier: Verifier, *, as_json: bool) -> str:
     lines += ["{file}: {problem}; {remedy}".format(**one) for one in verifier.problems]
     if verifier.more:
         lines.append(f"and {verifier.more} more problems")
-    lines.append(SAID[verifier.exit])
+    is_anybodys = verifier.exit == SOUND and not verifier.signers
+    lines.append(ANYBODYS if is_anybodys else SAID[verifier.exit])
     return "\n".join(lines)
 
 

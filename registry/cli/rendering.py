@@ -79,6 +79,13 @@ def _cell(name: str, value: object) -> str:
         return format_size(value)
     if isinstance(value, int | float) and name.endswith("_seconds"):
         return format_duration(value)
+    if isinstance(value, Mapping):
+        said = [
+            f"{printable(str(key))} {_cell(str(key), one)}"
+            for key, one in value.items()
+            if one not in (None, "", [], {})
+        ]
+        return "; ".join(said) or "-"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if _is_list(value):

@@ -10,9 +10,14 @@ from registry.model.names import RepositoryName
 _STAGED = re.compile(r"staged/b-[0-9a-f]{20}(?:/(.+))?", re.ASCII)
 
 
+def staged_prefix(bundle: str) -> str:
+    """What the names of all repositories begin with in which a bundle waits."""
+    return f"staged/{bundle}/"
+
+
 def staged_repository(bundle: str, name: str) -> RepositoryName:
     """Where what a bundle brings for a repository waits. Raises NameInvalid for a name that is too long."""
-    return RepositoryName(f"staged/{bundle}/{name}")
+    return RepositoryName(f"{staged_prefix(bundle)}{name}")
 
 
 def is_staged(name: str) -> bool:

@@ -30,9 +30,11 @@
       origins/<name>/_/{elsewhere,here}/<alg>/<hex>             a manifest that came from there, or was pushed
       pins/<name>/_/{repository,tags/<tag>,manifests/<alg>/<hex>}   what no eviction takes
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
+      bundles/sent/<stream>/<20-digit number>/supplements/<code>  what came of it once more, by its receipt
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
       bundles/open/<id>                                         what was decided of it may not be done yet
+      bundles/staging/<id>                                      a part of it may wait, and not all
       bundles/contents/<id>                                     what a bundle states that was written
       audit/<20-digit ns>-<uuid>                                a delete or a change to access, by whom
       secret/<kind>/<name>[/<20-digit number>]                  keys, accounts and the like: see the vault
@@ -89,6 +91,7 @@ BUNDLES_SENT = f"{BUNDLES}/sent"
 BUNDLES_GIVEN = f"{BUNDLES}/given"
 BUNDLES_RECEIVED = f"{BUNDLES}/received"
 BUNDLES_OPEN = f"{BUNDLES}/open"
+BUNDLES_STAGING = f"{BUNDLES}/staging"
 
 # The same order and length as the name itself, without `/`: `-` `.` `/` `0-9` `_` `a-z` in bytes.
 _ESCAPE = str.maketrans("/0123456789", "0ABCDEFGHIJ")
@@ -117,6 +120,13 @@ def layers(name: RepositoryName) -> str:
 def layers_placeholder(name: RepositoryName) -> str:
     """Keeps `_layers` in being, without which Distribution's collector aborts."""
     return f"{REPOSITORIES}/{name}/_layers/_placeholder"
+
+
+def below(prefix: str) -> tuple[str, ...]:
+    """Where all lies that only concerns the repositories below a prefix of names, but for the catalog."""
+    return tuple(
+        f"{tree}/{prefix.rstrip('/')}" for tree in (REPOSITORIES, WHOLE_MANIFESTS, REFERRERS, HISTORY)
+    )
 
 
 def manifests(name: RepositoryName) -> str:
@@ -350,9 +360,9 @@ def bundles_sent(stream: str) -> str:
     return f"{BUNDLES_SENT}/{stream}"
 
 
-def bundle_sent(stream: str, number: int, part: str) -> str:
+def bundle_sent(stream: str, number: int, *parts: str) -> str:
     """What is known of a bundle that was written here."""
-    return f"{BUNDLES_SENT}/{stream}/{number:020d}/{part}"
+    return "/".join((BUNDLES_SENT, stream, f"{number:020d}", *parts))
 
 
 def bundle_given(inventory: str, part: str) -> str:
@@ -368,6 +378,11 @@ def bundle_received(bundle: str, *parts: str) -> str:
 def bundle_open(bundle: str) -> str:
     """The mark that what was decided about a bundle may not be done yet."""
     return f"{BUNDLES_OPEN}/{bundle}"
+
+
+def bundle_staging(bundle: str) -> str:
+    """The mark that a part of a bundle may wait, and not all of it."""
+    return f"{BUNDLES_STAGING}/{bundle}"
 
 
 def bundle_contents(bundle: str) -> str:

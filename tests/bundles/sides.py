@@ -20,6 +20,7 @@ from registry.bundles.statement import Statement
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
+from storage.contract import Driver
 from tests.inmemory import World
 
 EVERYTHING = StreamSettings(name="weekly", repositories=(RepositoryPattern("team/**"),))
@@ -28,8 +29,8 @@ EVERYTHING = StreamSettings(name="weekly", repositories=(RepositoryPattern("team
 class Side:
     """One registry with its bundles."""
 
-    def __init__(self, settings: dict[str, Any] | None = None) -> None:
-        self.world = World()
+    def __init__(self, settings: dict[str, Any] | None = None, driver: Driver | None = None) -> None:
+        self.world = World(driver=driver)
         self.bundles = Bundles(
             lambda: self.world.registry,
             BundlesSettings.model_validate(settings or {}),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING, Belief
+from registry.bundles.format import Head
+from registry.bundles.import_operations import missing_text
 from registry.bundles.records import read_contents
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from tests.bundles.sides import Gap, Side
 from tests.inmemory import descriptor, image
 
@@ -70,6 +75,12 @@ async def test_what_is_neither_carried_nor_there_stages_nothing(gap: Gap, tmp_pa
     assert str(Digest.of(b"shared")) in judged.missing
     assert await gap.far.tags() == {}
     assert await gap.far.world.keys("docker/registry/v2/repositories") == []
+
+
+async def test_what_a_supplement_lacks_is_asked_of_its_bundle(gap: Gap) -> None:
+    judged = await gap.carry()
+    judged.head = replace(judged.head, supplements="b-00000000000000000000")
+    assert "\nbundle b-00000000000000000000\n" in missing_text(judged)
 
 
 async def test_an_older_bundle_is_refused(gap: Gap) -> None:
@@ -178,6 +189,57 @@ async def test_others_must_approve(tmp_path: Path) -> None:
     await gap.far.finish(judged.head.id)
     assert await gap.far.tags() == await gap.near.tags()
     assert await gap.far.world.store.links.tags(waits) == []
+
+
+async def test_what_older_bundles_state_is_let_go(gap: Gap) -> None:
+    near = gap.near
+    heads: list[Head] = []
+
+    async def stated() -> list[int]:
+        kept = await near.world.driver.children(f"{layout.BUNDLES}/contents")
+        return [head.number for head in heads if head.id in kept]
+
+    for number in range(4):
+        await near.world.push(image(f"{number}"), Tag(f"v{number}"), APP)
+        heads.append(await near.export(gap.folder / f"{number}", gap.key))
+    assert await stated() == [1, 2, 3, 4]
+    # Two may still be asked for, the second is what the next builds on.
+    await near.bundles.exporting.sent.note(heads[0], "acknowledged")
+    await near.bundles.exporting.sent.note(heads[1], "acknowledged")
+    await near.bundles.holds.let_go("weekly")
+    assert await stated() == [2, 3, 4]
+    near.world.clock.advance(days=91)
+    await near.bundles.holds.let_go("weekly")
+    assert await stated() == [2, 4]
+    await near.bundles.exporting.sent.note(heads[1], "forgotten")
+    await near.bundles.holds.let_go("weekly")
+    heads.append(await near.export(gap.folder / "all", gap.key))
+    assert heads[-1].parent is None
+    assert await stated() == [5]
+    assert [sent.head.number async for sent in near.bundles.exporting.sent.each("weekly")] == [5, 4, 3, 2, 1]
+
+
+async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = gap.far.world
+    await far.push(image("theirs"), Tag("v1"), APP)
+    push, theirs = far.registry.pushes.push, [image("new"), image("newer")]
+
+    async def raced(name: RepositoryName, reference: Any, content: bytes, *rest: Any, **more: Any) -> Any:
+        _, tags, by, *_ = rest
+        if (name, by) == (APP, "tester") and Tag("v1") in tags and theirs:
+            # Twice: also while the first of theirs is put back.
+            await far.push(theirs.pop(0), Tag("v1"), APP)
+        return await push(name, reference, content, *rest, **more)
+
+    monkeypatch.setattr(far.registry.pushes, "push", raced)
+    judged = await gap.carry()
+    assert not theirs
+    assert await gap.far.tags() == {
+        **await gap.near.tags(),
+        "team/app:v1": str(Digest.of(image("newer"))),
+    }
+    done = await gap.far.bundles.importing.received.done(judged.head.id)
+    assert done is not None and done.left == ["team/app:v1"]
 
 
 async def test_what_others_have_is_not_taken(gap: Gap, tmp_path: Path) -> None:

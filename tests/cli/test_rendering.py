@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,20 @@ class Names:
 REPORT = Report(
     RepositoryName("a/b"), DIGEST, Kind.GOOD, AT, 4 << 20, 90.0, True, None, (Row("x", 1), Row("yy", 2048))
 )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What has a mapping."""
+
+    selection: Mapping[str, Any]
+
+
+def test_a_mapping_is_told_without_what_is_empty() -> None:
+    selection = {"repositories": ["team/**", "x"], "tags": [], "newest": 3, "referrers": True, "\x1b": None}
+    assert as_text(Chosen(selection)) == "selection: repositories team/**, x; newest 3; referrers yes"
+    assert as_text(Chosen({"\x1b[2J": "\n"})) == "selection: \\x1b[2J \\n"
+    assert as_text(Chosen({})) == "selection: -"
 
 
 def test_json_has_everything_in_plain_kinds() -> None:

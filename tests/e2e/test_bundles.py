@@ -133,9 +133,14 @@ def test_what_is_missing_is_asked_for_and_comes(sides: Sides, new_image: NewImag
     assert told["state"] == "missing" and told["missing"]
     assert far.ask("GET", "/v2/_catalog").json()["repositories"] == []
     supplement = sides.export("supplement", "--missing", str(missing))
-    assert sides.take_in(supplement)["state"] == "approved"
+    taken = sides.take_in(supplement)
+    assert taken["state"] == "approved"
     for tag in ("1", "2"):
         assert far.whole("team/app", tag) == near.whole("team/app", tag)
+    # Its receipt tells that all of what it supplements is there.
+    code = next(line[5:] for line in taken["receipt"].splitlines() if line.startswith("code "))
+    acknowledged = json.loads(sides.near.command("bundle", "acknowledge", code, "--json").out)
+    assert acknowledged["id"] == json.loads((bundle / "bundle.json").read_text())["id"]
     again = sides.export("again", "--again", lost["id"])
     for path in (sides.folder / "lost").rglob("*"):
         if path.is_file() and ".sig" not in path.name:
