@@ -296,7 +296,7 @@ def what_is_told(crossing: Crossing) -> None:
     last = ("bundle", "show", written[-1][1])
     (signer,) = json.loads(crossing.source.command(*last, "--json").out)["signed_by"]
     said = " ".join(crossing.source.command(*last).out.split())
-    assert signer in said and "selection: repositories team/**; tags *" in said
+    assert signer in said and "selection: referrers yes; repositories team/**; tags *" in said
     again = (
         "bundle",
         "export",
