@@ -23,6 +23,7 @@ from tests.e2e.engines import Engine
 from tests.e2e.images import CONFIG, IMAGE, INDEX, LAYER, Content, document
 from tests.e2e.processes import Result, run
 from tests.e2e.wire import MANIFEST_TYPES, Wire
+from tests.soak import is_soak
 from tests.storage.buckets import Bucket, client_of
 from tests.storage.disks import Mount, mount
 
@@ -56,6 +57,7 @@ class Scale:
 
 
 SMALL, LARGE = Scale(2, 5, 1), Scale(10, 18, 10)  # 14 images, and 200
+SCALES = [pytest.param(SMALL, id="small"), *([pytest.param(LARGE, id="large")] if is_soak() else [])]
 
 
 @dataclass(frozen=True)
@@ -249,9 +251,8 @@ def clean(server: Server) -> None:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(
-    "scale", [SMALL, pytest.param(LARGE, marks=pytest.mark.soak)], ids=["small", "large"]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("scale", SCALES)
 def test_what_was_selected_is_the_same_on_all_sides(
     crossings: tuple[Crossing, Crossing], scale: Scale
 ) -> None:
