@@ -7,6 +7,7 @@ seen side by side.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,7 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection, TagSelector
+from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
 
@@ -158,27 +160,33 @@ class Approving:
         count = 0
         async for count in planting.content(lambda *_: ()):
             yield count
-        left = []
+        # What was moved before somebody died may have been moved on by others since.
         moved = await self.received.moved(head.id)
+
+        async def move_once(number: int, move: Move) -> bool:
+            if number in moved:
+                return True
+            is_moved = await self._move(move, by, move.old, move.new)
+            await self.received.note_moved(head.id, number)
+            return is_moved
+
+        left: list[str] = []
         number = 0
-        async for move in self.received.journal(head.id):
-            # What was moved before somebody died may have been moved on by others since.
-            if number not in moved:
-                if not await self._move(move, by, move.old, move.new):
-                    left.append(f"{move.repository}:{move.tag}")
-                await self.received.note_moved(head.id, number)
-            yield count + number
-            number += 1
+        async for some in self.received.journal(head.id):
+            done = await self._effects.together(itertools.starmap(move_once, enumerate(some, number)))
+            left += _left(some, done)
+            yield count + (number := number + len(some))
         yield Done(number - len(left), left, sorted({str(one) for one in names.values()}))
 
     async def moves(self, head: Head, staged: Staged, statement: Statement) -> AsyncIterator[Move]:
         """The tags that a bundle would move as things are."""
         names = _names(staged)
         links = self._registry.store.links
-        for (name, tag), key in statement.tags.items():
-            new, old = digest_of(key), await links.target(names[name], Tag(tag))
-            if old != new:
-                yield Move(str(names[name]), tag, None if old is None else str(old), str(new))
+        for some in handfuls(statement.tags.items()):
+            now = await self._effects.together(links.target(names[name], Tag(tag)) for (name, tag), _ in some)
+            for ((name, tag), key), old in zip(some, now, strict=True):
+                if old != digest_of(key):
+                    yield Move(str(names[name]), tag, None if old is None else str(old), str(digest_of(key)))
         if staged.delete:
             stated = {(str(names[name]), tag) for name, tag in statement.tags}
             async for here, selection in self._selected(head, staged):
@@ -251,13 +259,17 @@ class Approving:
 
     async def _undo(self, bundle: str, by: str) -> Done:
         """Let the tags of the journal name again what they named before, where they name what it set."""
-        moved, left = 0, []
-        async for move in self.received.journal(bundle):
-            if await self._move(move, by, move.new, move.old):
-                moved += 1
-            else:
-                left.append(f"{move.repository}:{move.tag}")
-        return Done(moved, left)
+        count = 0
+        left: list[str] = []
+        async for some in self.received.journal(bundle):
+            done = await self._effects.together(self._move(one, by, one.new, one.old) for one in some)
+            left += _left(some, done)
+            count += len(some)
+        return Done(count - len(left), left)
+
+
+def _left(moves: Sequence[Move], done: Sequence[bool]) -> list[str]:
+    return [f"{one.repository}:{one.tag}" for one, is_done in zip(moves, done, strict=True) if not is_done]
 
 
 def _names(staged: Staged) -> dict[str, RepositoryName]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from registry.bundles.contents import Digests, Key
 from registry.bundles.errors import BundleInvalid, unsound
 from registry.bundles.format import CONTENTS, DESCRIBED, HEAD, INDEX, LAYOUT, README, SUMS, FileSum, Head
-from registry.bundles.media import FILE, File, file_of, files, files_of
+from registry.bundles.media import AT_ONCE, FILE, SMALL, File, file_of, files, files_of
 from registry.bundles.reading import Entry, Files, Opening
 from registry.bundles.received import Received
 from registry.bundles.records import chunked, lines_of, read_contents
@@ -75,6 +75,7 @@ class Arriving:
         self._taken = bytearray(len(self.absent))
         contents = layout.bundle_received(self._head.id, "contents")
         await self._store.driver.write(contents, chunked(self.statement.lines()))
+        small: list[tuple[File, bytes]] = []
         while (entry := await self._effects.aside(next, self._entries, None)) is not None:
             if entry.name in DESCRIBED:
                 await self._described(entry, self._head.files[entry.name])
@@ -88,8 +89,16 @@ class Arriving:
             if file is None:
                 continue
             self._require_size(entry, file.size)
-            await self._file(entry, file)
-            yield file.size
+            if file.size > SMALL or file.is_piece:
+                await self._file(file, self._chunks(entry))
+                yield file.size
+                continue
+            small.append((file, b"".join([chunk async for chunk in self._chunks(entry)])))
+            if len(small) == AT_ONCE:
+                yield await self._files_at_once(small)
+                small = []
+        if small:
+            yield await self._files_at_once(small)
         if self._files.comes_once and (missing := {*DESCRIBED, SUMS} - self._sums.keys()):
             raise unsound(min(missing), "it did not come", _AGAIN)
         await self._join()
@@ -183,22 +192,27 @@ class Arriving:
         _, _, number = file.name.rpartition(".")
         key = layout.bundle_received(self._head.id, "pieces", digest_of(file.key).encoded, number)
         try:
-            return "." in file.name and (await self._store.driver.stat(key)).size_bytes == file.size
+            return file.is_piece and (await self._store.driver.stat(key)).size_bytes == file.size
         except NotFound:
             return False
 
-    async def _file(self, entry: Entry, file: File) -> None:
+    async def _files_at_once(self, some: Sequence[tuple[File, bytes]]) -> int:
+        """Keep small files together, which a store far away takes as long for as for one; their bytes."""
+        await self._effects.together(self._file(file, chunked([content])) for file, content in some)
+        return sum(file.size for file, _ in some)
+
+    async def _file(self, file: File, chunks: AsyncIterator[bytes]) -> None:
         digest = digest_of(file.key)
-        _, is_piece, number = entry.name.rpartition(".")
         try:
-            if is_piece:
+            if file.is_piece:
+                _, _, number = file.name.rpartition(".")
                 piece = layout.bundle_received(self._head.id, "pieces", digest.encoded, number)
-                await self._store.driver.write(piece, self._chunks(entry), durable=False)
+                await self._store.driver.write(piece, chunks, durable=False)
             else:
-                await self._store.content.write(digest, self._chunks(entry), DigestCheck(digest))
+                await self._store.content.write(digest, chunks, DigestCheck(digest))
                 await self._keep(file.key)
         except DigestInvalid:
-            raise unsound(entry.name, _ALTERED, _AGAIN) from None
+            raise unsound(file.name, _ALTERED, _AGAIN) from None
 
     async def _keep(self, key: Key) -> None:
         """Note that the data of something came in this bundle."""

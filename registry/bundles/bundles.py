@@ -149,7 +149,7 @@ class Bundles:
         self, source: Source, wanted: StreamSettings | Images, *, allow_sparse: bool
     ) -> AsyncIterator[str | Selected]:
         """Read what is selected; the name of each image, and last all of it."""
-        selecting = Selecting(source, self.registry.store.effects, allow_sparse=allow_sparse)
+        selecting = Selecting(source, bounded_effects(self.registry.store.effects), allow_sparse=allow_sparse)
         steps = selecting.images(wanted) if isinstance(wanted, Images) else selecting.settings(wanted)
         async for name in steps:
             yield name
@@ -194,7 +194,7 @@ class Bundles:
         """Write the files of a bundle; the bytes that are done of how many."""
         content = head.encode()
         signatures = {} if key is None else signature_files(key.public, key.sign(content), content)
-        effects = self.registry.store.effects
+        effects = bounded_effects(self.registry.store.effects)
         writer = TarWriter(place.path, effects) if place.is_tar else FolderWriter(place.path, effects)
         done = 0
         async with aclosing(writer.write(head, statement, source, signatures)) as sizes:

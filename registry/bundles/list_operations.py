@@ -181,8 +181,9 @@ async def _moves(bundles: Bundles, head: Head, staged: Staged | None) -> AsyncIt
     """The tags that a bundle has moved, or would move as things are."""
     received = bundles.importing.received
     if await received.has_journal(head.id):
-        async for move in received.journal(head.id):
-            yield move
+        async for some in received.journal(head.id):
+            for move in some:
+                yield move
     elif staged is not None and await received.decision(head.id) is None:
         statement = await read_contents(bundles.registry.store, head, received=True)
         async for move in bundles.approving.moves(head, staged, statement):

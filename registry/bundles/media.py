@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,6 +24,9 @@ _SUM_BYTES = 216  # a line of SHA256SUMS, for a piece of a sha512 blob
 # The head, its signatures, README.txt, the layout's files, and their directories.
 _RESERVED = 2 << 20
 _SMALLEST_PIECE = 1 << 20
+SMALL = 512 << 10
+"""Files of no more bytes are read or written together, so many at a time:"""
+AT_ONCE = 16
 SMALLEST_MEDIUM = 16 << 20
 
 
@@ -36,6 +39,11 @@ class File:
     key: Key
     start: int
     size: int
+
+    @property
+    def is_piece(self) -> bool:
+        """Whether others have the rest."""
+        return "." in self.name
 
 
 def medium_folder(number: int) -> str:
@@ -71,6 +79,22 @@ def file_of(statement: Statement, name: str) -> File | None:
     number = int(found[2] or 0)
     file = next(islice(files_of(key, content), number, None), None)
     return file if file is not None and file.name == name else None
+
+
+def together(carried: Iterable[tuple[Key, Content]]) -> Iterator[list[tuple[Key, Content]]]:
+    """What is carried, in its order: small ones together, which a store far away gives as soon as one."""
+    some: list[tuple[Key, Content]] = []
+    for key, content in carried:
+        is_small = content.size <= SMALL
+        if some and (not is_small or len(some) == AT_ONCE):
+            yield some
+            some = []
+        some.append((key, content))
+        if not is_small:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def files(statement: Statement) -> Iterator[File]:

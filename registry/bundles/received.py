@@ -140,12 +140,12 @@ class Received:
             key = layout.bundle_received(bundle, "journal")
             await self._driver.write(key, lines(), if_absent=True)
 
-    async def journal(self, bundle: str) -> AsyncIterator[Move]:
-        """The tags that it moves, as they were written down. Raises storage NotFound."""
+    async def journal(self, bundle: str) -> AsyncIterator[list[Move]]:
+        """The tags that it moves, as they were written down, in handfuls. Raises storage NotFound."""
         async with self._driver.open(layout.bundle_received(bundle, "journal")) as opened:
             async for lines in lines_of(opened.chunks()):
-                for line in lines:
-                    yield Move(*json.loads(line))
+                for some in handfuls(lines):
+                    yield [Move(*json.loads(line)) for line in some]
 
     async def done(self, bundle: str) -> Done | None:
         """How it was applied, or put away; None where that is not done."""

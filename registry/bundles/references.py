@@ -12,10 +12,12 @@ from registry.errors import ManifestInvalid
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
+from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
 
 _AGAIN = "have the bundle written again"
+_AT_ONCE = 8  # manifests, each of which may be large
 
 Read = Callable[[str, Digest], Awaitable[StoredManifest | None]]
 
@@ -32,18 +34,22 @@ class References:
     async def require(self) -> None:
         """Read all manifests. Raises BundleInvalid for one that is none, or lists what is not stated."""
         seen = Digests()
-        for key, stated in self._statement.manifests.items():
-            stored = await self._read(stated.repositories[0], digest_of(key))
-            if stored is None:
-                raise unsound(file_name(key), "it went meanwhile", "import the bundle once more")
-            try:
-                manifest = await self._effects.aside(
-                    Manifest.parse, stored.content, stated.media_type, max_references=self._max_references
-                )
-            except ManifestInvalid as error:
-                raise unsound(file_name(key), error.message, _AGAIN) from None
-            self._judge(key, stated, manifest, seen)
-            seen.add(key)
+        for some in handfuls(self._statement.manifests.items(), _AT_ONCE):
+            manifests = await self._effects.together(self._manifest(key, stated) for key, stated in some)
+            for (key, stated), manifest in zip(some, manifests, strict=True):
+                self._judge(key, stated, manifest, seen)
+                seen.add(key)
+
+    async def _manifest(self, key: Key, stated: Content) -> Manifest:
+        stored = await self._read(stated.repositories[0], digest_of(key))
+        if stored is None:
+            raise unsound(file_name(key), "it went meanwhile", "import the bundle once more")
+        try:
+            return await self._effects.aside(
+                Manifest.parse, stored.content, stated.media_type, max_references=self._max_references
+            )
+        except ManifestInvalid as error:
+            raise unsound(file_name(key), error.message, _AGAIN) from None
 
     def _judge(self, key: Key, stated: Content, manifest: Manifest, seen: Collection[Key]) -> None:
         for descriptor in manifest.required_blobs:

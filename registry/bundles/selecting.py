@@ -196,10 +196,9 @@ class Selecting:
         manifest: Manifest = await self._effects.aside(stored.parse)
         is_whole = True
         required = {one.digest for one in manifest.required_blobs}
-        for descriptor in manifest.references:
-            if descriptor in manifest.children:
-                continue
-            size = await self._blob(name, descriptor.digest)
+        blobs = [one for one in manifest.references if one not in manifest.children]
+        sizes = await self._effects.together(self._blob(name, one.digest) for one in blobs)
+        for descriptor, size in zip(blobs, sizes, strict=True):
             if size is None and descriptor.digest in required:
                 is_whole = False
                 self.selected.missing.append(f"{descriptor.digest}, which {name}@{stored.digest} needs")
@@ -247,9 +246,10 @@ class Selecting:
     async def _attached(self, name: RepositoryName, digest: Digest) -> list[Digest]:
         """What refers to a manifest, and what cosign and others have put beside it by a tag."""
         found = await self._source.referrers(name, digest)
-        for suffix in COSIGN if digest.algorithm == "sha256" else ():
-            tag = Tag(f"sha256-{digest.encoded}{suffix}")
-            named = await self._source.target(name, tag)
+        suffixes = COSIGN if digest.algorithm == "sha256" else ()
+        tags = [Tag(f"sha256-{digest.encoded}{suffix}") for suffix in suffixes]
+        targets = await self._effects.together(self._source.target(name, tag) for tag in tags)
+        for tag, named in zip(tags, targets, strict=True):
             if named is not None and named.supported:
                 found.append(named)
                 self._beside.append((name, tag, named))
