@@ -439,11 +439,24 @@ def test_more_than_a_quota_lets_in(bad: Namespace, there: Repository) -> None:
     assert whole(here, made, "v1")
 
 
+def free_on_both() -> socket.socket:
+    """A listener there, whose port somebody else can still have at 127.0.0.1."""
+    for _ in range(100):
+        listener = socket.create_server((FORBIDDEN, 0))
+        try:
+            socket.create_server(("127.0.0.1", listener.getsockname()[1])).close()
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise AssertionError("no port is free at both addresses")
+
+
 class Thief:
     """Listens where nobody may connect to, and waits for somebody who does."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server((FORBIDDEN, 0))
+        self._listener = free_on_both()
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self.host_port = f"{FORBIDDEN}:{self.port}"

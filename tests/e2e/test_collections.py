@@ -47,7 +47,7 @@ USERS = 4
 LOST = (OSError, HTTPException)
 # Layers that everybody builds on.
 POOL = [os.urandom(3000) for _ in range(4)]
-CHURN_SECONDS = float(os.environ.get("MOORAGE_TEST_CHURN_SECONDS", "20"))
+CHURN_SECONDS = float(os.environ.get("CHURN_SECONDS", "20"))
 
 
 class Place(ABC):

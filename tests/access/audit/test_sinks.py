@@ -232,7 +232,7 @@ def slowed(path: Path, told: Callable[[str | None, int], None], slow: Slow) -> t
     """A trail whose disk has just been slow three times."""
     sink = AuditFile(str(path), told, clock=slow._clock, write=slow.write, capacity=5)
     trail = into(sink)
-    slow.seconds = 0.006
+    slow.seconds = 0.1
     note(trail, 2)  # and that it begins
     slow.seconds = 0.0
     return sink, trail
