@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from registry.bundles import writing
 from registry.bundles.format import Head
 from registry.bundles.verify_bundle import SOUND
 from registry.model import media_types
@@ -50,6 +53,22 @@ def require_sound(gap: Gap, path: Path, head: Head) -> None:
 
 
 async def test_a_folder_is_sound(gap: Gap) -> None:
+    path = gap.folder / "bundle"
+    require_sound(gap, path, await gap.near.export(path, gap.key))
+
+
+class Reluctant(io.FileIO):
+    """A file of which a write takes a part, as on a disk that is nearly full."""
+
+    def write(self, data: Any) -> int:
+        """At most a third of it, and one byte."""
+        return super().write(memoryview(data)[: len(data) // 3 + 1])
+
+
+async def test_what_a_disk_takes_by_and_by_is_written_whole(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "FileIO", Reluctant)
     path = gap.folder / "bundle"
     require_sound(gap, path, await gap.near.export(path, gap.key))
 
