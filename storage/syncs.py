@@ -77,8 +77,7 @@ class Syncs:
             self._asked.put(gathered)
 
     def _serve(self) -> None:
-        while (first := self._asked.get()) is not None:
-            asked = first
+        while (asked := self._asked.get()) is not None:
             try:
                 while (another := self._asked.get_nowait()) is not None:
                     asked.extend(another)

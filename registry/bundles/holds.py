@@ -58,9 +58,8 @@ class Holds:
     async def let_go(self, stream: str) -> None:
         """Let go of what bundles of a stream state on which none can build, and that nobody will ask for."""
         now, unneeded = await self._now(), []
-        builds = writes = (
-            False  # whether a newer one is what the next builds on, or the last that was written
-        )
+        # Whether a newer one is what the next builds on, or the last that was written.
+        builds = writes = False
         async for sent in self.sent.each(stream):
             is_base = sent.acknowledged and not sent.forgotten and not builds
             is_last = sent.written and not writes

@@ -24,10 +24,11 @@ _SUM_BYTES = 216  # a line of SHA256SUMS, for a piece of a sha512 blob
 # The head, its signatures, README.txt, the layout's files, and their directories.
 _RESERVED = 2 << 20
 _SMALLEST_PIECE = 1 << 20
-SMALL = 512 << 10
-"""Files of no more bytes are read or written together, so many at a time:"""
-AT_ONCE = 16
 SMALLEST_MEDIUM = 16 << 20
+SMALL = 512 << 10
+"""The most bytes of files that are read or written several at a time."""
+AT_ONCE = 16
+"""How many of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def file_of(statement: Statement, name: str) -> File | None:
     return file if file is not None and file.name == name else None
 
 
-def together(carried: Iterable[tuple[Key, Content]]) -> Iterator[list[tuple[Key, Content]]]:
+def batches(carried: Iterable[tuple[Key, Content]]) -> Iterator[list[tuple[Key, Content]]]:
     """What is carried, in its order: small ones together, which a store far away gives as soon as one."""
     some: list[tuple[Key, Content]] = []
     for key, content in carried:

@@ -16,7 +16,7 @@ from typing import IO, Protocol
 from registry.bundles.carrying import carry
 from registry.bundles.contents import Content, Key
 from registry.bundles.format import CONTENTS, HEAD, INDEX, LAYOUT, README, SUMS, Head
-from registry.bundles.media import File, file_name, files_of, medium_folder, together
+from registry.bundles.media import File, batches, file_name, files_of, medium_folder
 from registry.bundles.sources import Source
 from registry.bundles.statement import Statement
 from registry.bundles.sums import is_named_by_its_sum, sum_lines
@@ -66,7 +66,7 @@ class FolderWriter:
             await aside(folders[0].put, LAYOUT, layout_json())
             await aside(folders[0].put_lines, INDEX, index_json(statement))
             await aside(folders[0].put_lines, CONTENTS, statement.lines())
-            for some in together(statement.carried):
+            for some in batches(statement.carried):
                 await self._effects.together(
                     carry(key, content, source, _Cut(folders, files_of(key, content)), self._effects)
                     for key, content in some

@@ -168,9 +168,10 @@ class Mirror:
 
     async def by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         """A manifest, held or fetched. Raises ManifestUnknown, Unavailable and others."""
-        held = await self.held(name, digest)
-        if held is not None:
-            return held
+        return await self.held(name, digest) or await self.fetched(name, digest)
+
+    async def fetched(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+        """A manifest that is not held. Raises ManifestUnknown, Unavailable and others."""
         unknown = ManifestUnknown(detail={"name": name, "digest": str(digest)})
         if (error := self._refusals.get(name, digest)) is None:
             try:

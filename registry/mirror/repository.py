@@ -52,7 +52,7 @@ class MirroredRepository(NamespaceRepository):
         if isinstance(reference, Tag):
             return await self._mirror.tagged(self.name, reference, self._warn)
         held = await self._mirror.held(self.name, reference)
-        found = held or await self._mirror.by_digest(self.name, reference)
+        found = held or await self._mirror.fetched(self.name, reference)
         self._mirror.given("manifest", held is not None)
         return found
 

@@ -259,9 +259,8 @@ def _why(error: aiohttp.ClientError) -> tuple[str, Cause]:
         case aiohttp.ClientConnectorError():
             # Where all addresses of a name are, the library makes one error of theirs.
             is_barred = isinstance(error.os_error, PermissionError) and BARRED in str(error.os_error)
-            if is_barred:
-                return f"cannot connect: {error.os_error.strerror or error.os_error}", "barred"
-            return f"cannot connect: {_told(error.os_error)}", "unreachable"
+            told = error.os_error.strerror if is_barred else _told(error.os_error)
+            return f"cannot connect: {told or error.os_error}", "barred" if is_barred else "unreachable"
         case aiohttp.ServerTimeoutError():
             return f"cannot connect within {_CONNECT_SECONDS:g} s", "unreachable"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientOSError():

@@ -14,7 +14,7 @@ from storage.contract import Driver
 
 REGISTRY = Path(__file__).parents[2] / "registry"
 # The rooms that write content; the crash test is no part of a registry, a copy is made by no server, and
-# what is recorded of pulls is no content, nor what waits of a bundle, which is nobody's yet.
+# what is recorded of pulls is no content. They, and how what waits of a bundle goes, have their own tests.
 ROOMS = ("store", "work", "removal", "core", "upkeep")
 ELSEWHERE = ("copying.py", "pull_records.py", "waiting.py")
 CALLS = ("put", "write", "delete")  # `copy` and `compose` leave no choice

@@ -1,4 +1,4 @@
-"""Short works stay on the loop while the disk is quick."""
+"""Short reads and works stay on the loop while the disk is quick."""
 
 from __future__ import annotations
 
