@@ -99,13 +99,14 @@ class Principal:
     @classmethod
     def of(cls, document: Any) -> Principal:
         """What `document` wrote. Raises ValueError, KeyError, TypeError for anything else."""
-        if not isinstance(document, Mapping) or not isinstance(document.get("claims", {}), Mapping):
+        if not isinstance(document, dict):
             raise TypeError("no principal is written so")
-        bound = document.get("bound")
+        # Most have none of these, and each token that a process has not seen yet comes by here.
+        groups, claims, bound = document.get("groups"), document.get("claims"), document.get("bound")
         return cls(
             str(document["who"]),
-            frozenset(str(group) for group in document.get("groups", ())),
-            tuple(sorted((str(key), str(value)) for key, value in document.get("claims", {}).items())),
+            frozenset(map(str, groups)) if groups else frozenset(),
+            tuple(sorted((str(key), str(value)) for key, value in dict(claims).items())) if claims else (),
             None if bound is None else _bound(bound),
         )
 
