@@ -1,4 +1,4 @@
-"""Measure: `python -m tests.bench [--quick] [--only NAME ...] [--place memory|disk|bucket] [--json]`."""
+"""Measure: `python -m tests.bench [--quick] [--part PART ...] [--place memory|disk|bucket] [--json]`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from registry.model.units import format_size
 from tests.bench.contestants import versions
-from tests.bench.course import NAMES, Course
+from tests.bench.course import NAMES, PARTS, PROCESSOR, Course, names_of
 from tests.bench.places import PLACES
-from tests.bench.report import Report
-from tests.bench.scale import FULL, QUICK, TINY
+from tests.bench.report import Report, Section
+from tests.bench.scale import FULL, QUICK, TINY, Scale
 from tests.equipment.catalogue import Missing
 
 BEGAN = time.monotonic()
@@ -29,13 +29,28 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser().parse_args(words)
     scale = replace(given.scale, rounds=given.rounds) if given.rounds else given.scale
     load_before = os.getloadavg()[0]
-    course = Course(scale, tell)
+    course, sections = Course(scale, tell), []
+
+    def report(sections: Sequence[Section]) -> Report:
+        return Report(sections, course.problems, circumstances(words, scale, load_before))
+
     try:
-        course.run(given.only or NAMES, given.place or PLACES)
+        for section in course.run(given.only or names_of(given.part), given.place):
+            sections.append(section)
+            # At once: a run that is ended early leaves what it has measured.
+            if given.output or scale == FULL:
+                report([section]).write(given.output or PAGE)
     except Missing as problem:
         print(problem, file=sys.stderr)
         return 1
-    circumstances = {
+    whole = report(sections)
+    print(whole.json() if given.json else whole.markdown())
+    return 1 if whole.document()["problems"] else 0
+
+
+def circumstances(words: Sequence[str] | None, scale: Scale, load_before: float) -> dict[str, str]:
+    """What is to be known of a run so far."""
+    return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "command": shlex.join(["python", "-m", "tests.bench", *(sys.argv[1:] if words is None else words)]),
         "large blob": format_size(scale.large_bytes),
@@ -43,11 +58,6 @@ def main(words: Sequence[str] | None = None) -> int:
         "load of the machine before and after": f"{load_before:.1f}, {os.getloadavg()[0]:.1f}",
         **versions(),
     }
-    report = Report(course.sections, course.problems, circumstances)
-    print(report.json() if given.json else report.markdown())
-    if given.output or (scale == FULL and not given.only and not given.place):
-        report.write(given.output or PAGE)
-    return 1 if course.problems else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,13 +72,22 @@ def parser() -> argparse.ArgumentParser:
     )
     found.set_defaults(scale=FULL)
     found.add_argument("--rounds", type=positive, help=f"how often all is measured, at most ({FULL.rounds})")
-    found.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)}")
-    found.add_argument("--place", nargs="+", choices=PLACES, help="where the storage lies (all in turn)")
+    chosen = found.add_mutually_exclusive_group()
+    parts = (PROCESSOR, *PARTS)
+    chosen.add_argument("--part", nargs="+", default=parts, choices=parts, help="the sections of some kinds")
+    chosen.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)}")
+    found.add_argument(
+        "--place",
+        nargs="+",
+        default=tuple(PLACES),
+        choices=PLACES,
+        help="where the storage lies (all in turn)",
+    )
     found.add_argument("--json", action="store_true", help="print JSON, not a table")
     found.add_argument(
         "--output",
         type=Path,
-        help="the page to write the figures into; BENCHMARKS.md, if all of them are measured in full",
+        help="the page whose sections are replaced by those that were measured whole (BENCHMARKS.md)",
     )
     return found
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import (
@@ -30,81 +31,104 @@ from tests.bench.trials import Ground, Trial
 
 GROUPS = (*workloads.GROUPS, mirrors.WORKLOADS)
 WORKLOADS = [workload for group in GROUPS for workload in group]
-TRIALS = (
-    *(*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS),
-    *(*tokens.TRIALS, *collecting.TRIALS, *mirrors.TRIALS, *rush.TRIALS, *bundles.TRIALS),
-)
-TRIALS_IN_A_BUCKET = replicas.TRIALS
+PROCESSOR = "processor"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section of what is not processor time: trials, in a bucket or on file systems."""
+
+    title: str
+    trials: Sequence[Trial]
+    in_bucket: bool = False
+
+
+PARTS: Mapping[str, Part] = {
+    "memory": Part(
+        "Memory, slow clients and start", (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS)
+    ),
+    "tokens": Part("Tokens", tokens.TRIALS),
+    "collecting": Part("Collecting", collecting.TRIALS),
+    "mirrors": Part("Mirrors", (*mirrors.TRIALS, *rush.TRIALS)),
+    "bundles": Part("Bundles", bundles.TRIALS),
+    "replicas": Part("Several servers", replicas.TRIALS, in_bucket=True),
+}
 NAMES = [
     *(workload.name for workload in WORKLOADS),
-    *(name for trial in (*TRIALS, *TRIALS_IN_A_BUCKET) for name in trial.names),
+    *(name for part in PARTS.values() for trial in part.trials for name in trial.names),
 ]
 
 
+def names_of(parts: Sequence[str]) -> list[str]:
+    """The figures of some parts."""
+    found = [workload.name for workload in WORKLOADS] if PROCESSOR in parts else []
+    return found + [
+        name for word, part in PARTS.items() if word in parts for trial in part.trials for name in trial.names
+    ]
+
+
 class Course:
-    """The sections that have been measured so far, and what could not be, with the reason."""
+    """Measures section by section; `problems` are of none of them."""
 
     def __init__(self, scale: Scale, tell: Callable[[str], None]) -> None:
         self._scale = scale
         self._tell = tell
-        self.sections: list[Section] = []
         self.problems: list[str] = []
 
-    def run(self, names: Sequence[str], places: Sequence[str]) -> None:
+    def run(self, names: Sequence[str], places: Sequence[str]) -> Iterator[Section]:
         """The workloads in each place; the trials in the first that can be had, some of them in each."""
         found: list[Place] = []
         for one in places:
-            with self._noted("a place"):
+            with self._noted("a place", self.problems):
                 found.append(place(one, self._scale.room_bytes))
-        if any(workload.name in names for workload in WORKLOADS):
-            for where in found:
-                with self._noted(f"processor time on {where.kind}"):
-                    self._race(names, where)
         for where in found:
-            if where.kind == IN_A_BUCKET:
-                here, what = chosen(TRIALS_IN_A_BUCKET, names), "Several servers"
-            elif where is found[0]:
-                here, what = chosen(TRIALS, names), "Memory, slow clients and start"
-            else:
-                here = [trial for trial in chosen(TRIALS, names) if trial.everywhere]
-                what = "Memory and slow clients"
-            if here:
-                self._try(f"{what}, storage on {where.kind}", here, where)
+            yield from self._race(names, where)
+        for part in PARTS.values():
+            first = True
+            for where in found:
+                if part.in_bucket == (where.kind == IN_A_BUCKET):
+                    trials = [one for one in part.trials if first or one.everywhere]
+                    yield from self._try(part, trials, names, where)
+                    first = False
 
-    def _race(self, names: Sequence[str], where: Place) -> None:
-        section = Section(f"Processor time, storage on {where.kind}", [])
-        self.sections.append(section)
+    def _race(self, names: Sequence[str], where: Place) -> Iterator[Section]:
         in_bucket = where.kind == IN_A_BUCKET
-        for group in workloads.IN_A_BUCKET if in_bucket else GROUPS:
-            chosen = [workload for workload in group if workload.name in names]
-            if chosen:
+        groups = workloads.IN_A_BUCKET if in_bucket else GROUPS
+        wanted = [[workload for workload in group if workload.name in names] for group in groups]
+        if not any(wanted):
+            return
+        whole = wanted == [list(group) for group in groups]
+        section = Section(f"Processor time, storage on {where.kind}", whole=whole)
+        with self._noted(f"processor time on {where.kind}", section.problems):
+            for chosen in filter(None, wanted):
                 with emptied(where) as folder, ExitStack() as stack:
                     buckets = stack.enter_context(store(folder)) if in_bucket else None
                     race = Race(chosen, folder, self._scale, stack, self._tell, buckets)
                     section.figures.extend(race.run())
+        yield section
 
-    def _try(self, title: str, trials: Sequence[Trial], where: Place) -> None:
-        section = Section(title, [])
-        self.sections.append(section)
+    def _try(
+        self, part: Part, trials: Sequence[Trial], names: Sequence[str], where: Place
+    ) -> Iterator[Section]:
+        wanted = [trial for trial in trials if set(names) & set(trial.names)]
+        if not wanted:
+            return
+        section = Section(f"{part.title}, storage on {where.kind}", whole=wanted == list(trials))
         with emptied(where) as folder, ExitStack() as stack:
-            buckets = stack.enter_context(store(folder)) if where.kind == IN_A_BUCKET else None
+            buckets = stack.enter_context(store(folder)) if part.in_bucket else None
             ground = Ground(folder, self._scale, self._tell, buckets)
-            for trial in trials:
-                with self._noted(f"{', '.join(trial.names)} on {where.kind}"):
+            for trial in wanted:
+                with self._noted(f"{', '.join(trial.names)} on {where.kind}", section.problems):
                     section.figures.extend(trial.run(ground))
+        yield section
 
     @contextmanager
-    def _noted(self, what: str) -> Iterator[None]:
+    def _noted(self, what: str, problems: list[str]) -> Iterator[None]:
         try:
             yield
         except (AssertionError, NoPlace, OSError, Refused) as problem:
-            self.problems.append(f"{what}: {problem}")
-            self._tell(f"not measured: {self.problems[-1]}")
-
-
-def chosen(trials: Sequence[Trial], names: Sequence[str]) -> list[Trial]:
-    """Those of which a figure is wanted."""
-    return [trial for trial in trials if set(names) & set(trial.names)]
+            problems.append(f"{what}: {problem}")
+            self._tell(f"not measured: {problems[-1]}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,27 @@ HEADINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Section:
-    """Figures that came about in one place."""
+    """Figures of one place, and what could not be measured there; `whole` if all of it was tried."""
 
     title: str
-    figures: list[Figure]
+    figures: list[Figure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    whole: bool = True
+
+    def markdown(self, circumstances: Mapping[str, str]) -> str:
+        """For people."""
+        lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}", *map(row, self.figures), ""]
+        if self.problems:
+            lines += ["Not measured:", "", *(f"- {problem}" for problem in self.problems), ""]
+        told = "; ".join(f"{name}: {value}" for name, value in circumstances.items())
+        return "\n".join((f"## {self.title}", "", *lines, f"*{told}*")) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of a run, what could not be measured, and under which circumstances they came about."""
+    """Sections, what else could not be measured, and under which circumstances all this came about."""
 
     sections: Sequence[Section]
     problems: Sequence[str]
@@ -37,7 +47,7 @@ class Report:
         """For programs: what each round gave, the ratios, and whether the goals are met."""
         return {
             "circumstances": dict(self.circumstances),
-            "problems": list(self.problems),
+            "problems": [*self.problems, *(one for section in self.sections for one in section.problems)],
             "sections": [
                 {"title": section.title, "figures": [figure_document(figure) for figure in section.figures]}
                 for section in self.sections
@@ -50,26 +60,18 @@ class Report:
 
     def markdown(self) -> str:
         """For people."""
-        lines = []
-        for section in self.sections:
-            lines += [
-                f"## {section.title}",
-                "",
-                f"| {' | '.join(HEADINGS)} |",
-                f"|{' --- |' * len(HEADINGS)}",
-                *map(row, section.figures),
-                "",
-            ]
-        if self.problems:
-            lines += ["## Not measured", "", *(f"- {problem}" for problem in self.problems), ""]
-        lines += ["## Circumstances", ""]
-        lines += [f"- {name}: {value}" for name, value in self.circumstances.items()]
-        return "\n".join(lines) + "\n"
+        return "\n".join(section.markdown(self.circumstances) for section in self.sections)
 
     def write(self, path: Path) -> None:
-        """Put the figures below the mark; what people wrote above it stays."""
-        above = path.read_text().partition(MARK)[0] if path.exists() else "# Benchmarks\n\n"
-        path.write_text(f"{above.rstrip()}\n\n{MARK}\n\n{self.markdown()}")
+        """Put the sections that are whole below the mark, in the place of the older ones.
+
+        What people wrote above the mark stays, and so do sections that this run has not measured.
+        """
+        text = path.read_text() if path.exists() else "# Benchmarks\n"
+        above, _, below = text.partition(MARK)
+        found = {one.partition("\n")[0]: f"## {one.strip()}\n" for one in f"\n{below}".split("\n## ")[1:]}
+        found |= {one.title: one.markdown(self.circumstances) for one in self.sections if one.whole}
+        path.write_text("\n".join((f"{above.rstrip()}\n", f"{MARK}\n", *found.values())))
 
 
 def row(figure: Figure) -> str:

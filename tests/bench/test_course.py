@@ -9,14 +9,19 @@ import pytest
 
 from tests.bench import course, trials
 from tests.bench.connection import Refused
-from tests.bench.course import Course
+from tests.bench.course import Course, Part
 from tests.bench.figures import Figure, Rounds, Unit
 from tests.bench.places import NoPlace, Place
-from tests.bench.report import Report
+from tests.bench.report import MARK, Report
 from tests.bench.scale import TINY
 from tests.bench.trials import Ground, Trial
 
 GOOD = Figure("good", "what went well", Unit("s"), Rounds((1.0,), (2.0,)))
+
+
+def parts(monkeypatch: pytest.MonkeyPatch, *trials: Trial) -> None:
+    """There is one part, of these trials."""
+    monkeypatch.setattr(course, "PARTS", {"some": Part("Some part", trials)})
 
 
 def refused(ground: Ground) -> list[Figure]:
@@ -27,14 +32,16 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     two = (Trial(("bad",), refused), Trial(("good",), lambda ground: [GOOD]))
-    monkeypatch.setattr(course, "TRIALS", two)
+    parts(monkeypatch, *two)
     monkeypatch.setattr(course, "place", lambda name, wanted: Place(tmp_path, "tmpfs"))
     run = Course(TINY, lambda line: None)
-    run.run(["bad", "good"], ["memory"])
-    assert run.problems == ["bad on tmpfs: it hung up"]
-    assert [section.figures for section in run.sections] == [[GOOD]]
-    text = Report(run.sections, run.problems, {}).markdown()
-    assert "## Not measured\n\n- bad on tmpfs: it hung up\n" in text and "| good |" in text
+    (section,) = run.run(["bad", "good"], ["memory"])
+    assert section.problems == ["bad on tmpfs: it hung up"] and section.figures == [GOOD]
+    report = Report([section], run.problems, {})
+    assert (
+        "Not measured:\n\n- bad on tmpfs: it hung up\n" in report.markdown() and report.document()["problems"]
+    )
+    assert "| good |" in report.markdown()
 
 
 def test_a_place_that_cannot_be_had_is_noted_and_the_next_is_taken(
@@ -45,12 +52,12 @@ def test_a_place_that_cannot_be_had_is_noted_and_the_next_is_taken(
             raise NoPlace("memory: too small")
         return Place(tmp_path, "ext4")
 
-    monkeypatch.setattr(course, "TRIALS", (Trial(("good",), lambda ground: [GOOD]),))
+    parts(monkeypatch, Trial(("good",), lambda ground: [GOOD]))
     monkeypatch.setattr(course, "place", place)
     run = Course(TINY, lambda line: None)
-    run.run(["good"], ["memory", "disk"])
+    sections = list(run.run(["good"], ["memory", "disk"]))
     assert run.problems == ["a place: memory: too small"]
-    assert [section.title for section in run.sections] == ["Memory, slow clients and start, storage on ext4"]
+    assert [section.title for section in sections] == ["Some part, storage on ext4"]
 
 
 def test_what_the_file_system_decides_is_tried_in_every_place(
@@ -58,18 +65,19 @@ def test_what_the_file_system_decides_is_tried_in_every_place(
 ) -> None:
     once = Trial(("once",), lambda ground: [replace(GOOD, name="once")])
     everywhere = Trial(("everywhere",), lambda ground: [replace(GOOD, name="everywhere")], everywhere=True)
-    monkeypatch.setattr(course, "TRIALS", (once, everywhere))
+    parts(monkeypatch, once, everywhere)
     monkeypatch.setattr(course, "place", lambda name, wanted: Place(tmp_path, name))
     run = Course(TINY, lambda line: None)
-    run.run(["once", "everywhere"], ["memory", "disk"])
-    assert [(section.title, [figure.name for figure in section.figures]) for section in run.sections] == [
-        ("Memory, slow clients and start, storage on memory", ["once", "everywhere"]),
-        ("Memory and slow clients, storage on disk", ["everywhere"]),
+    sections = run.run(["once", "everywhere"], ["memory", "disk"])
+    assert [(section.title, [figure.name for figure in section.figures]) for section in sections] == [
+        ("Some part, storage on memory", ["once", "everywhere"]),
+        ("Some part, storage on disk", ["everywhere"]),
     ]
 
 
 def test_bulk_transfers_and_those_who_wait_behind_them_are_tried_in_every_place() -> None:
-    names = {name for trial in course.TRIALS if trial.everywhere for name in trial.names}
+    trials = [trial for part in course.PARTS.values() for trial in part.trials]
+    names = {name for trial in trials if trial.everywhere for name in trial.names}
     assert {"memory-push", "memory-pull", "slow-manifest", "slow-failed", "slow-memory"} <= names
 
 
@@ -88,8 +96,26 @@ def test_each_trial_starts_its_servers_in_new_directories(
             return [GOOD]
 
     monkeypatch.setattr(trials, "SERVERS", {"moorage": Server})
-    monkeypatch.setattr(course, "TRIALS", (Trial(("one",), starting), Trial(("two",), starting)))
+    parts(monkeypatch, Trial(("one",), starting), Trial(("two",), starting))
     monkeypatch.setattr(course, "place", lambda name, wanted: Place(tmp_path, name))
     run = Course(TINY, lambda line: None)
-    run.run(["one", "two"], ["disk"])
-    assert run.problems == []
+    (section,) = run.run(["one", "two"], ["disk"])
+    assert section.problems == [] and section.whole
+
+
+def test_a_page_keeps_the_sections_that_were_not_measured_or_not_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"# Ours\n\nFrom a person.\n\n{MARK}\n\n## First\n\nold\n\n## Some part, storage on ext4\n\nold too\n"
+    )
+    parts(monkeypatch, Trial(("one",), lambda ground: [GOOD]), Trial(("two",), lambda ground: [GOOD]))
+    monkeypatch.setattr(course, "place", lambda name, wanted: Place(tmp_path, "ext4"))
+    for names, is_new in ((["one"], False), (["one", "two"], True)):
+        run = Course(TINY, lambda line: None)
+        (section,) = run.run(names, ["disk"])
+        Report([section], [], {"date": "today"}).write(page)
+        text = page.read_text()
+        assert text.startswith(f"# Ours\n\nFrom a person.\n\n{MARK}\n\n## First\n\nold\n\n## Some part")
+        assert ("old too" in text) != is_new and ("date: today" in text) == is_new

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,6 +32,7 @@ from tests.e2e.mirrors import library, mirror, upstream
 from tests.e2e.mounts import MountSpace
 from tests.e2e.registries import Registry
 from tests.e2e.tap import Tap
+from tests.e2e.versity import versity
 from tests.e2e.wire import Wire
 from tests.equipment import catalogue
 from tests.equipment.absence import require, summary, unavailable
@@ -156,8 +158,12 @@ def engine(session_folder: Path, request: pytest.FixtureRequest) -> Iterator[Eng
     if ENGINE == "minio":
         with minio(session_folder / "minio") as server:
             yield server
+    elif ENGINE == "versitygw":
+        (folder := session_folder / "versitygw").mkdir()
+        with versity(require("versitygw"), folder) as endpoint:
+            yield SimpleNamespace(endpoint=endpoint)
     else:
-        assert ENGINE == "ceph", f"MOORAGE_TEST_ENGINE is {ENGINE}: ceph and minio are known"
+        assert ENGINE == "ceph", f"MOORAGE_TEST_ENGINE is {ENGINE}: ceph, minio and versitygw are known"
         yield request.getfixturevalue("ceph")
 
 

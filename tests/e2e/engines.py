@@ -1,4 +1,4 @@
-"""The stores with buckets that registries lie in; MOORAGE_TEST_ENGINE says which: ceph, or minio."""
+"""The stores with buckets that registries lie in: Ceph, or MOORAGE_TEST_ENGINE (minio, versitygw)."""
 
 from __future__ import annotations
 
