@@ -15,6 +15,7 @@ from registry.access.watched import Unusable
 from registry.config.loading import ConfigError, Resolved, resolve
 from registry.config.policy import load_policy
 from registry.config.tree import Config
+from registry.remote.addresses import Addresses, written_address
 from registry.settings import Address, Problem, Source
 
 
@@ -50,6 +51,7 @@ def check(
     problems += _trusted_keys(resolved)
     problems += _people(resolved)
     problems += _audit_file(resolved)
+    problems += _upstreams(resolved)
     problems += _cache(resolved)
     try:
         policy = load_policy(resolved.config)
@@ -192,6 +194,23 @@ def _audit_file(resolved: Resolved[Config]) -> Iterator[Problem]:
     if path is not None and not path.parent.is_dir():
         message = f"there is no directory {path.parent}; make it, for the user whom the server runs as"
         yield Problem("audit.file", message, _source(resolved, "audit.file"), repr(str(path)))
+
+
+def _upstreams(resolved: Resolved[Config]) -> Iterator[Problem]:
+    config, source = resolved.config, _source(resolved, "mirrors")
+    addresses = Addresses(config.egress.allow)
+    for at, mirror in enumerate(config.mirrors):
+        for number, upstream in enumerate(mirror.upstreams):
+            name = f"mirrors[{at}].upstreams[{number}]"
+            # What a name leads to is judged whenever it is connected to.
+            address = written_address(urlsplit(upstream.url).hostname or "")
+            reason = None if address is None else addresses.refusal(address)
+            if reason is not None:
+                message = f"would never be asked ({reason}); if it is to be, list {address} in egress.allow"
+                yield Problem(f"{name}.url", message, source, repr(upstream.url))
+            for setting, file in (("password_file", upstream.password_file), ("ca_file", upstream.ca_file)):
+                if file is not None and not os.access(file, os.R_OK):
+                    yield Problem(f"{name}.{setting}", "the file cannot be read", source, repr(str(file)))
 
 
 def _source(resolved: Resolved[Config], name: str) -> Source:

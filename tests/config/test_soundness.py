@@ -173,6 +173,29 @@ def test_the_audit_file_has_a_place(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "none") == []
 
 
+def test_an_upstream_can_be_asked_and_its_files_be_read(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    upstreams = [
+        {"url": "https://registry.example"},
+        {"url": "https://127.0.0.1:5000", "username": "us", "password_file": str(password)},
+        {"url": "http://0x7f.1:5000", "ca_file": str(tmp_path)},
+        {"url": "http://10.0.0.7:5000"},
+    ]
+    written = {"mirrors": [{"name": "hub", "repositories": ["**"], "upstreams": upstreams}]}
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(written))
+    told = problems(path, {})
+    assert [one.partition(" = ")[0].rpartition(": ")[2] for one in told] == [
+        "mirrors[0].upstreams[1].url",
+        "mirrors[0].upstreams[1].password_file",
+        "mirrors[0].upstreams[2].url",
+    ]
+    assert "would never be asked (it is this machine itself); if it is to be, list 127.0.0.1 in" in told[0]
+    password.touch()
+    path.write_text(json.dumps({**written, "egress": {"allow": ["127.0.0.0/8"]}}))
+    check(path, {}, {})
+
+
 def test_exposure_alone_is_refused_as_such() -> None:
     with pytest.raises(Exposed):
         check(None, {}, {"--listen": ":5000"})

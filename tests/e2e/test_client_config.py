@@ -32,7 +32,7 @@ from tests.equipment.catalogue import Missing
 MIRRORS = [
     {
         "name": "hub",
-        "upstreams": [{"url": "http://127.0.0.1:9"}],
+        "upstreams": [{"url": "http://localhost:9"}],
         "answers_for": ["docker.io"],
         "listen": "127.0.0.1:0",
     },
