@@ -195,6 +195,8 @@ class Unfinished:
             try:
                 self._descriptor = self._files.create(self._temporary, private=self._private)
             except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    self._directories.make(self._directory)
                 self._descriptor = self._directories.within(
                     self._directory, lambda: self._files.create(self._temporary, private=self._private)
                 )

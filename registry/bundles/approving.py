@@ -7,8 +7,7 @@ seen side by side.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from registry.bundles.errors import BundleRefused
@@ -20,6 +19,7 @@ from registry.bundles.received import Decision, Done, Move, Received, Staged
 from registry.bundles.records import read_contents
 from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
+from registry.core.batches import Retagged
 from registry.core.registry import Registry, Repository
 from registry.core.restoring import Wanted
 from registry.errors import ManifestBlobUnknown, ManifestUnknown, RegistryError
@@ -30,6 +30,8 @@ from registry.model.selection import Selection, TagSelector
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
+
+Way = Callable[[Move], tuple[str | None, str | None]]
 
 
 class Approving:
@@ -121,10 +123,8 @@ class Approving:
                         done = step
                     else:
                         yield step
-                await self.received.forget_kept(bundle, (digest_of(key) for key, _ in statement.carried))
             await Staging(self._registry.store).put_away(bundle)
             await self.received.put(bundle, "done", done)
-            await self.received.forget_moved(bundle, done.moved + len(done.left))
         if decision is not None:
             await self.received.clear(bundle)
         if await self.received.undo(bundle) is not None and await self.received.undone(bundle) is None:
@@ -158,24 +158,19 @@ class Approving:
             await self.received.put_journal(head.id, self.moves(head, staged, statement))
         planting = Planting(self._registry, self._effects, statement, names.__getitem__, names, by)
         count = 0
-        async for count in planting.content(lambda *_: ()):
+        async for count in planting.content(with_tags=False):
             yield count
         # What was moved before somebody died may have been moved on by others since.
         moved = await self.received.moved(head.id)
-
-        async def move_once(number: int, move: Move) -> bool:
-            if number in moved:
-                return True
-            is_moved = await self._move(move, by, move.old, move.new)
-            await self.received.note_moved(head.id, number)
-            return is_moved
-
         left: list[str] = []
         number = 0
         async for some in self.received.journal(head.id):
-            done = await self._effects.together(itertools.starmap(move_once, enumerate(some, number)))
-            left += _left(some, done)
-            yield count + (number := number + len(some))
+            places = range(number, number := number + len(some))
+            now = [move for place, move in zip(places, some, strict=True) if place not in moved]
+            if now:
+                left += _left(now, await self._move_all(now, by, forth))
+                await self.received.note_moved(head.id, places)
+            yield count + number
         yield Done(number - len(left), left, sorted({str(one) for one in names.values()}))
 
     async def moves(self, head: Head, staged: Staged, statement: Statement) -> AsyncIterator[Move]:
@@ -210,62 +205,110 @@ class Approving:
             if there is not None and names.may_have(here) and selection.has_repository(there):
                 yield here, selection
 
-    async def _move(self, move: Move, by: str, before: str | None, after: str | None) -> bool:
-        """Let a tag name what it is to name, unless somebody else has moved it by now; whether it does."""
+    async def _move_all(self, moves: Sequence[Move], by: str, way: Way) -> list[bool]:
+        """Let tags name what they are to name, unless somebody else has moved them by now; which of them do.
+
+        By `way` a tag goes from the first to the second.
+        """
+        named = await self._effects.together(self._named(move) for move in moves)
+        tags: dict[RepositoryName, dict[Tag, Digest]] = {}
+        for move, now in zip(moves, named, strict=True):
+            before, after = way(move)
+            if now == before != after is not None:
+                tags.setdefault(RepositoryName(move.repository), {})[Tag(move.tag)] = Digest.parse(after)
+        done = {
+            name: await self._registry.repository(name, by).tag_manifests(some, self._effects.together)
+            for name, some in tags.items()
+        }
+        return await self._effects.together(
+            self._moved(move, by, now, way(move), done.get(RepositoryName(move.repository), {}))
+            for move, now in zip(moves, named, strict=True)
+        )
+
+    async def _named(self, move: Move) -> str | None:
+        now = await self._registry.store.links.target(RepositoryName(move.repository), Tag(move.tag))
+        return None if now is None else str(now)
+
+    async def _moved(
+        self,
+        move: Move,
+        by: str,
+        now: str | None,
+        way: tuple[str | None, str | None],
+        done: Mapping[Tag, Retagged],
+    ) -> bool:
+        """Whether a tag that named `now` names what it is to name; what was not `done` is."""
+        before, after = way
         name, tag = RepositoryName(move.repository), Tag(move.tag)
-        now = await self._registry.store.links.target(name, tag)
-        named = None if now is None else str(now)
-        if named == after:
+        if now == after:
             return True
-        if named != before:
+        if now != before:
             return False
         if after is None:
             with suppress(ManifestUnknown):
                 await self._registry.door.remove_tag(name, tag, by)
             return True
-        digest = Digest.parse(after)
-        repository = self._registry.repository(name, by)
-        stored = await repository.manifest_or_none(digest)
+        repository, digest = self._registry.repository(name, by), Digest.parse(after)
+        expected = None if now is None else Digest.parse(now)
+        retagged = done.get(tag)
         try:
-            if stored is None:
+            if retagged is None:
                 # What a policy or a person took since then comes back.
                 await repository.restore(Wanted({tag: digest}), overwrite=True, some=True)
                 return True
-            return await self._set(repository, tag, now, stored)
-        except ManifestUnknown:
-            return False
-        except ManifestBlobUnknown:
+            return retagged.stands and await self._keep_others(
+                repository, tag, expected, digest, retagged.replaced
+            )
+        except (ManifestUnknown, ManifestBlobUnknown):
             return False
 
-    async def _set(
-        self, repository: Repository, tag: Tag, before: Digest | None, wanted: StoredManifest
+    async def _keep_others(
+        self,
+        repository: Repository,
+        tag: Tag,
+        expected: Digest | None,
+        wanted: Digest,
+        replaced: Digest | None,
     ) -> bool:
-        """Let a tag that named `before` name a manifest; what somebody lets it name meanwhile comes back."""
-        stored, expected = wanted, before
-        while True:
-            digest = stored.digest
-            try:
-                pushed = await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
-            except ManifestBlobUnknown:
-                # It was never here whole, as the bundle says.
-                pushed = await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
-            replaced = pushed.replaced.get(tag)
-            if replaced is None or replaced in (expected, digest):
-                return stored is wanted
+        """What somebody lets a tag name meanwhile comes back; whether the tag names what was `wanted`."""
+        digest = wanted
+        while replaced is not None and replaced not in (expected, digest):
             found = await repository.manifest_or_none(replaced)
             if found is None:
-                return stored is wanted
-            stored, expected = found, digest
+                break
+            expected, digest = digest, replaced
+            replaced = await _let_name(repository, tag, found)
+        return digest == wanted
 
     async def _undo(self, bundle: str, by: str) -> Done:
         """Let the tags of the journal name again what they named before, where they name what it set."""
         count = 0
         left: list[str] = []
         async for some in self.received.journal(bundle):
-            done = await self._effects.together(self._move(one, by, one.new, one.old) for one in some)
-            left += _left(some, done)
+            left += _left(some, await self._move_all(some, by, back))
             count += len(some)
         return Done(count - len(left), left)
+
+
+async def _let_name(repository: Repository, tag: Tag, stored: StoredManifest) -> Digest | None:
+    """Let a tag name a manifest; what it named before."""
+    digest = stored.digest
+    try:
+        pushed = await repository.push_manifest(digest, stored.content, stored.media_type, [tag])
+    except ManifestBlobUnknown:
+        # It was never here whole, as the bundle says.
+        pushed = await repository.keep_manifest(digest, stored.content, stored.media_type, [tag])
+    return pushed.replaced.get(tag)
+
+
+def forth(move: Move) -> tuple[str | None, str | None]:
+    """What a tag names before it is moved, and then."""
+    return move.old, move.new
+
+
+def back(move: Move) -> tuple[str | None, str | None]:
+    """The same when it is moved back."""
+    return move.new, move.old
 
 
 def _left(moves: Sequence[Move], done: Sequence[bool]) -> list[str]:

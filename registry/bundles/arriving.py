@@ -16,7 +16,7 @@ from registry.bundles.records import chunked, lines_of, read_contents
 from registry.bundles.statement import Statement, StatementReader, digest_of
 from registry.bundles.texts import index_json, layout_json, sum_of
 from registry.errors import DigestInvalid
-from registry.model.digests import DigestCheck
+from registry.model.digests import Digest, DigestCheck
 from registry.store import layout
 from registry.store.effects import Effects
 from registry.store.store import Store
@@ -38,6 +38,7 @@ class Arriving:
         self._head = head
         self._sums = {HEAD: hashlib.sha256(opening.head).hexdigest()}
         self._entries = arriving.entries(self._is_wanted)
+        self._held: Entry | None = None
         self.statement = Statement()
         self.absent = Digests()
         self._taken = bytearray()
@@ -75,30 +76,21 @@ class Arriving:
         self._taken = bytearray(len(self.absent))
         contents = layout.bundle_received(self._head.id, "contents")
         await self._store.driver.write(contents, chunked(self.statement.lines()))
-        small: list[tuple[File, bytes]] = []
-        while (entry := await self._effects.aside(next, self._entries, None)) is not None:
+        while (arrived := await self._effects.aside(self._next)) is not None:
+            if isinstance(arrived, list):
+                yield await self._files_at_once(arrived)
+                continue
+            entry = arrived
             if entry.name in DESCRIBED:
                 await self._described(entry, self._head.files[entry.name])
-                continue
-            if entry.name == SUMS:
+            elif entry.name == SUMS:
                 self._sums[SUMS] = ""
                 async for lines in lines_of(self._chunks(entry)):
                     self._require_sums(lines)
-                continue
-            file = file_of(self.statement, entry.name)
-            if file is None:
-                continue
-            self._require_size(entry, file.size)
-            if file.size > SMALL or file.is_piece:
+            elif (file := file_of(self.statement, entry.name)) is not None:
+                self._require_size(entry, file.size)
                 await self._file(file, self._chunks(entry))
                 yield file.size
-                continue
-            small.append((file, b"".join([chunk async for chunk in self._chunks(entry)])))
-            if len(small) == AT_ONCE:
-                yield await self._files_at_once(small)
-                small = []
-        if small:
-            yield await self._files_at_once(small)
         if self._files.comes_once and (missing := {*DESCRIBED, SUMS} - self._sums.keys()):
             raise unsound(min(missing), "it did not come", _AGAIN)
         await self._join()
@@ -196,9 +188,33 @@ class Arriving:
         except NotFound:
             return False
 
+    def _next(self) -> Entry | list[tuple[File, bytes]] | None:
+        """The next file, or the next small ones with what is in them; None at the end. It blocks."""
+        small: list[tuple[File, bytes]] = []
+        while (entry := self._held or next(self._entries, None)) is not None:
+            self._held = None
+            file = file_of(self.statement, entry.name)
+            if file is None or file.size > SMALL or file.is_piece:
+                if small:
+                    # The next call begins with it.
+                    self._held = entry
+                    return small
+                return entry
+            self._require_size(entry, file.size)
+            content = b"".join(entry.chunks)
+            digest = digest_of(file.key)
+            if Digest.of(content, digest.algorithm) != digest:
+                raise unsound(file.name, _ALTERED, _AGAIN)
+            small.append((file, content))
+            if len(small) == AT_ONCE:
+                break
+        return small or None
+
     async def _files_at_once(self, some: Sequence[tuple[File, bytes]]) -> int:
         """Keep small files together, which a store far away takes as long for as for one; their bytes."""
-        await self._effects.together(self._file(file, chunked([content])) for file, content in some)
+        put = self._store.content.put
+        await self._effects.together(put(digest_of(file.key), content) for file, content in some)
+        await self._keep([file.key for file, _ in some])
         return sum(file.size for file, _ in some)
 
     async def _file(self, file: File, chunks: AsyncIterator[bytes]) -> None:
@@ -210,15 +226,16 @@ class Arriving:
                 await self._store.driver.write(piece, chunks, durable=False)
             else:
                 await self._store.content.write(digest, chunks, DigestCheck(digest))
-                await self._keep(file.key)
+                await self._keep([file.key])
         except DigestInvalid:
             raise unsound(file.name, _ALTERED, _AGAIN) from None
 
-    async def _keep(self, key: Key) -> None:
+    async def _keep(self, keys: Sequence[Key]) -> None:
         """Note that the data of something came in this bundle."""
-        if (place := self.absent.place(key)) is not None:
-            self._taken[place] = True
-        await self._received.keep(self._head.id, digest_of(key))
+        for key in keys:
+            if (place := self.absent.place(key)) is not None:
+                self._taken[place] = True
+        await self._received.keep(self._head.id, map(digest_of, keys))
 
     async def _join(self) -> None:
         """Join the pieces of what has all of them here."""
@@ -239,7 +256,7 @@ class Arriving:
                     f"{_AGAIN}, each medium on which a piece of it lies",
                 )
             await self._store.content.compose(digest, keys, size=content.size)
-            await self._keep(key)
+            await self._keep([key])
 
     def _require_sums(self, lines: Iterable[bytes]) -> None:
         """See that SHA256SUMS says what is so, as far as that is known without reading again."""

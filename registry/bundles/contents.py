@@ -82,12 +82,13 @@ class Digests(Set[Key]):
         return len(self._ends) - 1
 
     def __iter__(self) -> Iterator[Key]:
-        return map(self._at, range(len(self)))
+        return map(self.at, range(len(self)))
 
     def __reversed__(self) -> Iterator[Key]:
-        return map(self._at, reversed(range(len(self))))
+        return map(self.at, reversed(range(len(self))))
 
-    def _at(self, place: int) -> Key:
+    def at(self, place: int) -> Key:
+        """What has a place."""
         return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
 
     def _slot(self, key: object) -> int:
@@ -95,7 +96,7 @@ class Digests(Set[Key]):
         last = len(self._slots) - 1
         # The interpreter salts it, so that nobody can state digests that all stand in one place.
         slot = hash(key) & last
-        while (place := self._slots[slot]) and self._at(place - 1) != key:
+        while (place := self._slots[slot]) and self.at(place - 1) != key:
             slot = (slot + 1) & last
         return slot
 
@@ -134,8 +135,7 @@ class Contents(Mapping[Key, Content]):
         self._lay(self.place(key), pieces)
 
     def __getitem__(self, key: Key) -> Content:
-        place = self.place(key)
-        return Content(self._sizes[place], *self._kinds[self._traits[place]], self._laid(place))
+        return self._at(self.place(key))
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
@@ -149,12 +149,27 @@ class Contents(Mapping[Key, Content]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def by_repository(self) -> dict[str, array[int]]:
+        """Of each repository the places of what it has, in order."""
+        found: dict[str, array[int]] = {}
+        for place, trait in enumerate(self._traits):
+            for name in self._kinds[trait][0]:
+                found.setdefault(name, array("I")).append(place)
+        return found
+
+    def at(self, place: int) -> tuple[Key, Content]:
+        """What has a place in the order."""
+        return self._keys.at(place), self._at(place)
+
     def place(self, key: Key) -> int:
         """Its place in the order, from 0 on. Raises KeyError."""
         place = self._keys.place(key)
         if place is None:
             raise KeyError(key)
         return place
+
+    def _at(self, place: int) -> Content:
+        return Content(self._sizes[place], *self._kinds[self._traits[place]], self._laid(place))
 
     def _lay(self, place: int, pieces: tuple[Piece, ...]) -> None:
         self._pieces.pop(place, None)

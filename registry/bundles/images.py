@@ -10,16 +10,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.bundles.contents import Key
 from registry.bundles.errors import BundleRefused
-from registry.bundles.statement import Statement, digest_of
+from registry.bundles.references import Read
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.errors import ManifestInvalid
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.store.manifests import StoredManifest
 from registry.store.store import Store
 from storage.errors import NotFound, TooLarge
 
@@ -32,8 +32,6 @@ _BESIDE = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
 _LIMIT = 1 << 20  # bytes of a payload or a Sigstore bundle
 _MOST = 1000  # signatures of one image that are looked at
 _TOLD = 10
-
-Read = Callable[[str, Digest], Awaitable[StoredManifest | None]]
 
 
 class ImageSignatures:
@@ -117,7 +115,8 @@ class ImageSignatures:
         return image is not None and name in image.repositories
 
     async def _manifest(self, name: str, digest: Digest) -> Manifest | None:
-        stored = await self._read(name, digest)
+        key = key_of(digest)
+        stored = await self._read(name, key, self._statement.manifests[key])
         if stored is None:
             return None
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from registry.bundles.received import Received, Staged
 from registry.bundles.references import References
 from registry.bundles.signatures import require_signatures
 from registry.bundles.staging import Staging
-from registry.bundles.statement import Statement, digest_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.core.registry import Registry
 from registry.errors import BlobUnknown
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
+from registry.model.names import RepositoryName
 from registry.model.staged import staged_repository
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
@@ -143,9 +143,12 @@ class Importing:
     async def _absent(self, judged: Judged) -> Digests:
         """What the bundle carries and its repositories here lack; what they lack besides is missing."""
         kept = await self._kept_of(judged.head)
+        empty = await self._empty(judged)
         absent = Digests()
         for some in handfuls(judged.statement.all):
-            here = await self._effects.together(self._is_ours(key, one, judged, kept) for key, one in some)
+            here = await self._effects.together(
+                self._is_ours(key, one, judged, kept, empty) for key, one in some
+            )
             for (key, one), is_ours in zip(some, here, strict=True):
                 if not is_ours and one.carried:
                     absent.add(key)
@@ -153,7 +156,14 @@ class Importing:
                     judged.missing.append(str(digest_of(key)))
         return absent
 
-    async def _is_ours(self, key: Key, one: Content, judged: Judged, kept: Sequence[str]) -> bool:
+    async def _empty(self, judged: Judged) -> set[RepositoryName]:
+        """The repositories that have nothing: nobody needs to look for each thing in them."""
+        store = self._registry.store
+        return {name for name in judged.names.values() if await store.is_untouched(name)}
+
+    async def _is_ours(
+        self, key: Key, one: Content, judged: Judged, kept: Digests, empty: Container[RepositoryName]
+    ) -> bool:
         """Whether a repository that the bundle is about has some content.
 
         That the data lies in the store is no reason to give it to a repository: it may be somebody else's.
@@ -163,6 +173,8 @@ class Importing:
         # What is carried can be had from the bundle; what is not, any of them may have.
         others = () if one.carried else judged.names.values()
         for name in dict.fromkeys((*own, *others)):
+            if name in empty:
+                continue
             repository = self._registry.repository(name, "")
             if one.media_type:
                 # What a collector took comes back.
@@ -172,18 +184,16 @@ class Importing:
                 continue
             with suppress(BlobUnknown):
                 return (await repository.blob(digest, may_push=True)).size_bytes == one.size
-        for bundle in kept:
-            if await self.received.is_kept(bundle, digest):
-                return await self._has_data(digest, one.size)
-        return False
+        return key in kept and await self._has_data(digest, one.size)
 
-    async def _kept_of(self, head: Head) -> list[str]:
-        """The bundles whose files were kept that state the same as this one."""
-        found = []
+    async def _kept_of(self, head: Head) -> Digests:
+        """What was kept of the files of bundles that state the same as this one."""
+        found = Digests()
         for bundle in await self.received.ids():
             other = await self.received.head(bundle)
             if (other.source, other.stream, other.number) == (head.source, head.stream, head.number):
-                found.append(bundle)
+                async for digest in self.received.kept(bundle):
+                    found.add(key_of(digest))
         return found
 
     async def _has_data(self, digest: Digest, size: int) -> bool:
@@ -210,13 +220,8 @@ class Importing:
         decided = await self.received.decision(head.id) is not None
         # Where nobody has to look at it, it goes where it is meant to at once.
         if rules.waits and not decided and not (accepted and await staging.is_there(head.id)):
-            names = statement.names
-
-            def tags(name: str, key: Key) -> list[Tag]:
-                return [Tag(tag) for where, tag in names.get(key, ()) if where == name]
-
             await staging.begin(head.id)
-            async for _ in planting.content(tags):
+            async for _ in planting.content(with_tags=True):
                 pass
         if not accepted:
             await self.received.put(head.id, "staged", _staged(judged, rules, wish))
@@ -226,7 +231,7 @@ class Importing:
             return
         if await self.received.decision(head.id) is None:
             await staging.end(head.id)
-            await self.received.forget_kept(head.id, (digest_of(key) for key, _ in statement.carried))
+            await self.received.forget_kept(head.id)
         elif not decided:
             # It was rejected meanwhile, and whoever looks next puts this away.
             await staging.begin(head.id)

@@ -29,6 +29,8 @@ SMALL = 512 << 10
 """The most bytes of files that are read or written several at a time."""
 AT_ONCE = 16
 """How many of those."""
+MANIFESTS_AT_ONCE, MANIFESTS_BYTES = 128, 4 << 20
+"""How many manifests are in memory at once, and how much of them unless one is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +84,22 @@ def file_of(statement: Statement, name: str) -> File | None:
     return file if file is not None and file.name == name else None
 
 
-def batches(carried: Iterable[tuple[Key, Content]]) -> Iterator[list[tuple[Key, Content]]]:
-    """What is carried, in its order: small ones together, which a store far away gives as soon as one."""
+def batches(
+    contents: Iterable[tuple[Key, Content]], at_once: int = AT_ONCE, most_bytes: int = AT_ONCE * SMALL
+) -> Iterator[list[tuple[Key, Content]]]:
+    """Contents in their order: small ones together, which a store far away gives as soon as one."""
     some: list[tuple[Key, Content]] = []
-    for key, content in carried:
+    total = 0
+    for key, content in contents:
         is_small = content.size <= SMALL
-        if some and (not is_small or len(some) == AT_ONCE):
+        total += content.size
+        if some and (not is_small or len(some) == at_once or total > most_bytes):
             yield some
-            some = []
+            some, total = [], content.size
         some.append((key, content))
         if not is_small:
             yield some
-            some = []
+            some, total = [], 0
     if some:
         yield some
 

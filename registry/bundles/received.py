@@ -1,8 +1,8 @@
 """What is remembered of a bundle that has come: who brought it, who decided, and what was done.
 
 The objects of one, each put once: `head`; `imports/<who>`; `staged` once it was accepted whole;
-`approvals/<who>`; `decision`, of which the first counts; `journal` and `moved/<place in it>`; `done`; `undo`;
-`undone`.
+`approvals/<who>`; `decision`, of which the first counts; `journal` and `moved/<places in it>`; `done`;
+`undo`; `undone`. While it comes, `kept/<uuid>` names some of what has come.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head, is_id
 from registry.bundles.records import lines_of, read_head
 from registry.model.digests import Digest
-from registry.removal.mark import handfuls
+from registry.removal.mark import handfuls, handfuls_of
 from registry.store import layout
 from registry.store.store import Store
 from registry.work.documents import plain, read_plain
@@ -30,6 +30,9 @@ T = TypeVar("T")
 Deed = Literal["imports", "approvals"]
 
 _LIMIT = 256 << 20
+_KEYS_AT_ONCE = 1000
+# So few that all of them go on together: who dies leaves little moved of which that is not noted.
+_MOVES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Received:
 
     def __init__(self, store: Store) -> None:
         self._driver = store.driver
+        self._effects = store.effects
 
     async def open_ones(self) -> list[str]:
         """Those of which something decided may not be done yet."""
@@ -144,7 +148,7 @@ class Received:
         """The tags that it moves, as they were written down, in handfuls. Raises storage NotFound."""
         async with self._driver.open(layout.bundle_received(bundle, "journal")) as opened:
             async for lines in lines_of(opened.chunks()):
-                for some in handfuls(lines):
+                for some in handfuls(lines, _MOVES_AT_ONCE):
                     yield [Move(*json.loads(line)) for line in some]
 
     async def done(self, bundle: str) -> Done | None:
@@ -183,40 +187,42 @@ class Received:
                 found.append(str(json.loads(await self._driver.get(key, limit=_LIMIT))["by"]))
         return sorted(found)
 
-    async def note_moved(self, bundle: str, number: int) -> None:
-        """Note that a tag of the journal was moved, so that who goes on leaves it alone."""
-        await self._driver.put(_moved(bundle, number), b"", durable=False)
+    async def note_moved(self, bundle: str, places: range) -> None:
+        """Note that tags of the journal were moved, so that who goes on leaves them alone."""
+        name = f"{places.start:08d}-{places.stop:08d}"
+        await self._driver.put(layout.bundle_received(bundle, "moved", name), b"", durable=False)
 
     async def moved(self, bundle: str) -> set[int]:
         """The tags of the journal that were moved, by their places in it."""
-        return {int(one) for one in await self._driver.children(layout.bundle_received(bundle, "moved"))}
+        names = await self._driver.children(layout.bundle_received(bundle, "moved"))
+        return {place for one in names for place in range(*map(int, one.split("-")))}
 
-    async def keep(self, bundle: str, digest: Digest) -> None:
+    async def keep(self, bundle: str, digests: Iterable[Digest]) -> None:
         """Note that data came in a bundle that is not staged yet; a power cut may take that."""
-        await self._driver.put(_kept(bundle, digest), b"", durable=False)
+        key = layout.bundle_received(bundle, "kept", self._effects.unique())
+        await self._driver.put(key, "\n".join(map(str, digests)).encode(), durable=False)
 
-    async def is_kept(self, bundle: str, digest: Digest) -> bool:
-        """Whether data came in a bundle that is not staged yet."""
-        return await exists(self._driver, _kept(bundle, digest))
+    async def kept(self, bundle: str) -> AsyncIterator[Digest]:
+        """What data came in a bundle that is not staged yet."""
+        folder = layout.bundle_received(bundle, "kept")
+        for name in await self._driver.children(folder):
+            with suppress(NotFound):
+                for line in (await self._driver.get(f"{folder}/{name}", limit=_LIMIT)).decode().split():
+                    yield Digest.parse(line)
 
-    async def forget_kept(self, bundle: str, digests: Iterable[Digest]) -> None:
-        """Forget that these came in a bundle, which is staged now."""
-        # Not by a list of what is there, which would be of all manifests and blobs.
-        await self._forget(_kept(bundle, digest) for digest in digests)
-
-    async def forget_moved(self, bundle: str, number: int) -> None:
-        """Forget which of so many tags of the journal were moved."""
-        await self._forget(_moved(bundle, one) for one in range(number))
+    async def forget_kept(self, bundle: str) -> None:
+        """Forget what came in a bundle, which is staged now."""
+        await self._forget(bundle, "kept")
 
     async def clear(self, bundle: str) -> None:
         """Let go of what nobody needs of a bundle that was decided about."""
         for part in ("kept", "pieces", "moved"):
-            prefix = layout.bundle_received(bundle, part)
-            await self._forget([key async for key in self._driver.walk(prefix)])
+            await self._forget(bundle, part)
         await self._driver.delete([layout.bundle_received(bundle, "contents")], durable=False)
 
-    async def _forget(self, keys: Iterable[str]) -> None:
-        for some in handfuls(keys):
+    async def _forget(self, bundle: str, part: str) -> None:
+        # A list of all would be as long as the bundle is large.
+        async for some in handfuls_of(self._driver.walk(layout.bundle_received(bundle, part)), _KEYS_AT_ONCE):
             await self._driver.delete(some, durable=False)
 
     async def _is_settled(self, bundle: str) -> bool:
@@ -255,11 +261,3 @@ class Received:
         found: Any = read_plain(form, json.loads(content))
         assert isinstance(found, form)
         return found
-
-
-def _moved(bundle: str, number: int) -> str:
-    return layout.bundle_received(bundle, "moved", f"{number:08d}")
-
-
-def _kept(bundle: str, digest: Digest) -> str:
-    return layout.bundle_received(bundle, "kept", digest.algorithm, digest.encoded)

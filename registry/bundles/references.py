@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
 
 from registry.bundles.contents import Content, Digests, Key
 from registry.bundles.errors import unsound
-from registry.bundles.media import file_name
-from registry.bundles.statement import Statement, digest_of, key_of
+from registry.bundles.media import MANIFESTS_AT_ONCE, MANIFESTS_BYTES, batches, file_name
+from registry.bundles.statement import Statement, key_of
 from registry.errors import ManifestInvalid
 from registry.model.descriptors import Descriptor
-from registry.model.digests import Digest
 from registry.model.manifests import Manifest
-from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
 
 _AGAIN = "have the bundle written again"
-_AT_ONCE = 8  # manifests, each of which may be large
 
-Read = Callable[[str, Digest], Awaitable[StoredManifest | None]]
+Read = Callable[[str, Key, Content], Coroutine[Any, Any, StoredManifest | None]]
+"""Reads a manifest of a repository."""
 
 
 class References:
@@ -34,22 +33,27 @@ class References:
     async def require(self) -> None:
         """Read all manifests. Raises BundleInvalid for one that is none, or lists what is not stated."""
         seen = Digests()
-        for some in handfuls(self._statement.manifests.items(), _AT_ONCE):
-            manifests = await self._effects.together(self._manifest(key, stated) for key, stated in some)
-            for (key, stated), manifest in zip(some, manifests, strict=True):
-                self._judge(key, stated, manifest, seen)
-                seen.add(key)
-
-    async def _manifest(self, key: Key, stated: Content) -> Manifest:
-        stored = await self._read(stated.repositories[0], digest_of(key))
-        if stored is None:
-            raise unsound(file_name(key), "it went meanwhile", "import the bundle once more")
-        try:
-            return await self._effects.aside(
-                Manifest.parse, stored.content, stated.media_type, max_references=self._max_references
+        for some in batches(self._statement.manifests.items(), MANIFESTS_AT_ONCE, MANIFESTS_BYTES):
+            stored = await self._effects.together(
+                self._read(stated.repositories[0], key, stated) for key, stated in some
             )
-        except ManifestInvalid as error:
-            raise unsound(file_name(key), error.message, _AGAIN) from None
+            await self._effects.aside(self._judge_all, some, stored, seen)
+
+    def _judge_all(
+        self,
+        some: Sequence[tuple[Key, Content]],
+        stored: Sequence[StoredManifest | None],
+        seen: Digests,
+    ) -> None:
+        for (key, stated), one in zip(some, stored, strict=True):
+            if one is None:
+                raise unsound(file_name(key), "it went meanwhile", "import the bundle once more")
+            try:
+                manifest = Manifest.parse(one.content, stated.media_type, max_references=self._max_references)
+            except ManifestInvalid as error:
+                raise unsound(file_name(key), error.message, _AGAIN) from None
+            self._judge(key, stated, manifest, seen)
+            seen.add(key)
 
     def _judge(self, key: Key, stated: Content, manifest: Manifest, seen: Collection[Key]) -> None:
         for descriptor in manifest.required_blobs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from registry.core.quotas import Quotas
@@ -98,14 +98,18 @@ class Pushes:
                 self._store.blocked.refuse(required)
                 replaced = await self._write(name, digest, manifest, allowed, by)
             except Withheld:
-                if digest in self._store.blocked.digests:
-                    # A purge looks for tags where it finds the link, which may have been away by then.
-                    purging = Purging(self._store, by=by, step=_go_on)
-                    await purging.remove_tags(name, frozenset({digest}), Purge())
+                await self.drop_tags(name, [digest], by)
                 raise
             finally:
                 await self._intents.close(intent)
             return Pushed(digest, manifest.subject.digest if manifest.subject else None, named, replaced)
+
+    async def drop_tags(self, name: RepositoryName, digests: Iterable[Digest], by: str) -> None:
+        """Take the tags away that a refused push has let name what is blocked now."""
+        blocked = frozenset(digests) & self._store.blocked.digests
+        if blocked:
+            # A purge looks for tags where it finds the link, which may have been away by then.
+            await Purging(self._store, by=by, step=_go_on).remove_tags(name, blocked, Purge())
 
     async def _digest(self, reference: Tag | Digest, content: bytes) -> Digest:
         wanted = reference if isinstance(reference, Digest) else None
@@ -130,6 +134,10 @@ class Pushes:
             manifest = await self._store.effects.aside(
                 Manifest.parse, content, content_type, max_references=self.max_references
             )
+        return await self.typed(name, digest, manifest)
+
+    async def typed(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> Manifest:
+        """The manifest as the repository has it: of the type that it was first pushed with."""
         try:
             stored = await self._store.manifests.read(name, digest)
         except (RegistryError, NotFound):
@@ -137,15 +145,15 @@ class Pushes:
         if stored.media_type == manifest.media_type:
             return manifest
         # Bytes that do not say their type keep the one that they were first pushed with.
-        return Manifest.parse(content, stored.media_type, max_references=self.max_references)
+        return Manifest.parse(manifest.content, stored.media_type, max_references=self.max_references)
 
     async def _write(
         self, name: RepositoryName, digest: Digest, manifest: Manifest, tags: Tags, by: str
     ) -> Mapping[Tag, Digest | None]:
         store = self._store
         await store.manifests.put_content(digest, manifest)
-        await self._list(name)
-        await self._refer(name, digest, manifest)
+        await self.enlist(name)
+        await self.refer(name, digest, manifest)
         await store.manifests.put_link(name, digest, manifest)
         replaced = await self._tagging.set(name, digest, tags, by)
         # Whoever removed something meanwhile may not have seen us: read again, and write again what is gone.
@@ -156,13 +164,13 @@ class Pushes:
                 break
             await store.manifests.put_content(digest, manifest)
             await store.manifests.put_link(name, digest, manifest)
-        await self._list(name)
+        await self.enlist(name)
         subject = manifest.subject
         if subject and await store.referrers.descriptor(name, subject.digest, digest) is None:
-            await self._refer(name, digest, manifest)
+            await self.refer(name, digest, manifest)
         return replaced
 
-    async def _list(self, name: RepositoryName) -> None:
+    async def enlist(self, name: RepositoryName) -> None:
         """Let the catalog have the repository; whoever sees it there finds the placeholder too."""
         catalog = self._store.catalog
         if not await catalog.is_listed(name):
@@ -171,7 +179,7 @@ class Pushes:
             await self._store.put_placeholder(name)
             await catalog.add(name, indexed=indexed)
 
-    async def _refer(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> None:
+    async def refer(self, name: RepositoryName, digest: Digest, manifest: Manifest) -> None:
         """Enter the manifest among those that refer to its subject."""
         if manifest.subject is not None:
             descriptor = manifest.referrer_descriptor(digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, RegistryError, TooManyRequests
 from registry.model.digests import Digest
@@ -36,26 +37,34 @@ class References:
         Raises ManifestBlobUnknown for all that is missing together; ManifestInvalid when a descriptor's size
         is not that of sound data; TooManyRequests while another push has that data looked through.
         """
-        needed: dict[Digest, Descriptor] = {}
-        for descriptor in manifest.required_blobs:
-            other = needed.setdefault(descriptor.digest, descriptor)
-            if other.size_bytes != descriptor.size_bytes:
-                raise ManifestInvalid(
-                    f"the manifest gives {descriptor.digest} two sizes: {other.size_bytes} and"
-                    f" {descriptor.size_bytes} bytes"
-                )
-        found = await self._store.effects.together(
-            self._blob(name, descriptor) for descriptor in needed.values()
+        await self.check_all(name, [(manifest, sparse)])
+
+    async def check_all(self, name: RepositoryName, manifests: Sequence[tuple[Manifest, bool]]) -> None:
+        """The same of several, each with whether it is sparse: what many need is looked for once.
+
+        Raises what `check` does, of the first of which anything is wrong.
+        """
+        needed: dict[tuple[Digest, int], Descriptor] = {}
+        for manifest, _ in manifests:
+            needed |= _needed(manifest)
+        found = dict(
+            zip(
+                needed,
+                await self._store.effects.together(self._blob(name, one) for one in needed.values()),
+                strict=True,
+            )
         )
         # An index may name one child thousands of times.
-        children = dict.fromkeys(child.digest for child in manifest.children)
+        children = dict.fromkeys(child.digest for manifest, _ in manifests for child in manifest.children)
         await self._store.effects.together(self._child(name, digest) for digest in children)
-        # What can be fetched when it is asked for may be missing, but not be of another size.
-        allowed = ManifestBlobUnknown if sparse else ()
-        missing = [error for error in found if error is not None and not isinstance(error, allowed)]
-        if missing:
-            first, *rest = missing
-            raise type(first)(first.message, detail=first.detail, also=rest)
+        for manifest, sparse in manifests:
+            # What can be fetched when it is asked for may be missing, but not be of another size.
+            allowed = ManifestBlobUnknown if sparse else ()
+            errors = (found[one] for one in _needed(manifest))
+            missing = [error for error in errors if error is not None and not isinstance(error, allowed)]
+            if missing:
+                first, *rest = missing
+                raise type(first)(first.message, detail=first.detail, also=rest)
 
     async def _blob(self, name: RepositoryName, descriptor: Descriptor) -> RegistryError | None:
         digest = descriptor.digest
@@ -144,3 +153,16 @@ class References:
             return False
         finally:
             self._being_hashed.discard(target)
+
+
+def _needed(manifest: Manifest) -> dict[tuple[Digest, int], Descriptor]:
+    """What must be a blob for a pull to be complete, each once. Raises ManifestInvalid."""
+    needed: dict[Digest, Descriptor] = {}
+    for descriptor in manifest.required_blobs:
+        other = needed.setdefault(descriptor.digest, descriptor)
+        if other.size_bytes != descriptor.size_bytes:
+            raise ManifestInvalid(
+                f"the manifest gives {descriptor.digest} two sizes: {other.size_bytes} and"
+                f" {descriptor.size_bytes} bytes"
+            )
+    return {(one.digest, one.size_bytes): one for one in needed.values()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 
+from registry.core.batches import Batches, Given, Retagged
 from registry.core.blobs import Blobs
 from registry.core.bodies import Body
 from registry.core.listings import Listings, Page
@@ -25,6 +26,7 @@ from registry.removal.door import Door
 from registry.removal.intents import Intents
 from registry.removal.trash import Trash
 from registry.store import layout
+from registry.store.effects import Together
 from registry.store.manifests import StoredManifest
 from registry.store.sessions import Session
 from registry.store.store import Store
@@ -82,6 +84,17 @@ class Registry:
             tagging,
             self.pushes,
             allow_missing=allow_missing_layers,
+        )
+        self.batches = Batches(
+            store,
+            self.intents,
+            references,
+            self.quotas,
+            tagging,
+            self.pushes,
+            self.restoring,
+            self.door,
+            self.require_writable,
         )
         self.promotion = Promotion(
             store,
@@ -223,6 +236,16 @@ class Repository:
         return await self._registry.pushes.push(
             self.name, reference, content, content_type, tags, self._by, self._rights
         )
+
+    async def push_manifests(self, given: Sequence[Given], together: Together) -> None:
+        """Store manifests, several at a time, whose digests name them until a tag does; see `Batches`."""
+        self._registry.require_writable()
+        await self._registry.batches.push(self.name, given, together)
+
+    async def tag_manifests(self, tags: Mapping[Tag, Digest], together: Together) -> Mapping[Tag, Retagged]:
+        """Let tags name manifests that the repository has, several at a time; see `Batches`."""
+        self._registry.require_writable()
+        return await self._registry.batches.tag(self.name, tags, self._by, self._rights, together)
 
     async def begin_upload(self, algorithm: str) -> Session:
         """Begin an upload session."""

@@ -34,7 +34,7 @@ class Manifest:
     """A manifest as it was pushed: `content` to the byte, and what it says.
 
     `artifact_type` is the declared one. `served_by_distribution` is True when CNCF Distribution v3 would read
-    these bytes and answer them with this very `media_type`.
+    these bytes and answer them with this very `media_type`; `says_type` that they say it themselves.
     """
 
     content: bytes
@@ -47,6 +47,7 @@ class Manifest:
     artifact_type: str | None
     annotations: Mapping[str, str] | None
     served_by_distribution: bool
+    says_type: bool
 
     @classmethod
     def parse(cls, content: bytes, content_type: str | None, *, max_references: int = 10_000) -> Manifest:
@@ -75,6 +76,7 @@ class Manifest:
             artifact_type=_read_artifact_type(document),
             annotations=read_annotations(document, "$"),
             served_by_distribution=_is_served_by_distribution(document, media_type),
+            says_type=document.get("mediaType") is not None,
         )
 
     @property

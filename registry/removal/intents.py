@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,9 +25,13 @@ _LIMIT = 64 << 20  # bytes; an intent names every reference of its manifest
 @dataclass(frozen=True, slots=True)
 class _Intent:
     repository: str
-    manifest: Digest
+    # With the tags that each is about to be named by.
+    manifests: Mapping[Digest, Sequence[str]]
     digests: Sequence[Digest]
-    tags: Sequence[str]
+
+    @property
+    def needed(self) -> tuple[Digest, ...]:
+        return (*self.manifests, *self.digests)
 
 
 class Intents:
@@ -46,13 +50,23 @@ class Intents:
 
         Gives what to `close` later. Raises Unsupported when that is more than others could read.
         """
+        return await self.open_all(name, {manifest: tags}, digests)
+
+    async def open_all(
+        self, name: RepositoryName, manifests: Mapping[Digest, Iterable[Tag]], digests: Iterable[Digest]
+    ) -> str:
+        """Announce several `manifests`, each with the tags that will name it; see `open`."""
         uuid = self._effects.unique()
-        intent = {
+        told = {str(manifest): list(tags) for manifest, tags in manifests.items()}
+        first, *others = told
+        intent: dict[str, object] = {
             "repository": name,
-            "manifest": str(manifest),
+            "manifest": first,
             "digests": [str(digest) for digest in digests],
-            "tags": list(tags),
+            "tags": told[first],
         }
+        if others:
+            intent["others"] = {manifest: told[manifest] for manifest in others}
         content = json.dumps(intent).encode()
         if len(content) > _LIMIT:
             raise Unsupported("this refers to more content than can be announced at once")
@@ -66,7 +80,7 @@ class Intents:
 
     async def needed(self, name: RepositoryName) -> set[Digest]:
         """What writers under way need in the repository; dead intents count too until they are swept."""
-        return {digest async for intent in self._all(name) for digest in (intent.manifest, *intent.digests)}
+        return {digest async for intent in self._all(name) for digest in intent.needed}
 
     async def referred_to(self, name: RepositoryName) -> set[Digest]:
         """What the manifests refer to that writers under way are putting into the repository."""
@@ -74,7 +88,7 @@ class Intents:
 
     async def needed_anywhere(self) -> set[Digest]:
         """What writers under way need in any repository."""
-        return {digest async for intent in self._all(None) for digest in (intent.manifest, *intent.digests)}
+        return {digest async for intent in self._all(None) for digest in intent.needed}
 
     async def young(self, now: float) -> list[tuple[str, frozenset[Digest]]]:
         """The repositories of writers that may still go by their intents, each with what that one needs.
@@ -90,7 +104,7 @@ class Intents:
             # A writer looks whether it has taken too long, and writes a moment later.
             intent = await self._one(uuid) if now - written <= 2 * RENEW.total_seconds() else None
             if intent is not None:
-                needed.append((intent.repository, frozenset((intent.manifest, *intent.digests))))
+                needed.append((intent.repository, frozenset(intent.needed)))
         return needed
 
     async def repositories(self) -> set[str]:
@@ -99,7 +113,14 @@ class Intents:
 
     async def moving(self, name: RepositoryName, tag: Tag) -> frozenset[Digest]:
         """The manifests that writers under way are about to let the tag name."""
-        return frozenset({intent.manifest async for intent in self._all(name) if tag in intent.tags})
+        return frozenset(
+            {
+                manifest
+                async for intent in self._all(name)
+                for manifest, tags in intent.manifests.items()
+                if tag in tags
+            }
+        )
 
     async def _all(self, name: RepositoryName | None) -> AsyncIterator[_Intent]:
         uuids = await self._driver.children(layout.INTENTS)
@@ -116,9 +137,10 @@ class Intents:
         try:
             intent = json.loads(await self._driver.get(layout.intent(uuid), limit=_LIMIT))
             digests = [Digest.parse(digest) for digest in intent["digests"]]
-            manifest = Digest.parse(intent["manifest"])
-            found = _Intent(intent["repository"], manifest, digests, intent["tags"])
-        except (NotFound, ValueError, KeyError, TypeError, DigestInvalid):
+            told = {intent["manifest"]: intent["tags"], **intent.get("others", {})}
+            manifests = {Digest.parse(manifest): tags for manifest, tags in told.items()}
+            found = _Intent(intent["repository"], manifests, digests)
+        except (NotFound, ValueError, KeyError, TypeError, AttributeError, DigestInvalid):
             # Closed meanwhile, or torn by a power cut, which its writer has not survived either.
             found = None
         if self._read is not None:

@@ -255,3 +255,15 @@ def handfuls(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
     pending = iter(items)
     while some := list(islice(pending, size)):
         yield some
+
+
+async def handfuls_of(items: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
+    """The same of what comes by and by."""
+    some: list[T] = []
+    async for item in items:
+        some.append(item)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some

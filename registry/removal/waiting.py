@@ -5,8 +5,11 @@ Only imports write there, and they can bring it again. Bytes that nothing else n
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from registry.model.staged import staged_prefix
-from registry.store import layout, parsing
+from registry.removal.mark import handfuls_of
+from registry.store import layout
 from registry.store.store import Store
 
 _AT_ONCE = 1000  # keys
@@ -14,15 +17,21 @@ _AT_ONCE = 1000  # keys
 
 async def remove_waiting(store: Store, bundle: str) -> None:
     """Take away all repositories in which a bundle waits, with all that is known of them."""
-    prefix = staged_prefix(bundle)
+    async for some in handfuls_of(_keys(store, staged_prefix(bundle)), _AT_ONCE):
+        await store.driver.delete(some)
+
+
+async def _keys(store: Store, prefix: str) -> AsyncIterator[str]:
+    """All keys in the order in which they go; read as they do, since there may be a million."""
     names = []
     async for name in store.catalog.names(after=prefix):
         if not name.startswith(prefix):
             break
         names.append(name)
-    keys = [key for tree in layout.below(prefix) async for key in store.driver.walk(tree)]
     # Tags first, so that none names what is gone.
-    keys.sort(key=lambda key: parsing.tag_of(key) is None)
-    keys += map(layout.catalog_entry, names)
-    for at in range(0, len(keys), _AT_ONCE):
-        await store.driver.delete(keys[at : at + _AT_ONCE])
+    trees = (*map(layout.tags, names), *layout.below(prefix))
+    for tree in trees:
+        async for key in store.driver.walk(tree):
+            yield key
+    for name in names:
+        yield layout.catalog_entry(name)

@@ -104,9 +104,14 @@ class Manifests:
     async def read_from(self, key: str, digest: Digest) -> StoredManifest:
         """A manifest whose bytes lie under another key for now. Raises storage NotFound, StorageDamaged."""
         async with self._effects.turn():
-            data = await self._read_all(key)
-            await self._verify(data, digest)
+            data = await self.content_from(key, digest)
             return StoredManifest(digest, await self._media_type(data), data)
+
+    async def content_from(self, key: str, digest: Digest) -> bytes:
+        """The bytes alone, whose type the caller knows. Raises storage NotFound, StorageDamaged."""
+        data = await self._read_all(key)
+        await self._verify(data, digest)
+        return data
 
     async def read_whole_from(self, key: str, digest: Digest) -> StoredManifest:
         """A manifest with its type under another key. Raises storage NotFound, StorageDamaged."""

@@ -59,6 +59,16 @@ class Store:
         if not await exists(self.driver, layout.layers_placeholder(name)):
             await self.driver.put(layout.layers_placeholder(name), b"")
 
+    async def is_untouched(self, name: RepositoryName) -> bool:
+        """Whether nothing is in the repository, nor in the trash that was."""
+        trees = (
+            layout.manifests(name),
+            layout.whole_manifests(name),
+            layout.layers(name),
+            layout.trash_of(name),
+        )
+        return not any([await self.driver.children(tree, limit=1) for tree in trees])
+
     async def tag_keys(self, name: RepositoryName, tag: Tag) -> list[str]:
         """All keys of a tag, the link that makes it one last."""
         index = [key async for key in self.driver.walk(layout.tag_index(name, tag))]

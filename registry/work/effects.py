@@ -21,6 +21,7 @@ P = ParamSpec("P")
 _IN_A_ROW = 64  # coroutines awaited before other requests get a turn
 _READ_AT_ONCE = 8  # manifests
 _PATIENCE_SECONDS = 10.0
+_ENDING = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 def serving_effects(executor: ThreadPoolExecutor) -> Effects:
@@ -45,22 +46,30 @@ def bounded_effects(effects: Effects, at_once: int = 16) -> Effects:
     """
 
     async def together(coroutines: Iterable[Coroutine[Any, Any, T]], /) -> list[T]:
-        turns = asyncio.Semaphore(at_once)
-
-        async def in_time(coroutine: Coroutine[Any, Any, T]) -> T:
-            async with turns:
-                return await coroutine
-
         pending = list(coroutines)
-        ends = await asyncio.gather(*map(in_time, pending), return_exceptions=True)
-        for coroutine in pending:
-            coroutine.close()
-        results: list[T] = []
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
-            results.append(end)
-        return results
+        results: dict[int, T] = {}
+        errors: dict[int, BaseException] = {}
+        numbered = iter(enumerate(pending))
+
+        async def one_after_the_other() -> None:
+            # A task for each would cost more than many of them do.
+            for number, coroutine in numbered:
+                try:
+                    results[number] = await coroutine
+                except BaseException as error:
+                    errors[number] = error
+                    if isinstance(error, _ENDING):
+                        raise
+
+        workers = (one_after_the_other() for _ in range(min(at_once, len(pending))))
+        try:
+            await asyncio.gather(*workers, return_exceptions=True)
+        finally:
+            for coroutine in pending:
+                coroutine.close()
+        if errors:
+            raise errors[min(errors)]
+        return [results[number] for number in range(len(pending))]
 
     return replace(effects, together=together, turn=nullcontext)
 

@@ -222,16 +222,24 @@ async def test_what_older_bundles_state_is_let_go(gap: Gap) -> None:
 async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
     far = gap.far.world
     await far.push(image("theirs"), Tag("v1"), APP)
-    push, theirs = far.registry.pushes.push, [image("new"), image("newer")]
+    push, tag, theirs = far.registry.pushes.push, far.registry.batches.tag, [image("new"), image("newer")]
 
-    async def raced(name: RepositoryName, reference: Any, content: bytes, *rest: Any, **more: Any) -> Any:
-        _, tags, by, *_ = rest
+    async def theirs_first(name: RepositoryName, tags: Any, by: str) -> None:
         if (name, by) == (APP, "tester") and Tag("v1") in tags and theirs:
             # Twice: also while the first of theirs is put back.
             await far.push(theirs.pop(0), Tag("v1"), APP)
+
+    async def raced(name: RepositoryName, reference: Any, content: bytes, *rest: Any, **more: Any) -> Any:
+        _, tags, by, *_ = rest
+        await theirs_first(name, tags, by)
         return await push(name, reference, content, *rest, **more)
 
+    async def raced_all(name: RepositoryName, tags: Any, by: str, *rest: Any) -> Any:
+        await theirs_first(name, tags, by)
+        return await tag(name, tags, by, *rest)
+
     monkeypatch.setattr(far.registry.pushes, "push", raced)
+    monkeypatch.setattr(far.registry.batches, "tag", raced_all)
     judged = await gap.carry()
     assert not theirs
     assert await gap.far.tags() == {
@@ -240,6 +248,28 @@ async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: p
     }
     done = await gap.far.bundles.importing.received.done(judged.head.id)
     assert done is not None and done.left == ["team/app:v1"]
+
+
+async def test_a_delete_in_the_instant_of_the_move_came_before(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = gap.far.world
+    moved = await gap.near.world.store.links.tag(APP, Tag("v1"))
+    set_tags, deleted = far.registry.batches._tagging.set, list[list[Tag]]()
+
+    async def raced(name: RepositoryName, digest: Digest, tags: Any, by: str) -> Any:
+        replaced = await set_tags(name, digest, tags, by)
+        if (name, digest, by) == (APP, moved, "tester") and not deleted:
+            deleted.append(await far.registry.door.remove_manifest(name, digest, "someone"))
+        return replaced
+
+    monkeypatch.setattr(far.registry.batches._tagging, "set", raced)
+    judged = await gap.carry()
+    assert deleted == [[Tag("v1")]]
+    assert await gap.far.tags() == await gap.near.tags()
+    assert await gap.far.whole("team/app", "v1")
+    done = await gap.far.bundles.importing.received.done(judged.head.id)
+    assert done is not None and done.left == []
 
 
 async def test_what_others_have_is_not_taken(gap: Gap, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Collection
 
+from registry.core.batches import Given
 from registry.core.registry import Repository
-from registry.errors import BlobUnknown, RegistryError
+from registry.errors import BlobUnknown, ManifestUnknown, RegistryError
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE, OCI_INDEX
 from registry.model.names import RepositoryName, Tag
 from registry.removal.releasing import Releasing
+from registry.store.manifests import StoredManifest
+from registry.work.effects import in_turn
 from storage.errors import Withheld
 from tests.actors import Watched
 from tests.core.explored import CONFIG, CONFIG_DIGEST, Bytes
@@ -75,6 +78,19 @@ async def pushing_index(yard: Yard, driver: Watched) -> object:
     push = _repository(yard, driver).push_manifest(TAG, INDEX, OCI_INDEX, [])
     # Taken before or not: it came back with what the index lists.
     return await _answer(push, Told(NAME, INDEX))
+
+
+async def pushing_together(yard: Yard, driver: Watched) -> object:
+    """Push the image among others, and then have the tag name it."""
+    repository, given = _repository(yard, driver), StoredManifest(IMAGE_DIGEST, OCI_IMAGE, IMAGE)
+
+    async def push() -> None:
+        await repository.push_manifests([Given(given)], in_turn)
+        done = await repository.tag_manifests({TAG: IMAGE_DIGEST}, in_turn)
+        if TAG not in done or not done[TAG].stands:
+            raise ManifestUnknown
+
+    return await _answer(push(), Told(NAME))
 
 
 async def uploading(yard: Yard, driver: Watched) -> object:
@@ -203,7 +219,7 @@ LOSING: dict[Act, set[Digest | Tag]] = {
 
 KINDS: dict[Act, str] = {
     **dict.fromkeys((pushing, pushing_another, pushing_both, pushing_index), "pusher"),
-    **dict.fromkeys((uploading, uploading_there), "pusher"),
+    **dict.fromkeys((pushing_together, uploading, uploading_there), "pusher"),
     mounting: "mounter",
     **dict.fromkeys((deleting, deleting_image, deleting_tag, deleting_config), "deleter"),
     deleting_repository: "deleter",

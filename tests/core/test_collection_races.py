@@ -23,7 +23,7 @@ from registry.removal.trash import Trash
 from registry.store import layout
 from registry.upkeep.collection import Rules
 from tests.core import yard
-from tests.core.acts import collecting, deleting, mounting, pushing, tried, uploading
+from tests.core.acts import collecting, deleting, mounting, pushing, pushing_together, tried, uploading
 from tests.core.yard import Act, Prepare, all_in_the_trash, an_older_image, nothing_else
 
 pytestmark = pytest.mark.exhaustive
@@ -31,6 +31,8 @@ pytestmark = pytest.mark.exhaustive
 BESIDE = [
     (pushing, nothing_else),
     (pushing, all_in_the_trash),
+    (pushing_together, nothing_else),
+    (pushing_together, all_in_the_trash),
     (uploading, all_in_the_trash),
     (mounting, nothing_else),
     (mounting, all_in_the_trash),

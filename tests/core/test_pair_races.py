@@ -17,7 +17,7 @@ nothing in common but what comes back with a manifest, since retention takes no 
 all the same. Eviction takes things as retention does; for what is its own see
 tests/mirror/test_eviction_races.py. How many states there were is printed.
 
-Triples have at most three preemptions and no deaths.
+Triples, and what takes long, have at most three preemptions and no deaths.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from tests.core.acts import (
     pushing_another,
     pushing_both,
     pushing_index,
+    pushing_together,
     releasing_manifest,
     releasing_repository,
     releasing_tag,
@@ -65,6 +66,7 @@ pytestmark = pytest.mark.exhaustive
 BESIDE: list[tuple[Act, Act, Prepare]] = [
     (pushing, pushing, nothing_else),
     (pushing, pushing_another, nothing_else),
+    (pushing_together, pushing_another, nothing_else),
     (uploading, uploading, nothing_else),
     (uploading, mounting, nothing_else),
     (uploading, mounting, all_in_the_trash),
@@ -75,6 +77,9 @@ BESIDE: list[tuple[Act, Act, Prepare]] = [
     (pushing, deleting_image, tagged),
     (pushing_index, deleting_image, tagged),
     (pushing, deleting_tag, tagged),
+    (pushing_together, deleting_image, tagged),
+    (pushing_together, deleting_tag, tagged),
+    (pushing_together, deleting_config, nothing_else),
     (pushing, deleting_config, nothing_else),
     (pushing, deleting_repository, tagged),
     (uploading, deleting_repository, untagged),
@@ -135,6 +140,7 @@ def test_there_is_no_other_pair() -> None:
         ((copying, deleting_image, collecting), tagged),
         ((pushing, pushing_index, releasing_manifest), untagged),
         ((pushing, copying, deleting_image), tagged),
+        ((pushing_together, deleting_repository), tagged),
         ((pushing, pushing_another, deleting_tag), nothing_else),
     ],
 )

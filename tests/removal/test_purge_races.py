@@ -34,6 +34,7 @@ from tests.core.acts import (
     mounting,
     pushing,
     pushing_another,
+    pushing_together,
     releasing_manifest,
     releasing_older,
     tried,
@@ -197,6 +198,7 @@ async def _purge(yard: Yard, driver: Watched, digest: Digest) -> object:
 
 BESIDE: list[tuple[Act, Act, Prepare]] = [
     (pushing, purging_config, nothing_else),
+    (pushing_together, purging_config, nothing_else),
     (uploading, purging_config, nothing_else),
     (uploading, purging_config, all_in_the_trash),
     (pushing, purging_older, older_by_the_tag),
