@@ -180,7 +180,7 @@ class Bundles:
         self.registry.require_writable()
         head, statement = await self.exporting.number(order)
         if order.supplements is not None:
-            await self.exporting.sent.note_supplement(order.supplements, code_of(head))
+            await self.exporting.sent.note_code(code_of(head), order.supplements)
         async for step in self.files(head, statement, source, where(head), key):
             yield step
         if order.supplements is None:

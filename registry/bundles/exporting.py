@@ -60,7 +60,7 @@ class Exporting:
         Of that only what a repository has that is `wanted` now: an import looks nowhere else.
         """
         names = wanted.repositories
-        async for sent in self.sent.each(stream):
+        async for sent in self.sent.current(stream):
             if not sent.forgotten and (sent.acknowledged or (one_way and sent.written)):
                 try:
                     before = await read_contents(self._store, sent.head)
@@ -72,7 +72,7 @@ class Exporting:
 
     async def was_stated(self, stream: str, statement: Statement) -> bool:
         """Whether the last bundle of the stream that was written states the same."""
-        async for sent in self.sent.each(stream):
+        async for sent in self.sent.current(stream):
             if sent.written:
                 last = await read_contents(self._store, sent.head)
                 return last.tags == statement.tags and list(last.manifests) == list(statement.manifests)
@@ -89,8 +89,7 @@ class Exporting:
             # What is stated is the same, and the number too: it is the same bundle once more.
             return replace(head, number=order.supplements.number), statement
         for _ in range(_TRIES):
-            numbers = await self.sent.numbers(order.stream)
-            head = replace(head, number=numbers[-1] + 1 if numbers else 1)
+            head = replace(head, number=await self.sent.last(order.stream) + 1)
             if await self.sent.claim(head, statement):
                 return head, statement
         raise RequestInvalid(f"too many bundles of {order.stream} are written at once; write one at a time")

@@ -147,12 +147,12 @@ class Outbox:
         await self._leased.when_due(self._is_due, self._write)
 
     async def _is_due(self) -> bool:
-        numbers = await self._bundles.exporting.sent.numbers(self._stream.name)
-        if not numbers:
+        last = await self._bundles.exporting.sent.last(self._stream.name)
+        if not last:
             return True
         store = self._bundles.registry.store
         try:
-            head = await store.driver.stat(layout.bundle_sent(self._stream.name, numbers[-1], "head"))
+            head = await store.driver.stat(layout.bundle_sent(self._stream.name, last, "head"))
         except NotFound:
             return True
         return (

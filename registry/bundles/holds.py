@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from registry.bundles.given import LIMIT
 from registry.bundles.inventory import read_inventory
-from registry.bundles.records import SentBundles, read_contents
+from registry.bundles.records import Sent, SentBundles, read_contents
 from registry.bundles.statement import digest_of
 from registry.model.digests import Digest
 from registry.store import layout
@@ -33,13 +33,11 @@ class Holds:
         """The manifests that are held, each with what holds it."""
         found: dict[Digest, str] = {}
         now = await self._now()
-        async for sent in self.sent.each():
-            if not sent.is_open:
-                continue
-            key = layout.bundle_sent(sent.head.stream, sent.head.number, "head")
-            if await self._is_young(key, now):
-                statement = await read_contents(self._store, sent.head)
-                found |= {digest_of(held): f"bundle {sent.head.id}" for held in statement.manifests}
+        for stream in await self.sent.streams():
+            async for sent in self.sent.current(stream):
+                if sent.is_open and await self._is_young(_head_of(sent), now):
+                    statement = await read_contents(self._store, sent.head)
+                    found |= {digest_of(held): f"bundle {sent.head.id}" for held in statement.manifests}
         for one in await self._store.driver.children(layout.BUNDLES_GIVEN):
             key = layout.bundle_given(one, "contents")
             if await exists(self._store.driver, layout.bundle_given(one, "forgotten")):
@@ -57,17 +55,25 @@ class Holds:
 
     async def let_go(self, stream: str) -> None:
         """Let go of what bundles of a stream state on which none can build, and that nobody will ask for."""
-        now, unneeded = await self._now(), []
+        now = await self._now()
+        kept: list[int] = []
+        unneeded: list[Sent] = []
         # Whether a newer one is what the next builds on, or the last that was written.
         builds = writes = False
-        async for sent in self.sent.each(stream):
+        async for sent in self.sent.current(stream):
             is_base = sent.acknowledged and not sent.forgotten and not builds
             is_last = sent.written and not writes
             builds, writes = builds or is_base, writes or is_last
-            key = layout.bundle_sent(stream, sent.head.number, "head")
-            if not (is_base or is_last or (sent.is_open and await self._is_young(key, now))):
-                unneeded.append(layout.bundle_contents(sent.head.id))
-        await self._store.driver.delete(unneeded, durable=False)
+            if is_base or is_last or (sent.is_open and await self._is_young(_head_of(sent), now)):
+                kept.append(sent.head.number)
+            else:
+                unneeded.append(sent)
+        if unneeded:
+            contents = [layout.bundle_contents(sent.head.id) for sent in unneeded]
+            await self._store.driver.delete(contents, durable=False)
+            # None of them can be needed again, so nobody looks at them again, however many there come to be.
+            last = max([*kept, *(sent.head.number for sent in unneeded)])
+            await self.sent.keep(stream, last, kept)
 
     async def give(self, content: bytes) -> str:
         """Hold what an inventory says; what it is called."""
@@ -88,3 +94,7 @@ class Holds:
         except NotFound:
             return False
         return now - made.timestamp() < self._hold_for.total_seconds()
+
+
+def _head_of(sent: Sent) -> str:
+    return layout.bundle_sent(sent.head.stream, sent.head.number, "head")

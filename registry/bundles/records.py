@@ -6,6 +6,7 @@ two may win (a number, a decision), the object is put only where there is none.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class SentBundles:
     async def claim(self, head: Head, statement: Statement) -> bool:
         """Give the bundle its number; False when another one of the stream has it."""
         await self._driver.write(layout.bundle_contents(head.id), chunked(statement.lines()))
+        # Before it has its number: one that has it can be written at any time.
+        await self.note_code(code_of(head), head)
         try:
             await self._driver.put(
                 layout.bundle_sent(head.stream, head.number, "head"), head.encode(), if_absent=True
@@ -59,18 +62,18 @@ class SentBundles:
         """Note what has become of one: `written` (and signed by a key), `acknowledged` or `forgotten`."""
         await self._driver.put(layout.bundle_sent(head.stream, head.number, part), key.encode())
 
-    async def note_supplement(self, of: Head, code: str) -> None:
-        """Note the code by which the receipt of a supplement will tell that all of a bundle has arrived."""
-        await self._driver.put(layout.bundle_sent(of.stream, of.number, "supplements", code), b"")
+    async def note_code(self, code: str, head: Head) -> None:
+        """Note by which code a receipt tells that a bundle has arrived: its own, or that of a supplement."""
+        content = json.dumps([head.stream, head.number, head.id]).encode()
+        await self._driver.put(layout.bundle_code(code), content)
 
     async def arrived(self, code: str) -> Sent | None:
         """The bundle that has arrived by a receipt with this code; None where there is none."""
-        async for one in self.each():
-            if code_of(one.head) == code:
-                return one
-        async for one in self.each():
-            key = layout.bundle_sent(one.head.stream, one.head.number, "supplements", code)
-            if await exists(self._driver, key):
+        with suppress(NotFound):
+            told = json.loads(await self._driver.get(layout.bundle_code(code), limit=_SMALL))
+            stream, number, bundle = told
+            one = await self.get(stream, number)
+            if one is not None and one.head.id == bundle:
                 return one
         return None
 
@@ -78,9 +81,33 @@ class SentBundles:
         """The streams of which a bundle was written."""
         return await self._driver.children(layout.BUNDLES_SENT)
 
-    async def numbers(self, stream: str) -> list[int]:
-        """The numbers that were given, the first one first."""
-        return [int(one) for one in await self._driver.children(layout.bundles_sent(stream)) if one.isdigit()]
+    async def last(self, stream: str) -> int:
+        """The highest number that was given; 0 where none was."""
+        last, _ = await self._current(stream)
+        return max([last, *await self._numbers(stream, last)])
+
+    async def current(self, stream: str) -> AsyncIterator[Sent]:
+        """Those of a stream that were not let go, the last one first: all others state nothing any more."""
+        last, kept = await self._current(stream)
+        for number in reversed([*kept, *await self._numbers(stream, last)]):
+            if (sent := await self.get(stream, number)) is not None:
+                yield sent
+
+    async def keep(self, stream: str, last: int, kept: Iterable[int]) -> None:
+        """Note which are current of those up to the `last` that was looked at."""
+        content = json.dumps([last, sorted(kept)]).encode()
+        await self._driver.put(layout.bundles_current(stream), content)
+
+    async def _current(self, stream: str) -> tuple[int, list[int]]:
+        try:
+            last, kept = json.loads(await self._driver.get(layout.bundles_current(stream), limit=_SMALL))
+        except NotFound:
+            return 0, []
+        return last, kept
+
+    async def _numbers(self, stream: str, after: int = 0) -> list[int]:
+        names = await self._driver.children(layout.bundles_sent(stream), after=f"{after:020d}")
+        return [int(one) for one in names if one.isdigit()]
 
     async def get(self, stream: str, number: int) -> Sent | None:
         """One of them; None where there is none."""
@@ -99,7 +126,7 @@ class SentBundles:
     async def each(self, stream: str | None = None) -> AsyncIterator[Sent]:
         """All of them, or those of one stream, the last one first."""
         for one in [stream] if stream is not None else await self.streams():
-            for number in reversed(await self.numbers(one)):
+            for number in reversed(await self._numbers(one)):
                 if (sent := await self.get(one, number)) is not None:
                     yield sent
 

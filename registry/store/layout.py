@@ -30,7 +30,8 @@
       origins/<name>/_/{elsewhere,here}/<alg>/<hex>             a manifest that came from there, or was pushed
       pins/<name>/_/{repository,tags/<tag>,manifests/<alg>/<hex>}   what no eviction takes
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
-      bundles/sent/<stream>/<20-digit number>/supplements/<code>  what came of it once more, by its receipt
+      bundles/sent/<stream>/current                             which of them are looked at each time
+      bundles/codes/<code>                                      which bundle a receipt tells of
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
       bundles/open/<id>                                         what was decided of it may not be done yet
@@ -363,6 +364,16 @@ def bundles_sent(stream: str) -> str:
 def bundle_sent(stream: str, number: int, *parts: str) -> str:
     """What is known of a bundle that was written here."""
     return "/".join((BUNDLES_SENT, stream, f"{number:020d}", *parts))
+
+
+def bundles_current(stream: str) -> str:
+    """Which bundles of a stream may still be needed."""
+    return f"{BUNDLES_SENT}/{stream}/current"
+
+
+def bundle_code(code: str) -> str:
+    """Which bundle has arrived when a receipt has come with a code."""
+    return f"{BUNDLES}/codes/{code}"
 
 
 def bundle_given(inventory: str, part: str) -> str:

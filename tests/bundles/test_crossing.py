@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from registry.bundles.bundles import Place
 from registry.bundles.errors import BundleInvalid, BundleRefused
-from registry.bundles.exporting import NOTHING, Belief
+from registry.bundles.exporting import NOTHING, Belief, Order
 from registry.bundles.format import Head
 from registry.bundles.import_operations import missing_text
+from registry.bundles.receipts import code_of
 from registry.bundles.records import read_contents
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
@@ -217,6 +219,40 @@ async def test_what_older_bundles_state_is_let_go(gap: Gap) -> None:
     assert heads[-1].parent is None
     assert await stated() == [5]
     assert [sent.head.number async for sent in near.bundles.exporting.sent.each("weekly")] == [5, 4, 3, 2, 1]
+
+
+async def test_an_export_and_a_receipt_cost_the_same_however_many_came_before(gap: Gap) -> None:
+    near, asked = gap.near, []
+
+    async def cross(number: int) -> None:
+        await near.world.push(image(f"{number}"), Tag("v1"), APP)
+        before = near.world.counted.calls.total()
+        head = await near.export(gap.folder / f"{number}", gap.key)
+        near.world.clock.advance(days=1)
+        sent = near.bundles.exporting.sent
+        found = await sent.arrived(code_of(head))
+        assert found is not None and found.head == head
+        await sent.note(head, "acknowledged")
+        await near.bundles.holds.let_go("weekly")
+        assert await sent.arrived(code_of(replace(head, number=99))) is None
+        await near.bundles.holds.held()
+        asked.append(near.world.counted.calls.total() - before)
+
+    for number in range(12):
+        await cross(number)
+    assert len(set(asked[2:])) == 1, asked
+
+
+async def test_a_receipt_of_a_supplement_tells_of_the_bundle(gap: Gap) -> None:
+    near = gap.near
+    head = await near.export(gap.folder / "first", gap.key)
+    selected = await near.select()
+    again = Order("weekly", "near.example", head.selection, selected, NOTHING, None, (), head)
+    steps = near.bundles.write(again, near.source, lambda _: Place(gap.folder / "again"), gap.key)
+    [supplement] = [step async for step in steps if isinstance(step, Head)]
+    assert supplement.id != head.id
+    found = await near.bundles.exporting.sent.arrived(code_of(supplement))
+    assert found is not None and found.head == head
 
 
 async def test_a_push_in_the_instant_of_the_move_stands(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
