@@ -44,6 +44,7 @@ class SentBundles:
 
     def __init__(self, store: Store) -> None:
         self._driver = store.driver
+        self._effects = store.effects
 
     async def claim(self, head: Head, statement: Statement) -> bool:
         """Give the bundle its number; False when another one of the stream has it."""
@@ -95,15 +96,20 @@ class SentBundles:
 
     async def keep(self, stream: str, last: int, kept: Iterable[int]) -> None:
         """Note which are current of those up to the `last` that was looked at."""
-        content = json.dumps([last, sorted(kept)]).encode()
-        await self._driver.put(layout.bundles_current(stream), content)
+        folder = layout.bundles_current(stream)
+        before = await self._driver.children(folder)
+        key = f"{folder}/{last:020d}-{self._effects.unique()}"
+        await self._driver.put(key, json.dumps(sorted(kept)).encode())
+        # One that a power cut brings back only has more looked at.
+        await self._driver.delete([f"{folder}/{one}" for one in before], durable=False)
 
     async def _current(self, stream: str) -> tuple[int, list[int]]:
-        try:
-            last, kept = json.loads(await self._driver.get(layout.bundles_current(stream), limit=_SMALL))
-        except NotFound:
-            return 0, []
-        return last, kept
+        folder = layout.bundles_current(stream)
+        for name in reversed(await self._driver.children(folder)):
+            with suppress(NotFound):
+                kept = json.loads(await self._driver.get(f"{folder}/{name}", limit=_SMALL))
+                return int(name.partition("-")[0]), kept
+        return 0, []
 
     async def _numbers(self, stream: str, after: int = 0) -> list[int]:
         names = await self._driver.children(layout.bundles_sent(stream), after=f"{after:020d}")

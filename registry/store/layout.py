@@ -30,8 +30,7 @@
       origins/<name>/_/{elsewhere,here}/<alg>/<hex>             a manifest that came from there, or was pushed
       pins/<name>/_/{repository,tags/<tag>,manifests/<alg>/<hex>}   what no eviction takes
       bundles/sent/<stream>/<20-digit number>/{head,written,acknowledged,forgotten}  a bundle that was written
-      bundles/sent/<stream>/current                             which of them are looked at each time
-      bundles/codes/<code>                                      which bundle a receipt tells of
+      bundles/sent/<stream>/current/<20-digit number>-<uuid>, bundles/codes/<code>   what finds them
       bundles/given/<inventory>/{contents,forgotten}            an inventory that was given out
       bundles/received/<id>/{…}                                 a bundle that has come: see bundles/records
       bundles/open/<id>                                         what was decided of it may not be done yet
@@ -125,9 +124,7 @@ def layers_placeholder(name: RepositoryName) -> str:
 
 def below(prefix: str) -> tuple[str, ...]:
     """Where all lies that only concerns the repositories below a prefix of names, but for the catalog."""
-    return tuple(
-        f"{tree}/{prefix.rstrip('/')}" for tree in (REPOSITORIES, WHOLE_MANIFESTS, REFERRERS, HISTORY)
-    )
+    return tuple(f"{one}/{prefix.rstrip('/')}" for one in (REPOSITORIES, WHOLE_MANIFESTS, REFERRERS, HISTORY))
 
 
 def manifests(name: RepositoryName) -> str:
@@ -367,7 +364,7 @@ def bundle_sent(stream: str, number: int, *parts: str) -> str:
 
 
 def bundles_current(stream: str) -> str:
-    """Which bundles of a stream may still be needed."""
+    """The prefix of what says which bundles of a stream may still be needed."""
     return f"{BUNDLES_SENT}/{stream}/current"
 
 
