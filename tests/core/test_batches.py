@@ -148,3 +148,22 @@ async def test_who_took_too_long_begins_again(step: str, monkeypatch: pytest.Mon
     await getattr(world.repository(), step)(what, in_turn)
     assert len(opened) == 2 and opened[0] == opened[1]
     assert await world.keys(layout.INTENTS) == []
+
+
+async def test_what_a_remover_takes_that_did_not_see_it_is_written_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    [one] = await filled(world, 1)
+    digest, taken = Digest.of(one), list[str]()
+    put_link = world.store.manifests.put_link
+
+    async def raced(name: RepositoryName, *what: Any) -> None:
+        await put_link(name, *what)
+        if not taken:
+            taken.extend((layout.revision_link(name, digest), layout.blob_data(digest)))
+            await world.remove_all(taken)
+
+    monkeypatch.setattr(world.store.manifests, "put_link", raced)
+    await world.repository().push_manifests([given(one)], in_turn)
+    assert taken and (await world.repository().manifest(digest)).content == one
