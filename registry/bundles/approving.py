@@ -193,11 +193,10 @@ class Approving:
     async def _selected(self, head: Head, staged: Staged) -> AsyncIterator[tuple[RepositoryName, Selection]]:
         """The repositories here that the bundle's selection is about; none for one of images by name."""
         names = self._names(staged.map)
-        told = head.selection
         try:
-            patterns = tuple(RepositoryPattern(one) for one in told.get("repositories", ()))
-            tags = tuple(TagSelector(one) for one in told.get("tags", ()))
-        except (ValueError, TypeError, RegistryError):
+            patterns = tuple(map(RepositoryPattern, _texts(head.selection.get("repositories"))))
+            tags = tuple(map(TagSelector, _texts(head.selection.get("tags"))))
+        except (ValueError, RegistryError):
             return
         selection = Selection(patterns, tags)
         async for here in self._registry.store.catalog.names():
@@ -309,6 +308,11 @@ def forth(move: Move) -> tuple[str | None, str | None]:
 def back(move: Move) -> tuple[str | None, str | None]:
     """The same when it is moved back."""
     return move.new, move.old
+
+
+def _texts(told: object) -> list[str]:
+    """What a selection says that is a list of texts; nothing of what is not, since it may say anything."""
+    return told if isinstance(told, list) and all(isinstance(one, str) for one in told) else []
 
 
 def _left(moves: Sequence[Move], done: Sequence[bool]) -> list[str]:

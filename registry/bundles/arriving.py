@@ -244,7 +244,9 @@ class Arriving:
                 continue
             digest = digest_of(key)
             folder = layout.bundle_received(self._head.id, "pieces", digest.encoded)
-            keys = [f"{folder}/{one}" for one in await self._store.driver.children(folder)]
+            # As numbers: 1000 stands behind 999.
+            numbers = sorted(await self._store.driver.children(folder), key=int)
+            keys = [f"{folder}/{one}" for one in numbers]
             if len(keys) < len(content.pieces):
                 continue
             if await self._store.content.hash(keys, digest.algorithm) != digest:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from registry.errors import Denied, OutOfSpace, RegistryError
+from registry.model.quoting import printable
 from storage.errors import OutOfSpace as StoreFull
 
 
@@ -28,8 +29,8 @@ class BundleUnknown(RegistryError):
 
 
 def unsound(file: str, problem: str, remedy: str) -> BundleInvalid:
-    """The error of one file of a bundle."""
-    return BundleInvalid(f"{file}: {problem}; {remedy}", detail={"file": file})
+    """The error of one file of a bundle, whose name may be anything that a file system or a tar can have."""
+    return BundleInvalid(printable(f"{file}: {problem}; {remedy}"), detail={"file": printable(file)})
 
 
 @contextmanager

@@ -123,7 +123,7 @@ class Inbox:
         partial = folder / f".{path.name}{suffix}.partial"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             partial.replace(folder / f"{path.name}{suffix}")
             for other in {".receipt.txt", ".refused.txt", ".missing.txt"} - {suffix}:
                 # What was said of it while it was still being copied.

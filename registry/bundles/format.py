@@ -16,6 +16,7 @@ from typing import Any
 
 from registry.bundles.errors import unsound
 from registry.errors import RequestInvalid
+from registry.model.documents import DEEPEST, LONGEST_NUMBER, is_too_deep
 from registry.model.quoting import quoted
 from registry.work.documents import plain, read_plain
 
@@ -187,8 +188,13 @@ def parse_object(content: bytes, file: str) -> dict[str, Any]:
     """
     if content.count(b"[") + content.count(b"{") > 100_000:
         raise unsound(file, "it is nested or long beyond all use", "this was not written by Moorage")
+    # What can be read here can be read, written and shown anywhere, however deep the caller's own stack is.
+    if is_too_deep(content):
+        raise unsound(file, f"it is nested deeper than {DEEPEST} levels", "this was not written by Moorage")
     try:
-        document = json.loads(content, parse_float=_no_fraction, parse_constant=_no_fraction)
+        document = json.loads(
+            content, parse_int=_whole, parse_float=_no_fraction, parse_constant=_no_fraction
+        )
         is_canonical = canonical(document) == content
     except (ValueError, RecursionError) as error:
         raise unsound(file, f"it is no JSON that can be read ({error})", _AGAIN) from None
@@ -240,6 +246,12 @@ def _require_version(told: object) -> None:
             f"it has the format {told}, and this program reads {FORMAT.partition('.')[0]}.x",
             "import it with a newer moorage, or have it written by `moorage bundle export --format`",
         )
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} characters")
+    return int(text)
 
 
 def _no_fraction(text: str) -> object:

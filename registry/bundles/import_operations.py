@@ -65,7 +65,7 @@ class Imported:
         match self.state:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
-                lines += [f"  {one}" for one in self.missing[:_TOLD]]
+                lines += _some([f"  {one}" for one in self.missing])
                 ask = f"moorage bundle export {self.stream} --missing FILE"
                 lines.append(f"nothing is visible; ask for them there: {ask}")
             case "incomplete":
@@ -73,14 +73,14 @@ class Imported:
                 lines.append(f"what is here was kept; import the media that are still to come: {media}")
             case "checked":
                 lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); it would move:")
-                lines += [f"  {one}" for one in self.moves[:_TOLD]]
+                lines += _some([f"  {one}" for one in self.moves])
             case "staged":
                 lines.append(
                     f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
                 )
             case _:
                 lines.append(f"{self.state}; {self.moved} tags were moved")
-                lines += [f"  {one} stays as it is: somebody has moved it" for one in self.left[:_TOLD]]
+                lines += _some([f"  {one} stays as it is: somebody has moved it" for one in self.left])
         return "\n".join(lines)
 
 
@@ -128,6 +128,12 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             result=Imported,
         ),
     )
+
+
+def _some(lines: list[str]) -> list[str]:
+    """So many that a person reads them, and how many there are besides."""
+    more = len(lines) - _TOLD
+    return lines if more <= 0 else [*lines[:_TOLD], f"  and {more} more (--json has all)"]
 
 
 def missing_text(judged: Judged) -> str:

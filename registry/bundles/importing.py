@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from registry.bundles.arriving import Arriving
 from registry.bundles.contents import Content, Digests, Key
 from registry.bundles.errors import BundleRefused, unsound
-from registry.bundles.format import HEAD, Head
+from registry.bundles.format import CONTENTS, HEAD, Head
 from registry.bundles.images import ImageSignatures
 from registry.bundles.names import Names
 from registry.bundles.planting import Planting
@@ -22,10 +22,10 @@ from registry.bundles.signatures import require_signatures
 from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of, key_of
 from registry.core.registry import Registry
-from registry.errors import BlobUnknown
+from registry.errors import BlobUnknown, NameInvalid
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName
-from registry.model.staged import staged_repository
+from registry.model.names import LONGEST_NAME, RepositoryName
+from registry.model.staged import staged_prefix, staged_repository
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from storage.errors import NotFound
@@ -91,17 +91,15 @@ class Importing:
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
         head = Head.decode(opening.head)
-        newer = await self.received.newer(head)
-        await self._require_undecided(head, newer)
-        require_newer(newer, head, allow_rollback=wish.allow_rollback)
+        if not await self._was_approved(head):
+            require_newer(await self.received.newer(head), head, allow_rollback=wish.allow_rollback)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
         await arriving.read_statement()
         statement = arriving.statement
         judged = Judged(
             head, statement, signed_by, rules.names.all(statement.repositories), rules.names.mappings
         )
-        for name in judged.names.values():
-            staged_repository(head.id, name)
+        _require_short(judged)
         arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
@@ -125,20 +123,23 @@ class Importing:
             judged.statement = Statement()
         yield judged
 
-    async def _require_undecided(self, head: Head, newer: Head | None) -> None:
-        """Raises BundleRefused for a bundle that was rejected or undone."""
+    async def _was_approved(self, head: Head) -> bool:
+        """Whether a bundle was approved before. Raises BundleRefused for one that was rejected or undone."""
         decision = await self.received.undo(head.id) or await self.received.decision(head.id)
-        if decision is not None and decision.verb == "approve" and newer is not None:
-            raise BundleRefused(
-                f"{HEAD}: {head} was approved before, and number {newer.number} ({newer.id}) behind it:"
-                f" undo that (moorage bundle undo {newer.id}), or have this state written anew"
-            )
-        if decision is not None and decision.verb != "approve":
+        if decision is None:
+            return False
+        if decision.verb != "approve":
             did = {"reject": "rejected", "undo": "undone"}[decision.verb]
             raise BundleRefused(
                 f"{HEAD}: {head} was {did} by {', '.join(decision.by)}; if its images are meant after all,"
                 " have them written as a bundle of another number"
             )
+        if (newer := await self.received.newer(head, is_standing=True)) is not None:
+            raise BundleRefused(
+                f"{HEAD}: {head} was approved before, and number {newer.number} ({newer.id}) behind it:"
+                f" undo that (moorage bundle undo {newer.id}), or have this state written anew"
+            )
+        return True
 
     async def _absent(self, judged: Judged) -> Digests:
         """What the bundle carries and its repositories here lack; what they lack besides is missing."""
@@ -247,6 +248,21 @@ def _staged(judged: Judged, rules: Rules, wish: Wish) -> Staged:
         signed_by=[one.id for one in judged.signed_by],
         code=code_of(judged.head),
     )
+
+
+def _require_short(judged: Judged) -> None:
+    """Raises BundleRefused for names that are too long for where bundles wait."""
+    for stated, name in judged.names.items():
+        try:
+            staged_repository(judged.head.id, name)
+        except NameInvalid:
+            longest = LONGEST_NAME - len(staged_prefix(judged.head.id))
+            raise BundleRefused(
+                f"{CONTENTS}: {stated} would be {name} here, which has {len(name)} characters: a bundle may"
+                f" have to wait below staged/, so names have at most {longest} here; map it to a shorter one"
+                " (--map)",
+                detail={"repositories": [str(name)]},
+            ) from None
 
 
 def require_newer(newer: Head | None, head: Head, *, allow_rollback: bool) -> None:

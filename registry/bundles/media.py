@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from itertools import islice
 
 from registry.bundles.contents import Content, Contents, Key, Piece
 from registry.bundles.format import LARGEST_FILE, MOST_MEDIA
@@ -35,12 +34,11 @@ MANIFESTS_AT_ONCE, MANIFESTS_BYTES = 128, 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file with bytes of a manifest or blob: `size` of them from `start` on, in a medium (from 1 on)."""
+    """A file with bytes of a manifest or blob: `size` of them, in a medium (from 1 on)."""
 
     medium: int
     name: str
     key: Key
-    start: int
     size: int
 
     @property
@@ -63,11 +61,9 @@ def file_name(key: Key, piece: int | None = None) -> str:
 
 def files_of(key: Key, content: Content) -> Iterator[File]:
     """The files in which the bytes of a manifest or blob lie."""
-    start = 0
     for number, piece in enumerate(content.pieces):
         name = file_name(key, None if len(content.pieces) == 1 else number)
-        yield File(piece.medium, name, key, start, piece.size)
-        start += piece.size
+        yield File(piece.medium, name, key, piece.size)
 
 
 def file_of(statement: Statement, name: str) -> File | None:
@@ -79,9 +75,12 @@ def file_of(statement: Statement, name: str) -> File | None:
     content = statement.manifests.get(key) or statement.blobs.get(key)
     if content is None:
         return None
-    number = int(found[2] or 0)
-    file = next(islice(files_of(key, content), number, None), None)
-    return file if file is not None and file.name == name else None
+    number, is_whole = int(found[2] or 0), len(content.pieces) == 1
+    # Not by going through all before it, of which there may be many thousands.
+    if number >= len(content.pieces) or name != file_name(key, None if is_whole else number):
+        return None
+    piece = content.pieces[number]
+    return File(piece.medium, name, key, piece.size)
 
 
 def batches(

@@ -306,9 +306,10 @@ def _opened(path: str | Path, name: str) -> Iterator[IO[bytes]]:
         raise unsound(name, "it is not there", _AGAIN) from None
     except OSError as error:
         raise unsound(name, f"it cannot be read: {error.strerror}", _AGAIN) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise unsound(name, "it is no plain file", "a bundle has nothing else; copy it once more")
     with os.fdopen(descriptor, "rb", buffering=0) as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise unsound(name, "it is no plain file", "a bundle has nothing else; copy it once more")
         yield opened
 
 

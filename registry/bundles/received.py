@@ -241,8 +241,11 @@ class Received:
             if staged is not None and done is not None:
                 yield await self.head(bundle), staged, done
 
-    async def newer(self, head: Head) -> Head | None:
-        """A bundle of the same stream that was approved and has a higher number, or the same one."""
+    async def newer(self, head: Head, *, is_standing: bool = False) -> Head | None:
+        """A bundle of the same stream that was approved and has a higher number, or the same one.
+
+        With `is_standing` not one that was undone since.
+        """
         found: Head | None = None
         for bundle in await self.ids():
             decision = await self.decision(bundle)
@@ -250,6 +253,8 @@ class Received:
                 continue
             other = await self.head(bundle)
             if (other.source, other.stream) == (head.source, head.stream) and other.number >= head.number:
+                if is_standing and await self.undo(bundle) is not None:
+                    continue
                 found = other if found is None or found.number < other.number else found
         return found
 

@@ -171,7 +171,9 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
         if lines:
             yield lines
         if len(rest) > LINE_BYTES:
+            # Whoever reads refuses it by its length; what follows of it is not gathered.
             yield [rest]
+            rest = b""
     if rest:
         yield [rest]
 

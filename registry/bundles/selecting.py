@@ -103,8 +103,10 @@ class Selecting:
             yield f"{name}:{tag or digest}"
             here = seen.setdefault(name, Digests())
             found = await self._source.target(name, tag) if tag is not None else digest
-            if found is None or (digest is not None and found != digest):
-                raise RequestInvalid(f"{name}:{tag} is not there, or names something else than {digest}")
+            if found is None:
+                raise RequestInvalid(f"{name}:{tag} is not there")
+            if digest is not None and found != digest:
+                raise RequestInvalid(f"{name}:{tag} names {found}, and not {digest}")
             await self._root(name, found, images.platforms, images.referrers, here)
             if tag is not None:
                 self._set(name, tag, found)

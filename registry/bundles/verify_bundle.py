@@ -45,6 +45,7 @@ ORDER = (HEAD, "", *DESCRIBED, "blobs", SUMS)  # of a tar; "" are signatures
 HEAD_BYTES, LINE_BYTES, MANIFEST_BYTES, SIGNATURE_BYTES = 1 << 20, 4 << 20, 32 << 20, 64 << 10
 PIECE_BYTES = 1 << 20
 MOST_BRACKETS, DEEPEST, LONGEST_NUMBER = 100_000, 64, 40
+FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512")
 MOST_SIGNATURES, MOST_PROBLEMS, MOST_PADDING, PAX_BYTES = 64, 100, 1 << 20, 4 << 10
 
 ID = re.compile(r"b-[0-9a-f]{20}")
@@ -442,7 +443,12 @@ class Place:
                         name = f"{folder}{entry.name}"
                         status = entry.stat(follow_symlinks=False)
                         if stat.S_ISDIR(status.st_mode):
-                            folders.append(f"{name}/")
+                            if name in FOLDERS:
+                                folders.append(f"{name}/")
+                            else:
+                                found.append(
+                                    Damaged(self.file(name), "no bundle has a folder of that name", AWAY)
+                                )
                         elif stat.S_ISREG(status.st_mode):
                             self.files[name] = status.st_size
                         else:

@@ -10,9 +10,10 @@ import typer
 
 from registry.cli.exits import told
 from registry.cli.options import ConfigOption, JsonOption, RootOption
-from registry.cli.rendering import printable, table
+from registry.cli.rendering import table
 from registry.config import Config, Resolved, resolve
 from registry.config import check as found_good
+from registry.model.quoting import printable
 
 _WIDEST = 48  # characters of a value; a list of sections may have thousands
 

@@ -29,6 +29,7 @@ from registry.errors import (
     Unsupported,
 )
 from registry.logs import redacted
+from registry.model.quoting import printable
 from registry.server.application import StartFailed
 from registry.server.listeners import ListenFailed
 from registry.settings import Problem
@@ -106,7 +107,9 @@ def told(*, as_json: bool = False) -> Iterator[None]:
                 document["problems"] = problem_documents(error.problems)
             print(json.dumps(document, ensure_ascii=False), file=sys.stderr)
         else:
-            print(f"moorage: {redacted(str(error))}", file=sys.stderr)
+            # It may name what others have named, such as a file on a stick.
+            words = map(printable, redacted(str(error)).split("\n"))
+            print("moorage: " + "\n".join(words), file=sys.stderr)
         raise typer.Exit(code) from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from registry.model.quoting import printable
 from registry.model.units import format_duration, format_size
 from registry.work.documents import is_record, plain, record_fields
 
@@ -92,13 +93,6 @@ def _cell(name: str, value: object) -> str:
         assert isinstance(value, Sequence)
         return ", ".join(_cell("", one) for one in value) or "-"
     return printable(str(plain(value)))
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal would obey written out."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _title(name: str) -> str:

@@ -13,7 +13,7 @@ from registry.access.audit.verification import NoTrail, ProcessReport, Report, V
 from registry.cli.exits import Exit, told
 from registry.cli.options import JsonOption
 from registry.cli.rendering import as_json as rendered_json
-from registry.cli.rendering import printable
+from registry.model.quoting import printable
 from registry.work.documents import plain
 
 _STDIN = "-"

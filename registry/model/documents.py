@@ -10,8 +10,11 @@ from typing import Any
 from registry.errors import ManifestInvalid
 from registry.model.quoting import quoted
 
-_DEEPEST = 64
-_LONGEST_NUMBER = 40  # characters; an int64 has at most 20
+DEEPEST = 64
+"""The levels of objects and lists in a document."""
+LONGEST_NUMBER = 40
+"""The characters of a number in a document; an int64 has at most 20."""
+
 _BRACES_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 
@@ -42,7 +45,8 @@ def read_document(content: bytes, what: str = "the manifest") -> dict[str, Any]:
     Refused with ManifestInvalid, which names the place: what is not UTF-8 or not one JSON object, keys that
     repeat, NaN and infinities, numbers of more than 40 characters, lone surrogates, more than 64 levels.
     """
-    _check_depth(content, what)
+    if is_too_deep(content):
+        raise ManifestInvalid(f"{what} is nested deeper than {DEEPEST} levels, or its brackets do not match")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -72,18 +76,17 @@ def read_leniently(content: bytes) -> list[tuple[str, Any]]:
     return document if isinstance(document, _Pairs) else []
 
 
-def _check_depth(content: bytes, what: str) -> None:
-    """Count the levels before a recursive parser sees them."""
-    if content.count(b"[") + content.count(b"{") <= _DEEPEST:
-        return
+def is_too_deep(content: bytes) -> bool:
+    """Whether it has more than `DEEPEST` levels, or brackets that do not match: no parser has seen it yet."""
+    if content.count(b"[") + content.count(b"{") <= DEEPEST:
+        return False
     # Only quotes and brackets are kept; then every second piece between quotes lies outside of strings.
     unescaped = content.replace(b"\\\\", b"").replace(b'\\"', b"")
     pieces = unescaped.translate(_BRACES_TO_BRACKETS, _NOT_STRUCTURE).split(b'"')
     structure = b"".join(pieces[::2])
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         structure = structure.replace(b"[]", b"")  # takes the innermost level away
-    if structure:
-        raise ManifestInvalid(f"{what} is nested deeper than {_DEEPEST} levels, or its brackets do not match")
+    return bool(structure)
 
 
 class _RefusedError(Exception):
@@ -110,13 +113,13 @@ def _strict_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int | _Flaw:
-    if len(text) > _LONGEST_NUMBER:
+    if len(text) > LONGEST_NUMBER:
         return _Flaw(f"a number of {len(text)} characters")
     return int(text)
 
 
 def _real(text: str) -> float | _Flaw:
-    if len(text) > _LONGEST_NUMBER:
+    if len(text) > LONGEST_NUMBER:
         return _Flaw(f"a number of {len(text)} characters")
     value = float(text)
     return value if math.isfinite(value) else _Flaw(f"the number {text}, which is beyond all bounds")

@@ -13,7 +13,8 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _NOT_IN_TAGS = re.compile(r"[^a-zA-Z0-9._-]")
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
+"""The characters of the name of a repository."""
 # What cosign and the fallback for referrers call the tags of what belongs to a manifest.
 _ATTACHED = re.compile(r"(sha256)-([a-f0-9]{64})(?:[.-].*)?|(sha512)-([a-f0-9]{128})(?:[.-].*)?")
 
@@ -24,8 +25,8 @@ class RepositoryName(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        if len(text) > _LONGEST_NAME:
-            raise NameInvalid(f"a repository name has at most {_LONGEST_NAME} characters, not {len(text)}")
+        if len(text) > LONGEST_NAME:
+            raise NameInvalid(f"a repository name has at most {LONGEST_NAME} characters, not {len(text)}")
         if _NAME.fullmatch(text) is None:
             raise NameInvalid(
                 "a repository name is made of lowercase letters and digits, joined by '.', '_', '__', dashes"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -354,6 +355,25 @@ def _is_head(content: bytes) -> Callable[[Files, Keys], Files]:
     return _with_head(lambda _: content)
 
 
+def _deep(levels: int) -> object:
+    """A list in a list, and so on."""
+    made: object = 1
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+def _sealed(**fields: object) -> Callable[[Files, Keys], Files]:
+    """With a head that says something else, and has the id that this makes."""
+
+    def altered(content: bytes) -> bytes:
+        told = {name: one for name, one in json.loads(content).items() if name != "id"}
+        digest = hashlib.sha256(canonical(told := {**told, **fields})).hexdigest()
+        return canonical({**told, "id": f"b-{digest[:20]}"})
+
+    return _with_head(altered)
+
+
 def _pretty(content: bytes) -> bytes:
     return json.dumps(json.loads(content), indent=1).encode()
 
@@ -381,6 +401,9 @@ files("a head without a format", HEAD, _head(format=None))
 files("a head that is indented", HEAD, _with_head(_pretty))
 files("a head that says one thing twice", HEAD, _with_head(_said_twice))
 files("a head nested without end", HEAD, _is_head(b'{"format":' + DEEP + b"}\n"))
+for _levels in (100, 600, 900):
+    files(f"a head nested {_levels} levels deep", HEAD, _sealed(selection={"repositories": _deep(_levels)}))
+files("a head with a number of 41 characters", HEAD, _sealed(more=10**40))
 files("a head of brackets", HEAD, _is_head(b'{"format":[' + b"[]," * 300_000 + b"[]]}\n"))
 files("a head that is too large", HEAD, _head(more="x" * (2 << 20)))
 files("an index that does not list all", INDEX, _with_other_index)
@@ -441,6 +464,8 @@ for _kind in ("manifest", "blob", "tag"):
 stated("an index before what it lists", CONTENTS, lambda lines: lines.insert(0, lines.pop(2)))
 stated("a manifest that is not stated", INDEX, _lost("manifest", 0))
 stated("a line nested without end", CONTENTS, lambda lines: [b'{"kind":' + DEEP + b"}\n"])
+stated("a line nested 100 levels deep", CONTENTS, _first("manifest", more=_deep(100)))
+stated("a line with a number of 41 characters", CONTENTS, _first("blob", more=10**40))
 stated("a line that is too long", CONTENTS, lambda lines: [canonical({"kind": "x" * (5 << 20)})])
 stated(
     "a line that is cut off", CONTENTS, lambda lines: [*map(canonical, lines[:-1]), canonical(lines[-1])[:-1]]
@@ -657,6 +682,7 @@ for _told, _name in {
     "an absolute name": "/etc/evil",
 }.items():
     archive(_told, _name, _with(_name, data=b"evil"))
+archive("a name that a terminal would obey", r"'\x1b]0;x\x07'", _with("\x1b]0;x\x07"))
 archive("a link", "evil", _with("evil", tarfile.SYMTYPE, "/etc/passwd"))
 archive("a hard link", "evil", _with("evil", tarfile.LNKTYPE, "/etc/passwd"))
 archive("a character device", "evil", _with("evil", tarfile.CHRTYPE))
@@ -701,3 +727,23 @@ folder("a head that is a link", HEAD, _linked(HEAD, "../elsewhere"))
 folder("a link that leads nowhere", README, _linked(README, "/nowhere"))
 folder("blobs behind a link", "blobs", _linked("blobs", "../elsewhere"))
 folder("a blob that is a pipe", MIDDLE, _pipe)
+
+
+def _folder(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        made = next(folder.glob(name), folder / name)
+        made.unlink(missing_ok=True)
+        made.mkdir()
+
+    return spoil
+
+
+def _named(name: bytes) -> Callable[[Path], None]:
+    return lambda folder: Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
+
+
+folder("a head that is a folder", HEAD, _folder(HEAD))
+folder("a signature that is a folder", f"{HEAD}.{{trusted}}.sig", _folder(f"{HEAD}.*.sig"))
+folder("a folder that no bundle has", "more", _folder("more"))
+folder("a name that a terminal would obey", r"'\x1b]0;x\x07'", _named(b"\x1b]0;x\x07"))
+folder("a name that is no text", r"'\udcff'", _named(b"\xff"))

@@ -160,10 +160,14 @@ def files_of(
     *keys: SigningKey,
     piece_bytes: int | None = None,
     without: Iterable[Key] = (),
+    is_laid: bool = False,
     **fields: Any,
 ) -> Files:
-    """The files of a sound bundle, signed by the keys; with `piece_bytes` in media, cut into such pieces."""
-    media = lying(selection, piece_bytes, without=without)
+    """The files of a sound bundle, signed by the keys; with `piece_bytes` in media, cut into such pieces.
+
+    With `is_laid` everything has its place in one medium already.
+    """
+    media = 1 if is_laid else lying(selection, piece_bytes, without=without)
     statement = selection.statement
     described = {
         README: b"A bundle.\n",
@@ -182,10 +186,12 @@ def files_of(
         made.update({folder + name: data for name, data in everywhere.items()})
         if number == 1:
             made.update({folder + name: data for name, data in described.items()})
+        starts: dict[Key, int] = {}
         for one in files(statement):
+            start = starts.get(one.key, 0)
+            starts[one.key] = start + one.size
             if one.medium == number:
-                whole = selection.content[one.key]
-                made[folder + one.name] = whole[one.start : one.start + one.size]
+                made[folder + one.name] = selection.content[one.key][start : start + one.size]
     return summed(made)
 
 

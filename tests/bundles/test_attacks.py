@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from registry.bundles.contents import Piece
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING
 from registry.bundles.folders import Inbox
+from registry.bundles.import_operations import Imported
 from registry.bundles.received import Done
-from registry.errors import QuotaExceeded
+from registry.bundles.records import lines_of
+from registry.bundles.selecting import Images
+from registry.bundles.statement import LINE_BYTES, key_of
+from registry.errors import QuotaExceeded, RequestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from tests.bundles.handmade import Selection, files_of, images, lying, write_folder
 from tests.bundles.sides import Gap
 from tests.inmemory import image
 
@@ -181,3 +189,104 @@ async def test_only_what_is_not_done_is_looked_at(gap: Gap) -> None:
     assert await received.open_ones() == [judged.head.id]
     await gap.far.bundles.finish_all()
     assert await received.open_ones() == [] and await gap.far.tags() == {}
+
+
+async def test_a_selection_that_says_anything_removes_nothing(gap: Gap, tmp_path: Path) -> None:
+    """It is the writer's own words, so whoever signs may say there what he likes."""
+    nonsense: list[object] = [{"a": 1}, [{"a": 1}], [["*"]], [5], 5, None, "*"]
+    told = [{"repositories": one, "tags": ["*"]} for one in nonsense]
+    told += [{"repositories": ["**"], "tags": one} for one in nonsense]
+    for number, selection in enumerate(told):
+        far = type(gap.far)({"import": {"trusted_keys": [str(next(tmp_path.glob("*.pub")))]}})
+        await far.world.push(image("mine"), Tag("prod"), OTHER)
+        path = write_folder(files_of(images(), gap.key, selection=selection), tmp_path / f"told-{number}")
+        await far.take_in(path, delete=True)
+        assert "team/other:prod" in await far.tags(), selection
+        assert await far.bundles.importing.received.open_ones() == []
+
+
+async def test_a_line_without_an_end_is_not_gathered() -> None:
+    """Whoever writes to a stick can put one there that is as long as the statement that was signed."""
+    chunk, gathered = b"x" * (1 << 20), 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield chunk
+
+    async for lines in lines_of(chunks()):
+        gathered = max(gathered, *map(len, lines))
+    assert LINE_BYTES < gathered <= LINE_BYTES + len(chunk)
+
+
+async def test_a_blob_in_more_than_a_thousand_pieces_is_joined(gap: Gap) -> None:
+    made = Selection()
+    layer = made.blob(bytes(range(256)) * 5, "team/app")
+    made.tag("team/app", "1", made.image("large", "team/app", layers=[layer]))
+    made.statement.order()
+    lying(made)
+    large = key_of(Digest.parse(layer["digest"]))
+    made.statement.blobs.lay(large, tuple(Piece(1, 1) for _ in range(1280)))
+    path = write_folder(files_of(made, gap.key, is_laid=True), gap.folder / "bundle")
+    assert (await gap.far.take_in(path)).is_staged
+
+
+async def test_a_name_that_is_too_long_to_wait_is_named(gap: Gap) -> None:
+    made, name = Selection(), "team/" + "a" * 221
+    made.tag(name, "1", made.image("one", name))
+    path = write_folder(files_of(made, gap.key), gap.folder / "bundle")
+    with pytest.raises(
+        BundleRefused, match=rf"{name} would be {name} here, which has 226 .* at most 225 here"
+    ):
+        await gap.far.take_in(path)
+    assert (await gap.far.take_in(path, maps=["team/=a/"])).is_staged
+
+
+async def test_an_approved_bundle_comes_again_when_what_came_behind_it_is_undone(tmp_path: Path) -> None:
+    gap = Gap(tmp_path)
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.carry()
+    before = await gap.far.tags()
+    await gap.near.world.push(image("two"), V1, APP)
+    second = await gap.carry()
+    with pytest.raises(BundleRefused, match=rf"undo that \(moorage bundle undo {second.head.id}\)"):
+        await gap.far.take_in(tmp_path / "bundle-1")
+    await gap.far.bundles.approving.undo(second.head.id, "bob", "")
+    await gap.far.finish(second.head.id)
+    assert (await gap.far.take_in(tmp_path / "bundle-1")).is_staged
+    assert await gap.far.tags() == before
+
+
+async def test_a_name_that_is_no_text_does_not_stop_the_folder(tmp_path: Path) -> None:
+    drop, receipts = tmp_path / "drop", tmp_path / "receipts"
+    gap = Gap(tmp_path, {"dir": str(drop), "receipts_dir": str(receipts)})
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(drop / "z", gap.key)
+    strange = write_folder(files_of(images(), gap.key), Path(os.fsdecode(os.fsencode(drop) + b"/\xff")))
+    Path(os.fsdecode(os.fsencode(strange) + b"/\xfd")).touch()
+    Path(os.fsdecode(os.fsencode(drop) + b"/\xfe.tar")).write_bytes(b"no tar")
+    await Inbox(gap.far.bundles, who="one").if_due()
+    assert await gap.far.tags() == await gap.near.tags()
+    assert {os.fsencode(path.name) for path in receipts.iterdir()} == {
+        b"z.receipt.txt",
+        b"\xff.refused.txt",
+        b"\xfe.tar.refused.txt",
+    }
+
+
+async def test_which_image_is_not_there_is_said(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    other = Digest.of(b"another")
+    for tag, wanted, words in (
+        (Tag("v2"), None, "team/app:v2 is not there"),
+        (V1, other, f"and not {other}"),
+    ):
+        images = Images([(APP, tag, wanted)])
+        with pytest.raises(RequestInvalid, match=words) as refused:
+            await gap.near.select(images)
+        assert "None" not in refused.value.message
+
+
+async def test_how_much_more_is_missing_is_said() -> None:
+    missing = [f"sha256:{number:064x}" for number in range(25)]
+    told = Imported("b-0", "weekly", 1, "near", "missing", [], [], 1, 1, missing).told()
+    assert missing[19] in told and missing[20] not in told and "and 5 more" in told

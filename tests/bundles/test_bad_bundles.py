@@ -58,6 +58,7 @@ async def test_is_refused(bad: Bad, keys: Keys, tmp_path: Path) -> None:
         return
     # Signatures are judged first, so what was altered behind one is refused by that.
     assert bad.verdict != REFUSED or isinstance(refused, BundleRefused)
+    assert refused.message.isprintable()
     named = refused.message.split(": ")[0].partition(", line")[0]
     told = {one["file"] for one in verifier.problems}
     assert isinstance(refused, BundleRefused) or any(_whole(named) in one for one in told), (told, refused)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from registry.bundles.contents import Content
 from registry.bundles.format import LARGEST_FILE
-from registry.bundles.media import SMALLEST_MEDIUM, file_name, files, lay_out, medium_folder
+from registry.bundles.media import SMALLEST_MEDIUM, file_name, file_of, files, lay_out, medium_folder
 from registry.bundles.statement import Statement, StatementReader
 from registry.errors import RequestInvalid
 from registry.model import media_types
@@ -54,11 +54,9 @@ def test_all_that_is_carried_lies_once_and_fits(
     for key, content in statement.all:
         ours = [one for one in listed if one.key == key]
         assert bool(ours) == (key in carried)
-        at = 0
-        for one in ours:
-            assert one.start == at
-            at += one.size
-        assert not ours or at == content.size
+        assert not ours or sum(one.size for one in ours) == content.size
+        assert all(file_of(statement, one.name) == one for one in ours)
+        assert file_of(statement, file_name(key, len(ours))) is None
     reader = StatementReader(media)
     reader.lines(statement.lines())
     assert reader.statement == statement
@@ -68,7 +66,7 @@ def test_all_that_is_carried_lies_once_and_fits(
 def test_without_a_size_there_is_one_medium_and_nothing_is_cut(blobs: list[int]) -> None:
     statement = stating([], blobs)
     assert lay_out(statement, set(statement.blobs), None, 0) == 1
-    assert [(one.medium, one.start, one.size) for one in files(statement)] == [(1, 0, size) for size in blobs]
+    assert [(one.medium, one.size) for one in files(statement)] == [(1, size) for size in blobs]
 
 
 @pytest.mark.parametrize("medium", [None, 64 * MIB])

@@ -11,9 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.cli.rendering import as_json, as_text, printable, table
+from registry.cli.rendering import as_json, as_text, table
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.model.quoting import printable
 from registry.work.documents import plain
 
 DIGEST = Digest.of(b"", "sha256")
