@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import suppress
 
 from registry.bundles.errors import BundleRefused
-from registry.bundles.format import Head
+from registry.bundles.format import Head, is_id
 from registry.bundles.importing import require_newer, require_room
 from registry.bundles.names import Names
 from registry.bundles.planting import Planting
@@ -96,7 +96,8 @@ class Approving:
 
     async def repositories(self, bundle: str) -> set[RepositoryName]:
         """The repositories here whose tags a bundle sets or, where that was asked for, removes."""
-        staged = await self.received.staged(bundle)
+        # Anybody's text, of which no key may be made.
+        staged = await self.received.staged(bundle) if is_id(bundle) else None
         if staged is None:
             return set()
         found = set(_names(staged).values())

@@ -56,7 +56,9 @@ class References:
             seen.add(key)
 
     def _judge(self, key: Key, stated: Content, manifest: Manifest, seen: Collection[Key]) -> None:
-        for descriptor in manifest.required_blobs:
+        # Layers may lie elsewhere; a config may not, whatever it calls itself.
+        config = () if manifest.config is None else (manifest.config,)
+        for descriptor in (*config, *manifest.required_blobs):
             if descriptor.digest.supported or not stated.sparse:
                 self._require(key, stated, descriptor, self._statement.blobs.get(_key(descriptor)))
         for descriptor in manifest.children:

@@ -515,6 +515,12 @@ def _of_elsewhere(selection: Selection) -> None:
     selection.statement.order()
 
 
+def _foreign_config(selection: Selection) -> None:
+    """A config that says that it is a layer, and one that may lie elsewhere."""
+    foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    selection.manifest({"config": {**_ABSENT, "mediaType": foreign}, "layers": []}, "team/tool")
+
+
 def _index_of_absent(selection: Selection) -> None:
     child = {**_ABSENT, "mediaType": media_types.OCI_IMAGE}
     selection.manifest({"manifests": [child]}, "team/tool", media_type=media_types.OCI_INDEX)
@@ -536,6 +542,7 @@ selected("a manifest without a config", _last_manifest, _manifest_of(b'{"schemaV
 selected("a manifest of another kind", _last_manifest, _image(mediaType=media_types.OCI_INDEX))
 selected("an image whose layer is not stated", _last_manifest, _image(layers=[_ABSENT]))
 selected("an image whose layer is not stated there", _last_manifest, _of_elsewhere)
+selected("an image whose config is not stated", _last_manifest, _foreign_config)
 selected("an index whose image is not stated", _last_manifest, _index_of_absent)
 selected("an image that says another size", _last_manifest, _other_size)
 

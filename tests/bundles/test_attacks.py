@@ -290,3 +290,9 @@ async def test_how_much_more_is_missing_is_said() -> None:
     missing = [f"sha256:{number:064x}" for number in range(25)]
     told = Imported("b-0", "weekly", 1, "near", "missing", [], [], 1, 1, missing).told()
     assert missing[19] in told and missing[20] not in told and "and 5 more" in told
+
+
+@pytest.mark.parametrize("text", ["..", "../..", "", "a/b", "\0", "\ud800", "b-0123456789abcdef0123/staged"])
+async def test_what_is_no_id_is_of_no_bundle(gap: Gap, text: str) -> None:
+    """Who may approve something asks for any bundle, and rights are looked up by its repositories."""
+    assert await gap.far.bundles.approving.repositories(text) == set()
