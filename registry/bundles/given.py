@@ -32,6 +32,7 @@ def read_file(file: Path, limit: int) -> bytes:
 def write_file(file: Path, text: str) -> None:
     """Put a text into a file of somebody's. Raises RequestInvalid."""
     try:
-        file.write_text(text, encoding="utf-8")
+        # A note may be of bytes that are no text.
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None

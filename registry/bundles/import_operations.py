@@ -167,6 +167,9 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         state = "incomplete" if judged.media else "checked"
     else:
         state = await state_of(bundles, head.id)
+    # Of several imports of one bundle the first that was accepted said what its repositories are called here.
+    staged = await bundles.importing.received.staged(head.id) if judged.is_staged else None
+    names = judged.names.values() if staged is None else staged.names.values()
     return Imported(
         head.id,
         head.stream,
@@ -174,7 +177,7 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         head.source,
         state,
         [one.id for one in judged.signed_by],
-        sorted({str(one) for one in judged.names.values()}),
+        sorted({str(one) for one in names}),
         head.totals.tags,
         head.totals.carried_bytes,
         judged.missing,

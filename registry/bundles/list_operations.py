@@ -157,7 +157,11 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
     try:
         head = await received.head(bundle)
     except BundleUnknown:
-        sent = await bundles.exporting.sent.find(bundle)
+        try:
+            sent = await bundles.exporting.sent.find(bundle)
+        except BundleUnknown:
+            # It has not come here either.
+            raise BundleUnknown from None
         signed_by = [sent.signed_by] if sent.signed_by else []
         return _detailed(sent.head, "out", _sent_state(sent), signed_by=signed_by)
     staged, decision = await received.staged(bundle), await received.decision(bundle)

@@ -101,7 +101,9 @@ class Folders:
                 )
             else:
                 # A signature may have been attached to one medium alone.
-                first.signatures.update(signatures)
+                for name, content in signatures.items():
+                    if len(first.signatures) < _MOST_SIGNATURES:
+                        first.signatures[name] = content
             self._require_known(root, self.roots[:place])
         assert first is not None
         return first

@@ -88,11 +88,11 @@ class Statement:
         )
 
     @property
-    def names(self) -> dict[Key, tuple[tuple[str, str], ...]]:
+    def names(self) -> dict[Key, list[tuple[str, str]]]:
         """The repositories and tags that name a manifest, of each that has such."""
-        found: dict[Key, tuple[tuple[str, str], ...]] = {}
+        found: dict[Key, list[tuple[str, str]]] = {}
         for named, key in self.tags.items():
-            found[key] = (*found.get(key, ()), named)
+            found.setdefault(key, []).append(named)
         return found
 
     def order(self) -> None:
@@ -197,7 +197,7 @@ class StatementReader:
         if content is None or name not in content.repositories:
             raise self._wrong(f"{name}:{tag} names a manifest that is not stated for {name}")
         # The same text each time, and not one for each tag.
-        named = self._names.setdefault(name, str(name)), str(tag)
+        named = self._name(name), str(tag)
         self._in_order(named)
         self.statement.tags[named] = key
 
@@ -215,7 +215,15 @@ class StatementReader:
         if known is None:
             if sorted(set(names)) != list(names):
                 raise self._wrong("its repositories are not in order, or one is named twice")
-            known = self._lists[names] = tuple(str(RepositoryName(one)) for one in names)
+            # One list, and each name once, however many lists have it.
+            known = tuple(map(self._name, names))
+            self._lists[known] = known
+        return known
+
+    def _name(self, text: str) -> str:
+        known = self._names.get(text)
+        if known is None:
+            known = self._names[text] = str(RepositoryName(text))
         return known
 
     def _pieces(self, document: Mapping[str, Any]) -> tuple[Piece, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tarfile
+import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,14 +15,20 @@ from registry.bundles.contents import Piece
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.exporting import NOTHING
 from registry.bundles.folders import Inbox
-from registry.bundles.import_operations import Imported
+from registry.bundles.format import canonical
+from registry.bundles.given import write_file
+from registry.bundles.import_operations import Import, Imported
+from registry.bundles.import_operations import operations as import_operations
+from registry.bundles.reading import opened_files
 from registry.bundles.received import Done
 from registry.bundles.records import lines_of
 from registry.bundles.selecting import Images
-from registry.bundles.statement import LINE_BYTES, key_of
+from registry.bundles.statement import LINE_BYTES, Statement, StatementReader, key_of
 from registry.errors import QuotaExceeded, RequestInvalid
+from registry.model import media_types
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.work.operations import Context, Result
 from tests.bundles.handmade import Selection, files_of, images, lying, write_folder
 from tests.bundles.sides import Gap
 from tests.inmemory import image
@@ -296,3 +304,59 @@ async def test_how_much_more_is_missing_is_said() -> None:
 async def test_what_is_no_id_is_of_no_bundle(gap: Gap, text: str) -> None:
     """Who may approve something asks for any bundle, and rights are looked up by its repositories."""
     assert await gap.far.bundles.approving.repositories(text) == set()
+
+
+async def test_repositories_that_many_lists_have_are_kept_once() -> None:
+    """A line may name half a million, and the next all but one of them: that must not cost each anew."""
+    names = [f"r{number:05d}" for number in range(20_000)]
+    reader = StatementReader(1)
+    tracemalloc.start()
+    try:
+        for number in range(12):
+            line = {
+                "digest": str(Digest.of(b"%d" % number)),
+                "kind": "manifest",
+                "mediaType": media_types.OCI_IMAGE,
+                "repositories": names[number:],
+                "size": 1,
+            }
+            reader.lines([canonical(line)])
+            del line
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 12 * 20_000 * 30, held
+
+
+def test_a_manifest_may_have_very_many_tags() -> None:
+    key, tags = bytes(32), 120_000
+    statement = Statement(tags={("team/app", f"t{number}"): key for number in range(tags)})
+    begun = time.process_time()
+    assert len(statement.names[key]) == tags
+    # Half a minute where each tag has those before it copied.
+    assert time.process_time() - begun < 5
+
+
+def test_all_media_together_have_so_many_signatures(gap: Gap) -> None:
+    made = files_of(images(), gap.key, piece_bytes=30_000)
+    for medium in ("medium-001", "medium-002"):
+        made |= {f"{medium}/bundle.json.{ord(medium[-1]):02x}{number:014x}.sig": b"x" for number in range(40)}
+    with opened_files([write_folder(made, gap.folder / "media")]) as files:
+        assert len(files.opening().signatures) == 64
+
+
+async def test_what_was_imported_is_told_by_the_names_that_count(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(gap.folder / "bundle", gap.key)
+    bundles = gap.far.bundles
+    (operation,) = import_operations(lambda: bundles)
+    for maps in (("team/=mirror/",), ("team/=other/",)):
+        asked = Import((str(gap.folder / "bundle"),), map=maps)
+        steps = [step async for step in operation.run(asked, Context("operator"))]
+        assert isinstance(steps[-1], Result) and isinstance(steps[-1].value, Imported)
+        assert steps[-1].value.repositories == ["mirror/app"]
+
+
+def test_a_note_that_is_no_text_is_written(tmp_path: Path) -> None:
+    write_file(tmp_path / "receipt", "note caf\udce9\n")
+    assert (tmp_path / "receipt").read_bytes() == b"note caf\\udce9\n"
