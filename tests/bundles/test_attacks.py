@@ -28,6 +28,7 @@ from registry.errors import QuotaExceeded, RequestInvalid
 from registry.model import media_types
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from registry.work.operations import Context, Result
 from tests.bundles.handmade import Selection, files_of, images, lying, write_folder
 from tests.bundles.sides import Gap
@@ -360,3 +361,16 @@ async def test_what_was_imported_is_told_by_the_names_that_count(gap: Gap) -> No
 def test_a_note_that_is_no_text_is_written(tmp_path: Path) -> None:
     write_file(tmp_path / "receipt", "note caf\udce9\n")
     assert (tmp_path / "receipt").read_bytes() == b"note caf\\udce9\n"
+
+
+async def test_what_never_came_whole_is_let_go_by_rejecting_it(gap: Gap) -> None:
+    folder = write_folder(files_of(images(), gap.key, piece_bytes=30_000), gap.folder / "media")
+    for medium in sorted(folder.iterdir())[:-1]:
+        judged = await gap.far.take_in(medium)
+    bundle, driver = judged.head.id, gap.far.world.driver
+    prefix = f"{layout.BUNDLES_RECEIVED}/{bundle}"
+    assert [key async for key in driver.walk(f"{prefix}/pieces")]
+    await gap.far.bundles.approving.reject(bundle, "bob", "")
+    await gap.far.finish(bundle)
+    left = {key.removeprefix(f"{prefix}/").partition("/")[0] async for key in driver.walk(prefix)}
+    assert left == {"head", "imports", "decision", "done"}
