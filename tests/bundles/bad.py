@@ -738,9 +738,9 @@ folder("a blob that is a pipe", MIDDLE, _pipe)
 
 def _folder(name: str) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        made = next(folder.glob(name), folder / name)
-        made.unlink(missing_ok=True)
-        made.mkdir()
+        for made in list(folder.glob(name)) or [folder / name]:
+            made.unlink(missing_ok=True)
+            made.mkdir()
 
     return spoil
 
