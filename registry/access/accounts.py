@@ -43,7 +43,7 @@ class Account:
     def person(self) -> Person:
         """The person, as rules know them."""
         groups = frozenset(f"group:{group}" for group in self.groups)
-        return Person(Principal(f"user:{self.name}", groups), self.stamp, self.enabled)
+        return Person(Principal(f"user:{self.name}", groups), self.stamp, self.enabled, self.created_at)
 
 
 class Accounts:

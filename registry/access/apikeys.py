@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.access.people import PeopleSource
+from registry.access.people import PeopleSource, Person
 from registry.access.principals import Bound, Principal
 from registry.access.rights import WORDS, Right
 from registry.access.vault import Document, Vault
@@ -37,7 +37,10 @@ class NoKey(NotFoundHere):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key without its secret; `owner` None is the operator. Times are aware, UTC."""
+    """One key without its secret; `owner` None is the operator. Times are aware, UTC.
+
+    `owner_since` is when the owner's name came to be theirs; None where that is not known.
+    """
 
     name: str
     hashed: str
@@ -47,6 +50,7 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     description: str = ""
+    owner_since: datetime | None = None
 
     def is_expired(self, now: datetime) -> bool:
         """Whether its time is over."""
@@ -78,10 +82,14 @@ class ApiKeys:
         unknown = [word for word in may if word not in WORDS]
         if unknown:
             raise KeyRefused(f"{unknown[0]} is no right; a key may {', '.join(WORDS)}")
+        since = None
         if owner is not None:
             if (found := await self._owner(owner)) is None:
-                raise KeyRefused(f"{owner} is nobody who could own a key")
-            owner = found.text
+                raise KeyRefused(
+                    f"{owner} is nobody who could own a key: write somebody who can log in, with the source,"
+                    f" out of {', '.join(self._people)}, like user:alice"
+                )
+            owner, since = found.principal.text, found.since
         secret = secrets.token_urlsafe(_SECRET_BYTES)
         now = self._now()
         key = ApiKey(
@@ -93,6 +101,7 @@ class ApiKeys:
             now,
             None if expires is None else now + expires,
             description,
+            since,
         )
         if not key.repositories or not key.rights:
             raise KeyRefused("a key needs repositories (like 'team/**') and what it may (like pull)")
@@ -149,8 +158,11 @@ class ApiKeys:
     async def principal(self, key: ApiKey) -> Principal:
         """Whom a key makes of who sends it, as its owner is now. Raises NoKey when there is no owner."""
         owner = None
-        if key.owner is not None and (owner := await self._owner(key.owner)) is None:
-            raise NoKey(f"the owner of the API key {key.name}, {key.owner}, is no more")
+        if key.owner is not None:
+            found = await self._owner(key.owner)
+            if found is None or not _is_same(found, key):
+                raise NoKey(f"the owner of the API key {key.name}, {key.owner}, is no more")
+            owner = found.principal
         return Principal(f"key:{key.name}", bound=Bound(key.repositories, key.rights, owner))
 
     async def note_use(self, principal: Principal) -> None:
@@ -164,13 +176,13 @@ class ApiKeys:
         self._noted[principal.name] = now
         await self._vault.put(_USES, principal.name, {"at": now.isoformat()}, durable=False)
 
-    async def _owner(self, text: str) -> Principal | None:
+    async def _owner(self, text: str) -> Person | None:
         word, _, name = text.partition(":")
         source = self._people.get(word)
         if source is None:
             return None
         person = await source.find(name)
-        return person.principal if person is not None and person.enabled else None
+        return person if person is not None and person.enabled else None
 
 
 def is_key(text: str) -> bool:
@@ -181,6 +193,14 @@ def is_key(text: str) -> bool:
 def is_key_name(text: str) -> bool:
     """Whether a key may be called so."""
     return _NAME.fullmatch(text) is not None
+
+
+def _is_same(person: Person, key: ApiKey) -> bool:
+    """Whether it is still they who got the key, and nobody who was given their name after them."""
+    if person.since is None:
+        return True
+    # A key of before this was written down: what can be told is that nobody owned it who was not there yet.
+    return person.since == key.owner_since if key.owner_since else person.since <= key.created_at
 
 
 def _hash(secret: str) -> str:
@@ -198,11 +218,12 @@ def _document(key: ApiKey) -> Document:
         "created_at": key.created_at.isoformat(),
         "expires_at": None if key.expires_at is None else key.expires_at.isoformat(),
         "description": key.description,
+        "owner_since": None if key.owner_since is None else key.owner_since.isoformat(),
     }
 
 
 def _key(document: Document) -> ApiKey:
-    expires_at = document["expires_at"]
+    expires_at, since = document["expires_at"], document.get("owner_since")
     return ApiKey(
         document["name"],
         document["hash"],
@@ -212,4 +233,5 @@ def _key(document: Document) -> ApiKey:
         datetime.fromisoformat(document["created_at"]),
         None if expires_at is None else datetime.fromisoformat(expires_at),
         document["description"],
+        None if since is None else datetime.fromisoformat(since),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from registry.access.errors import Unfit
@@ -20,12 +21,14 @@ class Person:
     """Somebody whom a source knows, as it knows them now.
 
     `stamp` changes when the password does, or when the name passes to somebody else: what was believed of
-    the old one is not of the new one.
+    the old one is not of the new one. `since` is when the name came to be theirs, aware, UTC, and outlives a
+    password; None where the source cannot tell.
     """
 
     principal: Principal
     stamp: str
     enabled: bool = True
+    since: datetime | None = None
 
 
 class PeopleSource(Protocol):

@@ -66,8 +66,33 @@ async def test_a_key_goes_with_its_owner(house: House) -> None:
     assert await house.api_keys.verify(text) is None
     await house.accounts.enable("alice", on=True)
     assert await house.api_keys.verify(text)
+    await house.accounts.set_password("alice", secrets.token_urlsafe())
+    assert await house.api_keys.verify(text), "another password makes nobody else of them"
     await house.accounts.remove("alice")
     assert await house.api_keys.verify(text) is None
+
+
+@pytest.mark.parametrize("is_of_before", [False, True])
+async def test_a_key_does_not_pass_to_whoever_gets_the_name_of_its_owner(
+    house: House, is_of_before: bool
+) -> None:
+    await house.accounts.add("alice", secrets.token_urlsafe())
+    house.clock.advance(seconds=1)
+    text = await made(house, owner="user:alice")
+    if is_of_before:
+        document = await house.vault.get("apikeys", "ci")
+        assert document is not None
+        del document["owner_since"]
+        await house.vault.put("apikeys", "ci", document)
+    assert await house.api_keys.verify(text)
+    await house.accounts.remove("alice")
+    house.clock.advance(seconds=1)
+    await house.accounts.add("alice", secrets.token_urlsafe())
+    assert await house.api_keys.verify(text) is None
+    with pytest.raises(NoKey, match="user:alice, is no more"):
+        await house.api_keys.principal(await house.api_keys.get("ci"))
+    later = await made(house, "later", owner="user:alice")
+    assert await house.api_keys.verify(later)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +106,7 @@ async def test_a_key_goes_with_its_owner(house: House) -> None:
         ("ci", {"may": []}, "needs repositories"),
         ("ci", {"repositories": ()}, "needs repositories"),
         ("ci", {"owner": "user:nobody"}, "nobody who could own"),
+        ("ci", {"owner": "alice"}, "with the source, out of user, like user:alice"),
         ("ci", {"owner": "ldap:alice"}, "nobody who could own"),
     ],
 )
