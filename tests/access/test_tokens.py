@@ -189,6 +189,23 @@ async def test_what_somebody_else_has_signed_is_not_believed(house: House) -> No
         house.tokens.verify(unsigned({**header, "kid": ["a"]}, good))
 
 
+async def test_a_token_comes_in_one_spelling(house: House) -> None:
+    await house.begin()
+    signature = ""
+    while not {"-", "_"} & set(signature):
+        good = house.tokens.mint(ALICE, GRANTS).text
+        signed, _, signature = good.rpartition(".")
+    # Of the last letter of 64 bytes only two bits count.
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    last = letters.index(signature[-1])
+    others = [signature[:-1] + letters[last ^ bits] for bits in range(1, 16)]
+    standard = signature.replace("-", "+").replace("_", "/")
+    for wrong in [*others, standard, f"{signature}=", f"{signature}=="]:
+        with pytest.raises(TokenInvalid):
+            house.tokens.verify(f"{signed}.{wrong}")
+    house.tokens.verify(good)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.binary().map(lambda data: f"ey{data!r}.a.b") | st.just("." * 9000))
 async def test_nothing_malformed_is_anything_else(house: House, text: str) -> None:
