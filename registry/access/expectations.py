@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
+from registry.access.rules import AUTHENTICATED, EVERYBODY, subject_of
 from registry.errors import RegistryError, RequestInvalid
 from registry.model.names import RepositoryName, Tag
+from registry.model.quoting import quoted
 from registry.settings import (
     MAXIMUM_BYTES,
     NotADocument,
@@ -27,11 +29,31 @@ from registry.settings import (
 Action = Literal["pull", "push", "create", "overwrite", "delete", "list", "approve", "admin"]
 
 
+_GROUPS = ("group:", "ldap-group:")
+
+
+def _who(value: object) -> object:
+    """Somebody who asks: a slip would be somebody whom no rule knows, and who is refused as expected."""
+    found = subject_of(value)
+    if found == AUTHENTICATED or str(found).startswith(_GROUPS):
+        raise ValueError(
+            f"must be somebody who asks, like user:alice or {EVERYBODY}, whose groups stand in `groups`"
+        )
+    return found
+
+
+def _group(value: object) -> object:
+    found = subject_of(value)
+    if not str(found).startswith(_GROUPS):
+        raise ValueError("must be a group with its source, like group:team-a or ldap-group:team-a")
+    return found
+
+
 class Expectation(Settings):
     """One line of a table of expectations."""
 
-    who: str
-    groups: tuple[str, ...] = ()
+    who: Annotated[str, BeforeValidator(_who)]
+    groups: tuple[Annotated[str, BeforeValidator(_group)], ...] = ()
     claims: dict[str, str] = {}
     action: Action
     repository: str
@@ -53,11 +75,19 @@ def read_expectations(path: str) -> list[tuple[int, Expectation]]:
     problems = list(document.problems)
     if not isinstance(written, list):
         raise RequestInvalid(f"{name} must be a list of expectations, each beginning with `- `")
+    if not written:
+        # A check that checks nothing would pass for good.
+        raise RequestInvalid(f"{name} holds no expectations; each begins with `- `")
     found = []
     for index, one in enumerate(written):
         line = document.root.at((index,)).line
         try:
             expectation = Expectation.model_validate(one)
+            called, colon, tag = expectation.repository.partition(":")
+            if colon:
+                raise RequestInvalid(
+                    f"a tag has a key of its own: repository: {quoted(called)}, tag: {quoted(tag)}"
+                )
             RepositoryName(expectation.repository)
             if expectation.tag is not None:
                 Tag(expectation.tag)

@@ -8,14 +8,19 @@ from typing import Any
 
 from registry.access.administration import Administration
 from registry.access.expectations import Action, read_expectations
+from registry.access.people import SourceUnavailable
 from registry.access.policy import Policy
 from registry.access.principals import Principal
 from registry.access.rights import WORDS, Right
 from registry.errors import RequestInvalid
 from registry.model.names import RepositoryName, Tag
+from registry.model.quoting import quoted
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 
 Outcome = AsyncIterator[Progress | Result]
+
+# Where people come from; machines get no identity tokens.
+_WITH_TOKENS = ("user", "htpasswd", "ldap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Explain:
     """Who wants to do what to what."""
 
     who: str = argument("who: user:alice, ldap:bob, key:ci, issuer:gitlab:SUBJECT, or anonymous")
-    action: Action = argument("pull, push, create, overwrite, delete, list or admin")
+    action: Action = argument("pull, push, create, overwrite, delete, list, approve or admin")
     reference: str = argument("REPOSITORY or REPOSITORY:TAG")
     group: tuple[str, ...] = option(
         "a group that they are in besides those known, like ldap-group:devs; may be repeated", default=()
@@ -57,7 +62,7 @@ class Explained:
 class Test:
     """Which expectations to check."""
 
-    file: str = argument("a list of expectations in YAML; see docs/access.md")
+    file: str = argument("a list of expectations in YAML; see docs/login.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +181,12 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
         yield Result(Rotated(key.kid, key.algorithm))
 
     async def access_logout(asked: LogOut, context: Context) -> Outcome:
-        tokens = office().identity_tokens
+        tokens, who = office().identity_tokens, await _called(office(), asked.who)
         if context.dry_run:
-            yield Result(LoggedOut(asked.who, await tokens.count(asked.who)))
+            yield Result(LoggedOut(who, await tokens.count(who)))
             return
         office().require_writable()
-        yield Result(LoggedOut(asked.who, await tokens.revoke_all(asked.who)))
+        yield Result(LoggedOut(who, await tokens.revoke_all(who)))
 
     return (
         Operation(
@@ -255,6 +260,21 @@ def explained(
         None if rule is None else rule.number or None,
         None if rule is None else rule.line or None,
     )
+
+
+async def _called(office: Administration, text: str) -> str:
+    """Whose tokens are meant, in their source's own spelling. Raises RequestInvalid."""
+    source, _, name = text.partition(":")
+    if source not in _WITH_TOKENS or not name:
+        raise RequestInvalid(
+            f"{quoted(text)} is nobody who could have identity tokens: write a name with its source, like"
+            f" user:alice; the sources are {', '.join(_WITH_TOKENS)}"
+        )
+    try:
+        return (await office.known(text)).text
+    except (RequestInvalid, SourceUnavailable):
+        # Whoever has left their source, or one that is configured no more, may have tokens all the same.
+        return text
 
 
 def _reference(text: str) -> tuple[RepositoryName, Tag | None]:

@@ -51,7 +51,8 @@ class RulesError(Unusable):
         super().__init__("the access rules", problems)
 
 
-def _subject(value: object) -> object:
+def subject_of(value: object) -> object:
+    """Somebody as rules name them, as it is compared. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("must be a text")
     if value not in (EVERYBODY, AUTHENTICATED, TOKEN) and _SUBJECT.fullmatch(value) is None:
@@ -86,7 +87,7 @@ Rights = Annotated[tuple[Annotated[str, BeforeValidator(_right)], ...], BeforeVa
 class Rule(Settings):
     """What one rule grants (`may`) or refuses (`deny`), to whom, on what."""
 
-    who: Annotated[tuple[Annotated[str, BeforeValidator(_subject)], ...], BeforeValidator(_one_or_many)]
+    who: Annotated[tuple[Annotated[str, BeforeValidator(subject_of)], ...], BeforeValidator(_one_or_many)]
     # Of an issuer's token: each must be one of these.
     claims: Annotated[
         Mapping[

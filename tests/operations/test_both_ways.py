@@ -304,6 +304,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "access.logout": (
         Example("access logout user:alice --dry-run"),
         Example("access logout user:alice --yes"),
+        Example("access logout ldap:left --yes"),
+        Example("access logout alice --yes", 1),
+        Example("access logout key:ci --yes", 1),
+        Example("access logout user: --yes", 1),
     ),
     # The same was done to both, by another and from elsewhere.
     "audit.list": (
