@@ -21,7 +21,7 @@ class RepositoryTemplate:
     """A repository pattern in which `{user}` and `{claims.NAME}` are whole segments.
 
     Each stands for one segment as it is written: a value that holds a `/`, a `*` or anything else that no
-    segment of a name may have matches nothing. Raises ValueError.
+    segment of a name may have matches nothing, and so does `{user}` for a workload. Raises ValueError.
     """
 
     text: str
@@ -74,7 +74,11 @@ class RepositoryTemplate:
 
 
 def _value(principal: Principal, name: str) -> str | None:
-    value = principal.name if name == "user" else principal.claim(name.removeprefix("claims."))
+    if name == "user":
+        # What a workload is called is up to whoever names it at its issuer: it must not be one of our people.
+        value = None if principal.source == "issuer" else principal.name
+    else:
+        value = principal.claim(name.removeprefix("claims."))
     if not value or "/" in value:
         return None
     try:

@@ -142,6 +142,9 @@ def test_tags_narrow_what_may_be_created_but_not_the_content_behind_them(tmp_pat
         ("user:Alice", "users/alice/app", False),
         ("anonymous", "users/anonymous/app", False),
         ("user:a..b", "users/a.b/app", False),
+        ("issuer:gitlab:alice", "users/alice/app", False),
+        ("htpasswd:alice", "users/alice/app", True),
+        ("token:alice", "users/alice/app", True),
     ],
 )
 def test_a_placeholder_is_one_literal_segment(tmp_path: Path, who: str, name: str, is_covered: bool) -> None:
