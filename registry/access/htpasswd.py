@@ -13,7 +13,7 @@ import bcrypt
 from registry.access.passwords import Passwords
 from registry.access.people import Person, folded, is_name
 from registry.access.principals import Principal
-from registry.access.watched import Unusable, Watched
+from registry.access.watched import Unusable, Watched, contents
 from registry.model.quoting import quoted
 from registry.settings import Problem, Source
 
@@ -153,8 +153,7 @@ def _read(path: Path) -> Mapping[str, _Line]:
 def _text(path: Path) -> str:
     source = Source.file(str(path))
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAXIMUM_BYTES + 1)
+        data = contents(path, MAXIMUM_BYTES)
     except OSError as error:
         raise HtpasswdError([Problem("", f"the file cannot be read: {error.strerror}", source)]) from error
     if len(data) > MAXIMUM_BYTES:

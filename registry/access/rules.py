@@ -19,7 +19,7 @@ from registry.access.people import folded
 from registry.access.principals import Principal
 from registry.access.rights import NEVER_ANONYMOUS, OF_ANY, OF_TAGS, RIGHTS, WORDS, Right
 from registry.access.templates import ClaimPattern, RepositoryTemplate
-from registry.access.watched import Unusable
+from registry.access.watched import Unusable, contents
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import TagPattern
 from registry.model.quoting import quoted
@@ -207,8 +207,7 @@ def read_rules(path: str | os.PathLike[str]) -> tuple[PlacedRule, ...]:
     """The rules that a file holds. Raises RulesError."""
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
-            document = read_document(file.read(MAXIMUM_BYTES + 1), name)
+        document = read_document(contents(name, MAXIMUM_BYTES), name)
     except OSError as error:
         raise RulesError(
             [Problem("", f"the file cannot be read: {error.strerror}", Source.file(name))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -74,6 +75,21 @@ class Watched(Generic[T]):
 
 
 _NO_FILE = "it is no regular file"
+
+
+def contents(path: str | os.PathLike[str], most: int) -> bytes:
+    """What a regular file holds, up to one byte more than `most`. Raises OSError.
+
+    Nothing else is read: to open a pipe would mean to wait for whoever writes into it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, _NO_FILE)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _signature(path: Path) -> object:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from registry.access.htpasswd import read_htpasswd
+from registry.access.rules import read_rules
+from registry.access.trust.keyfiles import read_certificates, read_jwks
 from registry.access.watched import Unusable, Watched
 from registry.settings import Problem, Source
 
@@ -50,6 +54,15 @@ def test_what_is_new_and_good_counts(
     assert (watched.look(), watched.value) == (True, 2)
     assert (watched.look(), watched.value) == (False, 2)
     assert told(caplog) == ["access.reloaded"]
+
+
+@pytest.mark.parametrize("read", [read_rules, read_htpasswd, read_jwks, read_certificates])
+def test_at_a_start_nobody_waits_for_whoever_writes_into_a_pipe(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unusable, match="no regular file"):
+        read(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("how", ["nonsense", "away", "pipe", "directory", "loop"])

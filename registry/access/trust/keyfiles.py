@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from registry.access.trust.settings import IssuerSettings, TokenServerSettings
 from registry.access.trust.webkeys import KeyUnfit, WebKey, WebKeys, read_set, web_key
-from registry.access.watched import Unusable
+from registry.access.watched import Unusable, contents
 from registry.remote.egress import CertificatesUnusable, trust
 from registry.settings import Problem, Source
 
@@ -56,8 +56,7 @@ def read_certificates(path: Path) -> Certificates:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LIMIT + 1)
+        data = contents(path, _LIMIT)
     except OSError as error:
         raise _unusable(path, f"the file cannot be read: {error.strerror}") from error
     if len(data) > _LIMIT:
