@@ -182,6 +182,7 @@ def test_what_can_be_read_is_written_as_it_is(to_file: Callable[..., Any], writt
 
 
 SECRET = "c2VjcmV0OnNlY3JldA=="
+PAD = "Ab-_" * 6
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
@@ -207,6 +208,9 @@ SECRET = "c2VjcmV0OnNlY3JldA=="
         {"path": f"/token?service=x&refresh_token={SECRET}"},
         {"password": SECRET, "token": SECRET, "client_secret": SECRET},
         {"nested": {"deeper": [{"access_token": SECRET}]}},
+        {"path": f"/v2/moorage_ci.build-1_{PAD}{SECRET}/tags/list"},
+        {"user_agent": f"job/1 (moorage.identity.{'0a' * 16}.{PAD}{SECRET})"},
+        {"user_agent": f"job eyJhbGciOiJFUzI1NiJ9.eyJhIjoxfQ.{PAD}{SECRET.rstrip('=')}"},
         {"exception": ValueError(f"cannot read header authorization: Basic {SECRET}")},
     ],
 )
@@ -238,6 +242,7 @@ def test_no_credential_appears(
             "token\\",
         ),
         *("bearer ", "basic ", "Basic abcdefgh", "secret' ", "a://b?"),
+        *("moorage_", "moorage_a_", "moorage.identity.", "eyJ", "eyJa.", "eyJa.!", ".eyJ"),
     ],
 )
 def test_whoever_sends_what_looks_like_credentials_keeps_nobody_busy(repeated: str) -> None:
@@ -255,6 +260,8 @@ def test_whoever_sends_what_looks_like_credentials_keeps_nobody_busy(repeated: s
         "the bearer has no right to push",
         "https://registry.example/v2/",
         "authorization failed for anonymous",
+        "moorage_upstream_remaining, MOORAGE_ACCESS_TOKENS_SIGNING_KEY_FILES, moorage/0.1.0",
+        "/v2/eyjafjalla/volcano.io/manifests/eyJ.1",
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     ],
 )
