@@ -90,7 +90,8 @@ def _lines(report: Report) -> Iterator[str]:
     for name in report.truncated:
         yield printable(f"{name}: ends in the middle of a line")
     if report.torn:
-        yield f"lines that are not whole: {report.torn}"
+        # No fault of the trail by themselves: what a line of ours among them held is missing above.
+        yield f"lines that are not whole: {report.torn} (what was cut off while it was written)"
     yield "the trail is whole" if report.sound else "THE TRAIL IS NOT WHOLE"
 
 

@@ -46,6 +46,17 @@ def test_what_is_wrong_is_code_4_and_named(run: Run, path: Path) -> None:
     assert document["truncated"] == [str(path)]
 
 
+def test_a_line_that_a_kill_has_cut_off_is_told_as_that(run: Run, path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    later = path.with_suffix(".later")
+    later.write_bytes(b"".join(lines[:-1]) + lines[-1][:40] + b"\n")
+    ended = run("audit", "verify", str(later))
+    assert ended.code == 0
+    assert ended.out.endswith(
+        "lines that are not whole: 1 (what was cut off while it was written)\nthe trail is whole\n"
+    )
+
+
 def test_what_was_before_may_not_be_asked_for(run: Run, path: Path) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[2:]))
     assert run("audit", "verify", str(path)).code == 4
