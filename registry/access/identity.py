@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from registry.access.vault import Document, Vault
-
-_KIND, _NAME = "registry", "identity"
+from registry.access.vault import IDENTITY, Document, Vault
 
 
 class _Same(Exception):
@@ -31,9 +29,9 @@ async def identify(vault: Vault, place: str | None, *, may_write: bool) -> str:
 
     if may_write:
         try:
-            return str((await vault.revise(_KIND, _NAME, change))["id"])
+            return str((await vault.revise(*IDENTITY, change))["id"])
         except _Same:
             pass
-    document = await vault.latest(_KIND, _NAME)
+    document = await vault.latest(*IDENTITY)
     # A store that may not be written and was never anybody's registry: good until the end of this process.
     return secrets.token_hex(16) if document is None else str(document["id"])

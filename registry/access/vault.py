@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from registry.access.seal import Seal, SealBroken
+from registry.access.seal import Seal, SealBroken, Unsealed
 from registry.store import layout
 from storage.contract import Driver, exists
 from storage.errors import AlreadyExists, NotFound
@@ -24,6 +24,8 @@ _DIGITS = 20
 # In each entry of a log: which changes it stands on, the latest last.
 _LINEAGE = "lineage"
 _REMEMBERED = 32
+# What a registry keeps of itself from its first start on: where that is sealed, all is to be.
+IDENTITY = ("registry", "identity")
 
 
 class Vault:
@@ -32,21 +34,25 @@ class Vault:
     def __init__(self, driver: Driver, seal: Seal) -> None:
         self._driver = driver
         self._seal = seal
+        self._may_be_sealed = isinstance(seal, Unsealed)
 
     async def get(self, kind: str, name: str) -> Document | None:
         """A document that never changes; None where there is none."""
         return await self._read(_key(kind, name))
 
     async def put(self, kind: str, name: str, document: Document, *, durable: bool = True) -> None:
-        """Put a document, over one that lies there."""
+        """Put a document, over one that lies there. Raises SealBroken in a store that is sealed otherwise."""
+        await self._require_fitting()
         key = _key(kind, name)
         await self._driver.put(key, self._closed(key, document), durable=durable)
 
     async def claim(self, kind: str, name: str, document: Document) -> bool:
         """Put a document where there is none; whether there was none.
 
-        It gets a `nonce`, so that of several at once exactly one has claimed the name.
+        It gets a `nonce`, so that of several at once exactly one has claimed the name. Raises SealBroken in a
+        store that is sealed otherwise.
         """
+        await self._require_fitting()
         key = _key(kind, name)
         sealed = self._closed(key, {**document, "nonce": secrets.token_hex(8)})
         try:
@@ -111,8 +117,10 @@ class Vault:
     ) -> Document:
         """Replace what a log says by what `change` makes of it, with the last `keep` entries kept.
 
-        `change` may be called again when others change it at the same time; what it raises is raised.
+        `change` may be called again when others change it at the same time; what it raises is raised, and
+        SealBroken in a store that is sealed otherwise.
         """
+        await self._require_fitting()
         mine = secrets.token_hex(8)
         while True:
             number, before = await self._latest(kind, name)
@@ -146,6 +154,12 @@ class Vault:
             if entry is not None and numbers and numbers[-1] == number:
                 return number, entry
         return 0, None
+
+    async def _require_fitting(self) -> None:
+        """Nothing is written open into a store whose secrets are sealed, as by a command without --config."""
+        if self._may_be_sealed:
+            await self.latest(*IDENTITY)
+            self._may_be_sealed = False
 
     def _closed(self, key: str, document: Document) -> bytes:
         return self._seal.close(key, json.dumps(document, separators=(",", ":")).encode())

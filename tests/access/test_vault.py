@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from registry.access.identity import identify
 from registry.access.seal import KeySeal, Seal, SealBroken, Unsealed, new_key, read_seal
 from registry.access.vault import Vault
 from registry.store import layout
@@ -44,6 +45,23 @@ class TestDocuments:
         vault = Vault(MemoryDriver(), seal)
         won = await asyncio.gather(*(vault.claim("keys", "ci", {"same": 1}) for _ in range(5)))
         assert sorted(won) == [False] * 4 + [True]
+
+    async def test_nothing_is_written_open_where_the_registry_is_sealed(self, tmp_path: Path) -> None:
+        driver = MemoryDriver()
+        sealed = Vault(driver, read_seal(key_file(tmp_path)))
+        name = await identify(sealed, "/here", may_write=True)
+        before = [key async for key in driver.walk("")]
+        slip = Vault(driver, Unsealed())
+        for _ in range(2):
+            with pytest.raises(SealBroken, match=r"access\.seal_key_file"):
+                await slip.put("accounts", "bob", {})
+            with pytest.raises(SealBroken, match=r"access\.seal_key_file"):
+                await slip.claim("apikeys", "ci", {})
+            with pytest.raises(SealBroken, match=r"access\.seal_key_file"):
+                await slip.revise("accounts", "bob", lambda _: {})
+        assert [key async for key in driver.walk("")] == before
+        await sealed.put("accounts", "bob", {})
+        assert await identify(sealed, "/here", may_write=True) == name
 
     async def test_a_document_that_is_none_is_said(self, seal: Seal) -> None:
         driver = MemoryDriver()
