@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from registry.access.credentials import Credentials
     from registry.access.identity_tokens import IdentityTokens
     from registry.access.signing import SigningKeys, StoredKeys
+    from registry.access.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Administration(Protocol):
     credentials: Credentials
     signing_keys: SigningKeys
     stored_keys: StoredKeys | None
+    vault: Vault
 
     def policy(self) -> Policy:
         """The rules as they are now."""

@@ -136,6 +136,26 @@ class LoggedOut:
     identity_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Something that the registry keeps secret in its store."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What was sealed, or would be."""
+
+    sealed: list[Secret]
+
+
 def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]:
     """The operations on rules and tokens of the registry that is open when one of them runs."""
 
@@ -188,6 +208,18 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
         office().require_writable()
         yield Result(LoggedOut(who, await tokens.revoke_all(who)))
 
+    async def access_seal(_: Seal, context: Context) -> Outcome:
+        vault = office().vault
+        if not vault.seals:
+            raise RequestInvalid(
+                "there is no key to seal with: name a file in access.seal_key_file that has one, such as"
+                " `moorage init` makes"
+            )
+        if not context.dry_run:
+            office().require_writable()
+        found = [Secret(kind, name) async for kind, name in vault.seal_all(dry_run=context.dry_run)]
+        yield Result(Sealed(found))
+
     return (
         Operation(
             "access.explain",
@@ -228,6 +260,19 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
             access_rotate_key,
             changes=True,
             result=Rotated,
+        ),
+        Operation(
+            "access.seal",
+            "Seal what the registry keeps secret in its store and was put there without a key",
+            "admin",
+            False,
+            Seal,
+            access_seal,
+            changes=True,
+            rehearses=True,
+            result=Sealed,
+            # No server begins before it is done.
+            local=True,
         ),
         Operation(
             "access.logout",

@@ -24,7 +24,12 @@ class SealBroken(Unfit):
 
 
 class Seal(Protocol):
-    """Seals small objects and opens them; their `key` goes in, so that none passes for another."""
+    """Seals small objects and opens them; their `key` goes in, so that none passes for another.
+
+    `has_key` says whether it does more than to let them pass.
+    """
+
+    has_key: bool
 
     def close(self, key: str, data: bytes) -> bytes:
         """The bytes to store."""
@@ -36,13 +41,15 @@ class Seal(Protocol):
 class Unsealed:
     """No seal: on a local disk the files are the server's user's alone."""
 
+    has_key = False
+
     def close(self, key: str, data: bytes) -> bytes:  # noqa: ARG002 (the contract's)
         """The bytes as they are."""
         return data
 
     def open(self, key: str, stored: bytes) -> bytes:
         """The bytes as they are, unless they are sealed."""
-        if stored.startswith(_MARK):
+        if is_sealed(stored):
             raise SealBroken(
                 f"{key} in the store is sealed, and no key was given to open it: name the registry's key file"
                 " in access.seal_key_file"
@@ -51,7 +58,12 @@ class Unsealed:
 
 
 class KeySeal:
-    """AES-256-GCM with the key of a file; what was stored before there was a seal is read all the same."""
+    """AES-256-GCM with the key of a file.
+
+    What is not sealed is not read: whoever can write to the store, and has no key, could have put it there.
+    """
+
+    has_key = True
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
@@ -63,8 +75,11 @@ class KeySeal:
 
     def open(self, key: str, stored: bytes) -> bytes:
         """The bytes that were sealed."""
-        if not stored.startswith(_MARK):
-            return stored
+        if not is_sealed(stored):
+            raise SealBroken(
+                f"{key} in the store is not sealed: if the registry had no access.seal_key_file before, seal"
+                " what is there with `moorage access seal`; if it had, somebody else has put this there"
+            )
         try:
             sealed = base64.b64decode(stored.removeprefix(_MARK), validate=True)
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], key.encode())
@@ -73,6 +88,11 @@ class KeySeal:
                 f"{key} in the store was sealed with another key, or was altered: access.seal_key_file must"
                 " name the key file that this registry was made with"
             ) from None
+
+
+def is_sealed(stored: bytes) -> bool:
+    """Whether an object is sealed, with whichever key."""
+    return stored.startswith(_MARK)
 
 
 def new_key() -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
-from registry.access.seal import Seal, SealBroken, Unsealed
-from registry.store import layout
+from registry.access.seal import Seal, SealBroken, is_sealed
+from registry.store import layout, parsing
 from storage.contract import Driver, exists
 from storage.errors import AlreadyExists, NotFound
 
@@ -34,7 +35,7 @@ class Vault:
     def __init__(self, driver: Driver, seal: Seal) -> None:
         self._driver = driver
         self._seal = seal
-        self._may_be_sealed = isinstance(seal, Unsealed)
+        self._may_be_sealed = not seal.has_key
 
     async def get(self, kind: str, name: str) -> Document | None:
         """A document that never changes; None where there is none."""
@@ -143,6 +144,22 @@ class Vault:
             if old:
                 await self._driver.delete(old)
             return document
+
+    @property
+    def seals(self) -> bool:
+        """Whether there is a key to seal with."""
+        return self._seal.has_key
+
+    async def seal_all(self, *, dry_run: bool) -> AsyncIterator[tuple[str, str]]:
+        """Seal what lies unsealed in the store; the kind and the name of each, or of each that would be."""
+        async for key in self._driver.walk(layout.SECRET):
+            with suppress(NotFound):
+                stored = await self._driver.get(key, limit=_LIMIT)
+                if is_sealed(stored):
+                    continue
+                if not dry_run:
+                    await self._driver.put(key, self._seal.close(key, stored))
+                yield parsing.secret_of(key)
 
     async def _latest(self, kind: str, name: str) -> tuple[int, Document | None]:
         numbers = await self.numbers(kind, name)

@@ -64,16 +64,14 @@ class Authority:
         self._may_write = registry.may_write
         self._require_writable = registry.require_writable
         self._effects = effects
-        self._vault = Vault(
-            registry.store.driver, read_seal(access.seal_key_file, required=config.needs_seal)
-        )
+        self.vault = Vault(registry.store.driver, read_seal(access.seal_key_file, required=config.needs_seal))
         self._passwords = Passwords(cost=access.passwords.cost, at_once=access.passwords.at_once)
-        self.accounts = Accounts(self._vault, self._passwords, effects.now)
+        self.accounts = Accounts(self.vault, self._passwords, effects.now)
         self._sources = PeopleSources(access, self._passwords)
         self._people: dict[str, PeopleSource] = {"user": self.accounts, **self._sources.sources}
-        self.api_keys = ApiKeys(self._vault, self._people, effects.now)
+        self.api_keys = ApiKeys(self.vault, self._people, effects.now)
         self.identity_tokens = IdentityTokens(
-            self._vault, self._people, effects.now, lifetime=access.tokens.refresh_lifetime
+            self.vault, self._people, effects.now, lifetime=access.tokens.refresh_lifetime
         )
         self._issuers = (
             Issuers.of(
@@ -94,7 +92,7 @@ class Authority:
             time.monotonic,
         )
         files = access.tokens.signing_key_files
-        self.stored_keys = None if files else StoredKeys(self._vault, may_write=registry.may_write())
+        self.stored_keys = None if files else StoredKeys(self.vault, may_write=registry.may_write())
         self.signing_keys = SigningKeys(self.stored_keys or KeyFiles(files))
 
     async def begin(self) -> None:
@@ -145,7 +143,7 @@ class Authority:
 
     async def names(self) -> Names:
         """How this registry is called in its tokens."""
-        name = await identify(self._vault, self._place(), may_write=self._may_write())
+        name = await identify(self.vault, self._place(), may_write=self._may_write())
         host = urlsplit(self._config.url or "").netloc or "moorage"
         return Names(f"moorage:{name}", f"{host}/{name[:12]}")
 

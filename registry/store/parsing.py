@@ -18,6 +18,7 @@ from registry.store.layout import (
     QUARANTINE,
     REFERRERS,
     REPOSITORIES,
+    SECRET,
     TRASH_DATA,
     TRASH_LINKS,
     WHOLE_MANIFESTS,
@@ -191,3 +192,15 @@ def _parsed(text: str) -> Digest | None:
         return Digest.parse(text)
     except DigestInvalid:
         return None
+
+
+def secret_of(key: str) -> tuple[str, str]:
+    """The kind and the name of a secret, for people: what cannot be one is its own name."""
+    *kind, name = key.removeprefix(f"{SECRET}/").split("/")
+    if len(kind) > 1 and len(name) == 20 and name.isdecimal():
+        # The number of an entry in a log.
+        *kind, name = kind
+    try:
+        return "/".join(kind), bytes.fromhex(name).decode()
+    except (ValueError, UnicodeDecodeError):
+        return "/".join(kind), name

@@ -65,7 +65,8 @@ class TestDocuments:
 
     async def test_a_document_that_is_none_is_said(self, seal: Seal) -> None:
         driver = MemoryDriver()
-        await driver.put(layout.secret("keys", b"ci".hex()), b"[]")
+        key = layout.secret("keys", b"ci".hex())
+        await driver.put(key, seal.close(key, b"[]"))
         with pytest.raises(SealBroken, match="holds no document"):
             await Vault(driver, seal).get("keys", "ci")
 
@@ -133,10 +134,24 @@ class TestSeal:
         with pytest.raises(SealBroken):
             await vault.get("accounts", "bob")
 
-    async def test_what_was_there_before_there_was_a_seal_is_read(self, tmp_path: Path) -> None:
+    async def test_what_was_there_before_there_was_a_seal_is_read_when_it_was_sealed(
+        self, tmp_path: Path
+    ) -> None:
         driver = MemoryDriver()
-        await Vault(driver, Unsealed()).put("accounts", "a", {"n": 1})
-        assert await Vault(driver, read_seal(key_file(tmp_path))).get("accounts", "a") == {"n": 1}
+        before, vault = Vault(driver, Unsealed()), Vault(driver, read_seal(key_file(tmp_path)))
+        await before.put("accounts", "a", {"n": 1})
+        await before.revise("keys/of", "b", lambda _: {"n": 2})
+        await vault.put("accounts", "c", {"n": 3})
+        for read in vault.get("accounts", "a"), vault.latest("keys/of", "b"):
+            with pytest.raises(SealBroken, match="moorage access seal"):
+                await read
+        for dry_run in True, False:
+            found = [one async for one in vault.seal_all(dry_run=dry_run)]
+            assert found == [("accounts", "a"), ("keys/of", "b")]
+        assert [one async for one in vault.seal_all(dry_run=False)] == []
+        assert await vault.get("accounts", "a") == {"n": 1}
+        assert await vault.latest("keys/of", "b") == {"n": 2}
+        assert await vault.get("accounts", "c") == {"n": 3}
 
     @pytest.mark.parametrize(
         ("text", "mode", "told"),
