@@ -19,7 +19,7 @@ _ENTRIES_A_TURN = 64
 class Listing:
     """Listings as generators, which yield None now and then, so that none of their turns takes long.
 
-    Names that could not be in a key are passed over; the temporary ones among them that nobody can be
+    Names that could not be in a key are passed over, and links that lead back to where they lie; the temporary ones among them that nobody can be
     writing any more, judged by `now`, are removed.
     """
 
@@ -40,7 +40,10 @@ class Listing:
             name = entry.name
             if not is_segment(name):
                 continue
-            there = self._has_objects(f"{directory}/{name}") if _is(entry.is_dir) else _is(entry.is_file)
+            if _is(entry.is_dir):
+                there = not self._leads_back(entry) and self._has_objects(f"{directory}/{name}")
+            else:
+                there = _is(entry.is_file)
             found += there
             yield name if there else None
 
@@ -67,7 +70,8 @@ class Listing:
             if not is_segment(entry.name):
                 continue
             if _is(entry.is_dir):
-                names.append(f"{entry.name}/")
+                if not self._leads_back(entry):
+                    names.append(f"{entry.name}/")
             elif _is(entry.is_file):
                 names.append(entry.name)
         yield None
@@ -119,11 +123,29 @@ class Listing:
                         continue
                     if entry.is_file():
                         return entry.name
-                    if entry.is_dir() and (below := self._search(entry.path)):
+                    if entry.is_dir() and not self._leads_back(entry) and (below := self._search(entry.path)):
                         return f"{entry.name}/{below}"
         except (FileNotFoundError, NotADirectoryError):
             pass
         return ""
+
+    def _leads_back(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a directory is a symbolic link to one that it lies in.
+
+        Followed, it would hold all that is there some forty times, and two such links more than can be listed.
+        """
+        if not entry.is_symlink():
+            return False
+        above = entry.path.rpartition("/")[0]
+        try:
+            there = self._files.status(entry.path)
+            while len(above) >= len(self._root):
+                if os.path.samestat(self._files.status(above), there):
+                    return True
+                above = above.rpartition("/")[0]
+        except OSError:
+            pass  # gone meanwhile: whoever lists it finds nothing
+        return False
 
     def _remove_if_old(self, path: str) -> None:
         try:

@@ -106,6 +106,28 @@ async def test_links_of_the_operator_are_followed_and_broken_ones_hidden(
     assert await driver.children("") == ["file", "linked", "real"]
 
 
+async def test_links_that_lead_back_to_where_they_lie_are_not_followed(
+    tmp_path: Path, driver: LocalDriver
+) -> None:
+    make(tmp_path / "a/b/x")
+    make(tmp_path / "c/y")
+    for link, target in (
+        ("a/self", "a"),
+        ("a/b/up", "a"),
+        ("a/b/again", "a"),
+        ("a/b/root", "."),
+        ("a/c", "c"),
+        ("c/a", "a"),
+    ):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    (tmp_path / "empty").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "empty" / name).symlink_to(tmp_path / "empty")
+    assert await walked(driver, "") == ["a/b/x", "a/c/y", "c/a/b/x", "c/y"]
+    assert await driver.children("") == ["a", "c"]
+    assert await driver.children("a") == ["b", "c"]
+
+
 async def test_a_walk_does_not_list_what_lies_before(
     tmp_path: Path, driver: LocalDriver, files: WatchedFiles
 ) -> None:
