@@ -7,6 +7,7 @@ has been in the trash for long enough is destroyed.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,13 @@ from registry.upkeep.reports import Collection, Kept
 from storage.errors import NotFound
 
 _SAVE_SECONDS = 30.0
+_UNREADABLE = (
+    "this record of a removal cannot be read, so what it took stays in the trash; without the record it goes"
+)
+_UNFINISHED = (
+    "this removal was cut off more than a day ago and cannot be finished, since this mark, or something of"
+    " the repository, cannot be read; what it took stays in the trash as long as the mark is here"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ async def _phases(
         _tell_strays(collector, report)
         await collector.forget_marks()
         report.phase, report.after = "trash", ""
-    due = await overdue(store, rules, now=collector.now, step=step)
+    due = await overdue(store, rules, now=collector.now, step=step, trouble=report.trouble)
     tidied = await collector.tidy_trash(due)
     report.blobs_put_back += tidied.put_back
     report.removals_destroyed += tidied.count
@@ -119,13 +127,21 @@ async def overdue(
     now: float,
     step: Callable[[], Awaitable[None]],
     floor: timedelta = FLOOR,
+    trouble: Callable[[Kept], None] | None = None,
 ) -> list[Run]:
     """What has been in the trash for long enough, or is too much: the oldest first, none below the floor.
 
-    Nor one that was not finished, and may be under way or have died: what it took may be needed yet.
+    Nor one that was not finished, and may be under way or have died: what it took may be needed yet. Of what
+    stays for good for want of a record, or of an end, `trouble` is told.
     """
+    tell = trouble or (lambda _: None)
     runs = Runs(store.driver, store.effects)
     unfinished = set(await store.driver.children(layout.TRASH_OPEN))
+    for name in sorted(unfinished):
+        with suppress(NotFound):
+            marked = (await store.driver.stat(layout.trash_open(name))).modified_at.timestamp()
+            if now - marked > FLOOR.total_seconds():
+                tell(Kept("", layout.trash_open(name), _UNFINISHED))
     aged: list[tuple[float, str]] = []
     async for name in runs.names():
         await step()
@@ -145,7 +161,11 @@ async def overdue(
             continue
         await step()
         run = await runs.read(name)
-        if run is None or not (run.done or age > FLOOR.total_seconds()):
+        if run is None:
+            if is_due:
+                tell(Kept("", layout.trash_run(name), _UNREADABLE))
+            continue
+        if not (run.done or age > FLOOR.total_seconds()):
             continue
         if is_due:
             due.append(run)

@@ -77,6 +77,7 @@ class Copying:
         self._with_secrets = with_secrets
         self._pause = pause
         self._unread = 0
+        self._failed: set[str] = set()
         self._mark: datetime | None = None
         self.copied = Copied()
         self.last = False
@@ -194,7 +195,12 @@ class Copying:
         return merged(self._source.driver.walk(prefix), self._target.driver.walk(prefix))
 
     async def _bring(self, key: str) -> None:
-        """Copy an object that never changes, its bytes checked on the way if the key says what they are."""
+        """Copy an object that never changes, its bytes checked on the way if the key says what they are.
+
+        What the source does not have as it should is asked for once a pass, however many links lead to it.
+        """
+        if key in self._failed:
+            return
         digest = parsing.digest_of(key)
         async with AsyncExitStack() as stack:
             try:
@@ -212,6 +218,7 @@ class Copying:
                     check = _AfterType(digest) if parsing.is_whole_manifest(key) else DigestCheck(digest)
                     await self._target.driver.write(key, chunks, check=check)
             except RegistryError as error:
+                self._failed.add(key)
                 self.copied.problems.append(NotCopied(key, error.message))
                 return
             except _Unreadable as broken:
@@ -229,6 +236,7 @@ class Copying:
 
     def _unreadable(self, key: str, error: StorageError) -> None:
         """Note what the source does not give, so that a dying disk can be left. Raises it after many."""
+        self._failed.add(key)
         self.copied.problems.append(NotCopied(key, error.message))
         self._unread += 1
         if self._unread > _MOST_UNREAD:

@@ -17,6 +17,7 @@ from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
+_PURGED = "purged, and blocked (`moorage trash purged` says by whom and why)"
 _TOLD = 20  # manifests of one repository
 
 
@@ -95,6 +96,8 @@ async def explain(store: Store, digest: Digest, *, now: float, grace: timedelta,
     age = await _age(store, layout.blob_data(data), now)
     trash = [copy for one in sorted(targets) for copy in await _trash(store, one)]
     verdict = _verdict(age, holders, trash, under_way=under_way, grace=grace)
+    if store.blocked.of(digest) is not None:
+        verdict = f"{_PURGED}; {verdict}"
     return Explained(str(digest), size, holders, trash, under_way, verdict)
 
 

@@ -42,8 +42,8 @@ class Collections:
         for at, report in enumerate(self.reports):
             ended = f"ended {report.ended:%Y-%m-%d %H:%M:%S}" if report.ended else f"in {report.phase}"
             lines.append(f"begun {report.began:%Y-%m-%d %H:%M:%S} by {report.by}, {ended}")
-            if at == 0:
-                lines += [f"  {line}" for line in report.told().splitlines()]
+            told = report.told().splitlines()
+            lines += [f"  {line}" for line in (told if at == 0 else told[:1])]
         return "\n".join(lines)
 
 

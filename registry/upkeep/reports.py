@@ -77,7 +77,7 @@ class Collection:
             lines.append(f"{emptied} the trash of {self.removals_destroyed} removals ({size})")
         if self.troubles:
             lines.append(f"kept whole for what could not be read there: {self.repositories_kept_whole}")
-            kept = [f"  {one.repository} {one.content}: {one.problem}" for one in self.troubles]
+            kept = [f"  {f'{one.repository} {one.content}'.strip()}: {one.problem}" for one in self.troubles]
             lines += listed(kept, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)
 

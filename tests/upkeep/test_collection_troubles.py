@@ -197,6 +197,19 @@ async def test_odd_things_in_the_trash_hinder_nothing(world: World) -> None:
     assert f"{layout.OURS}/trash/runs/c-torn" in await world.keys()
 
 
+async def test_what_stays_in_the_trash_for_good_is_told(world: World) -> None:
+    await world.driver.put(layout.trash_run("c-torn"), b"{")
+    await world.driver.put(layout.trash_open("u-torn"), b"{")
+    assert (await collected(world)).troubles == [], "it may be under way"
+    world.clock.advance(days=8)
+    report = await collected(world)
+    assert [(one.repository, one.content) for one in report.troubles] == [
+        ("", layout.trash_open("u-torn")),
+        ("", layout.trash_run("c-torn")),
+    ]
+    assert f"  {layout.trash_run('c-torn')}: this record" in report.told()
+
+
 async def test_a_long_list_of_troubles_ends_in_a_number(world: World) -> None:
     for number in range(1100):
         await world.driver.put(f"{layout.repository(NAME)}/_stray/{number:04d}", b"")

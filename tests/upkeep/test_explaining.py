@@ -10,6 +10,7 @@ from registry.model.digests import Digest
 from registry.model.media_types import OCI_ARTIFACT
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from registry.store.blocked import Block
 from tests.inmemory import NAME, TAG, World, descriptor, image
 from tests.upkeep.gathering import LATER, OTHER, collected, explained
 
@@ -26,6 +27,14 @@ async def test_content_that_was_never_here(world: World) -> None:
     told = await explained(world, LAYER)
     assert (told.size_bytes, told.holders, told.trash, told.verdict) == (None, [], [], "not here")
     assert told.told() == f"{LAYER} (no data here): not here"
+
+
+async def test_what_was_purged_is_told_to_be_blocked(world: World) -> None:
+    block = Block((LAYER, Digest.of(b"layer", "sha512")), "somebody", world.store.effects.now(), "a key")
+    await world.store.blocked.put(block)
+    for digest in block.digests:
+        assert (await explained(world, digest)).verdict.startswith("purged, and blocked"), digest
+    assert "moorage trash purged" in (await explained(world, LAYER)).told()
 
 
 async def test_a_layer_that_manifests_need(world: World) -> None:
