@@ -15,11 +15,12 @@ from typing import TypeVar
 
 from registry.core.pull_records import PROCESSES
 from registry.errors import RegistryError, Unsupported
-from registry.model.digests import Digest, DigestCheck
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
+from registry.upkeep.promises import check_of
 from registry.upkeep.spread import merged, spread
 from registry.work.operations import Progress
 from storage.contract import exists
@@ -76,8 +77,7 @@ class Copying:
         self._target = target
         self._with_secrets = with_secrets
         self._pause = pause
-        self._unread = 0
-        self._failed: set[str] = set()
+        self._unread, self._failed = 0, set[str]()
         self._mark: datetime | None = None
         self.copied = Copied()
         self.last = False
@@ -195,13 +195,11 @@ class Copying:
         return merged(self._source.driver.walk(prefix), self._target.driver.walk(prefix))
 
     async def _bring(self, key: str) -> None:
-        """Copy an object that never changes, its bytes checked on the way if the key says what they are.
-
-        What the source does not have as it should is asked for once a pass, however many links lead to it.
-        """
+        """Copy an object that never changes, checked on the way if the key says what its bytes are."""
+        # Damaged or unreadable data is read once a pass, however many links lead to it.
         if key in self._failed:
             return
-        digest = parsing.digest_of(key)
+        check = check_of(key)
         async with AsyncExitStack() as stack:
             try:
                 opened = await stack.enter_async_context(self._source.driver.open(key))
@@ -210,16 +208,11 @@ class Copying:
             except StorageError as error:
                 self._unreadable(key, error)
                 return
-            chunks = self._given(opened.chunks(), counted=digest is not None)
+            chunks = self._given(opened.chunks(), counted=check is not None)
             try:
-                if digest is None:
-                    await self._target.driver.write(key, chunks)
-                else:
-                    check = _AfterType(digest) if parsing.is_whole_manifest(key) else DigestCheck(digest)
-                    await self._target.driver.write(key, chunks, check=check)
+                await self._target.driver.write(key, chunks, check=check)
             except RegistryError as error:
-                self._failed.add(key)
-                self.copied.problems.append(NotCopied(key, error.message))
+                self._fail(key, error.message)
                 return
             except _Unreadable as broken:
                 self._unreadable(key, broken.error)
@@ -234,10 +227,13 @@ class Copying:
         except StorageError as error:
             raise _Unreadable(error) from error
 
+    def _fail(self, key: str, problem: str) -> None:
+        self._failed.add(key)
+        self.copied.problems.append(NotCopied(key, problem))
+
     def _unreadable(self, key: str, error: StorageError) -> None:
         """Note what the source does not give, so that a dying disk can be left. Raises it after many."""
-        self._failed.add(key)
-        self.copied.problems.append(NotCopied(key, error.message))
+        self._fail(key, error.message)
         self._unread += 1
         if self._unread > _MOST_UNREAD:
             raise error
@@ -288,7 +284,7 @@ class Copying:
             try:
                 data = layout.blob_data(Digest.parse(value.decode("ascii", "replace")))
             except RegistryError as error:
-                self.copied.problems.append(NotCopied(key, error.message))
+                self._fail(key, error.message)
                 return
             if not await exists(self._target.driver, data):
                 await self._bring(data)
@@ -365,7 +361,7 @@ class Copying:
         except NotFound:
             return None
         except TooLarge as error:
-            self.copied.problems.append(NotCopied(key, error.message))
+            self._fail(key, error.message)
             return None
         except StorageError as error:
             if store is not self._source:
@@ -383,20 +379,6 @@ class _Unreadable(Exception):
     def __init__(self, error: StorageError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-class _AfterType(DigestCheck):
-    """Of a manifest that lies whole: its bytes begin behind the line with its type."""
-
-    def __init__(self, digest: Digest) -> None:
-        super().__init__(digest)
-        self._in_line = True
-
-    def update(self, piece: bytes | bytearray | memoryview, /) -> None:
-        if self._in_line:
-            _, newline, piece = bytes(piece).partition(b"\n")
-            self._in_line = not newline
-        super().update(piece)
 
 
 async def _each(items: list[T]) -> AsyncIterator[T]:
