@@ -18,6 +18,7 @@ from registry.store.referrers import Referrers
 from registry.store.sessions import Sessions
 from registry.store.transfers import Transfers
 from storage.contract import Driver, exists
+from storage.withholding import WithholdingDriver
 
 
 class Store:
@@ -53,6 +54,17 @@ class Store:
         self.origins = Origins(driver)
         self.pins = Pins(driver, effects)
         self.marks = Marks(driver)
+
+    def uncached(self, effects: Effects | None = None) -> Store:
+        """The same store past its caches, with nothing remembered: it says what lies there now."""
+        driver = WithholdingDriver(self.beneath, self.blocked.withholds)
+        return Store(
+            driver,
+            effects or self.effects,
+            manifest_cache_bytes=0,
+            beneath=self.beneath,
+            blocked=self.blocked,
+        )
 
     async def put_placeholder(self, name: RepositoryName) -> None:
         """Make sure that `_layers` exists, without which Distribution's collector aborts."""

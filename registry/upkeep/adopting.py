@@ -16,7 +16,6 @@ from registry.model.digests import Digest
 from registry.model.units import format_size
 from registry.removal.mark import Found, found, handfuls, short
 from registry.store import layout
-from registry.store.store import Store
 from registry.upkeep.check import Problem
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
 from registry.work.effects import bounded_effects
@@ -86,15 +85,8 @@ class Adopting:
     """One adoption; `adopted` is what came of it so far."""
 
     def __init__(self, registry: Registry, *, hash_blobs: bool, dry_run: bool) -> None:
-        inner = registry.store
-        self._store = Store(
-            inner.driver,
-            bounded_effects(inner.effects),
-            # A link that leads to nothing must not be answered for by another repository's.
-            manifest_cache_bytes=0,
-            beneath=inner.beneath,
-            blocked=inner.blocked,
-        )
+        # A link that leads to nothing must not be answered for by another repository's, or by a cache.
+        self._store = registry.store.uncached(bounded_effects(registry.store.effects))
         self._registry = registry
         self._listings = Listings(self._store, registry.may_write)
         self._hash_blobs = hash_blobs

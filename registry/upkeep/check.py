@@ -10,6 +10,7 @@ from registry.errors import RegistryError
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.store.store import Store
 from storage.errors import NotFound
 
 
@@ -39,7 +40,8 @@ async def check_repository(
     registry: Registry, name: RepositoryName, *, hash_blobs: bool, looked: Looked
 ) -> AsyncIterator[Problem]:
     """Check tags, manifests and blobs of a repository; with `hash_blobs` also the bytes of each blob."""
-    store = registry.store
+    # A server remembers manifests as they were, and its cache has its own copies of content.
+    store = registry.store.uncached()
     for tag in await store.links.tags(name):
         looked.tags += 1
         try:
@@ -74,7 +76,7 @@ async def check_repository(
             if digest in cached and blob.supported and not await store.links.has_layer(name, blob):
                 looked.not_fetched += 1
                 continue
-            wrong = await _wrong(registry, name, descriptor)
+            wrong = await _wrong(registry, store, name, descriptor)
             if wrong is not None:
                 yield Problem(name, str(blob), f"{wrong}, and manifest {digest} needs it", True)
     for digest in [digest async for digest in store.links.layers(name)]:
@@ -94,17 +96,19 @@ async def check_repository(
             yield Problem(name, str(digest), error.message, True)
 
 
-async def _wrong(registry: Registry, name: RepositoryName, descriptor: Descriptor) -> str | None:
+async def _wrong(
+    registry: Registry, store: Store, name: RepositoryName, descriptor: Descriptor
+) -> str | None:
     """Why a pull would not have the blob as its manifest describes it; nothing of it is read.
 
     One in the trash would come back for it; nothing is taken from there here.
     """
     try:
-        target = await registry.store.links.layer(name, descriptor.digest)
+        target = await store.links.layer(name, descriptor.digest)
     except RegistryError:
         return "missing"
     try:
-        found = await registry.store.content.stat(target)
+        found = await store.content.stat(target)
     except NotFound:
         return "missing" if await registry.trash.data_key(target) is None else None
     if found.size_bytes != descriptor.size_bytes:

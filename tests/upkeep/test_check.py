@@ -6,6 +6,7 @@ from registry.model.digests import Digest
 from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
+from registry.store.store import Store
 from registry.upkeep.check import Looked, Problem, check_repository
 from tests.inmemory import NAME, TAG, World, image
 
@@ -46,6 +47,18 @@ async def test_a_tag_that_names_nothing(world: World) -> None:
     assert named(found, "tag dangling").damaged
     assert named(found, "tag broken").damaged
     assert len(found) == 2
+
+
+async def test_what_a_server_remembers_does_not_answer_for_what_lies_there(world: World) -> None:
+    remembering = Store(world.driver, world.store.effects, manifest_cache_bytes=1 << 20)
+    world.store = remembering
+    registry = world.process()
+    await world.push(image("two"))
+    await remembering.manifests.read(NAME, Digest.of(image("two")))
+    await world.driver.put(layout.blob_data(Digest.of(image("two"))), image("one"))
+    assert (await remembering.manifests.read(NAME, Digest.of(image("two")))).content == image("two")
+    found = [one async for one in check_repository(registry, NAME, hash_blobs=True, looked=Looked())]
+    assert str(Digest.of(image("two"))) in {one.content for one in found if one.damaged}
 
 
 @pytest.mark.parametrize("content", [None, b"", image("two")])
