@@ -34,7 +34,7 @@ from registry.server.application import StartFailed
 from registry.server.listeners import ListenFailed
 from registry.settings import Problem
 from registry.work.operations import Status
-from storage.errors import StorageError
+from storage.errors import OutOfSpace, StorageError
 
 
 class Exit(IntEnum):
@@ -102,15 +102,22 @@ def told(*, as_json: bool = False) -> Iterator[None]:
     except EXPECTED as error:
         code = _code(error)
         if as_json:
-            document: dict[str, object] = {"error": redacted(str(error)), "exit": int(code)}
+            document: dict[str, object] = {"error": redacted(_said(error)), "exit": int(code)}
             if isinstance(error, ConfigError):
                 document["problems"] = problem_documents(error.problems)
             print(json.dumps(document, ensure_ascii=False), file=sys.stderr)
         else:
             # It may name what others have named, such as a file on a stick.
-            words = map(printable, redacted(str(error)).split("\n"))
+            words = map(printable, redacted(_said(error)).split("\n"))
             print("moorage: " + "\n".join(words), file=sys.stderr)
         raise typer.Exit(code) from None
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OutOfSpace):
+        # Also what removes something has to write down first what it takes.
+        return f"{error}; make a little room, outside of the store if need be, and run it again"
+    return str(error)
 
 
 def exit_of(code: str, status: object) -> Exit:

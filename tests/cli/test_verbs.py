@@ -34,6 +34,7 @@ from registry.work.operations import (
     option,
 )
 from storage.errors import NotFound, Unavailable
+from storage.errors import OutOfSpace as NoRoom
 from tests.cli.conftest import Fake, Run
 
 Steps = AsyncIterator[Progress | Result]
@@ -185,6 +186,12 @@ def test_errors_have_their_codes_and_are_told(run: Run, error: Exception, code: 
     ended = run("repo", "look", "a", "on", "--json", composition=fake)
     assert (ended.code, json.loads(ended.err)) == (code, {"error": str(error), "exit": code})
     assert fake.journal == ["open", "closed"] * 2
+
+
+def test_a_full_disk_is_told_with_what_to_do(run: Run) -> None:
+    fake = Fake([listing([], NoRoom("k", "no room left on the disk"))])
+    ended = run("repo", "look", "a", "on", composition=fake)
+    assert ended.code == 1 and "disk: 'k'; make a little room" in ended.err
 
 
 @pytest.mark.parametrize(
