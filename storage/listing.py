@@ -19,8 +19,8 @@ _ENTRIES_A_TURN = 64
 class Listing:
     """Listings as generators, which yield None now and then, so that none of their turns takes long.
 
-    Names that could not be in a key are passed over, and links that lead back to where they lie; the temporary ones among them that nobody can be
-    writing any more, judged by `now`, are removed.
+    Names that could not be in a key are passed over; the temporary ones among them that nobody can be
+    writing any more, judged by `now`, are removed. So are links passed over that lead back to where they lie.
     """
 
     def __init__(self, root: str, files: Files, now: float) -> None:
@@ -132,7 +132,7 @@ class Listing:
     def _leads_back(self, entry: os.DirEntry[str]) -> bool:
         """Whether a directory is a symbolic link to one that it lies in.
 
-        Followed, it would hold all that is there some forty times, and two such links more than can be listed.
+        Followed, it has all that is there some forty times over, and of two there is no end.
         """
         if not entry.is_symlink():
             return False
