@@ -153,7 +153,8 @@ class Server:
         first = errors[0]
         code, detail = str(first.get("code", "")), first.get("detail")
         messages = [str(one.get("message", "")) for one in errors]
-        if status in (401, 403) and self._credentials.advice:
+        # With 403 it is known who asks, or nobody is known there: to log in would not help.
+        if status == 401 and self._credentials.advice:
             messages[-1] += f" ({self._credentials.advice})"
         if code == NotFoundHere.code and isinstance(detail, dict) and "path" in detail:
             raise self._stranger("it has no such operation; it may be of another version")

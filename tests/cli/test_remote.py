@@ -306,6 +306,13 @@ def test_who_was_not_let_in_is_told_where_credentials_come_from(run: Run, fake: 
     assert "log in (set MOORAGE_USERNAME and MOORAGE_PASSWORD)" in ended.err
 
 
+def test_who_is_refused_something_is_not_told_to_log_in(run: Run, fake: Fake) -> None:
+    document = {"errors": [{"code": "DENIED", "message": "it was purged"}], "status": "refused"}
+    with Scripted(failed(403, document)) as server:
+        ended = run("repo", "look", "a", "--server", server.url, composition=fake)
+    assert (ended.code, ended.err) == (3, "moorage: it was purged\n")
+
+
 def test_half_of_the_credentials_is_refused(run: Run, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOORAGE_USERNAME", "alice")
     ended = run("repo", "look", "a", "--server", "http://127.0.0.1:1", composition=fake)
