@@ -22,7 +22,7 @@ from registry.removal.trash import BY_POLICY, CACHED, Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.contract import ObjectInfo, exists
-from storage.errors import NotFound
+from storage.errors import Forbidden, NotFound
 
 BY = "collection"
 _MOVES = 1000  # of data, in one record
@@ -69,6 +69,8 @@ class Collector:
         self._cached = Cached(store, now=now, step=step)
         self.mark = Mark(store, self._trash)
         self.strays: list[Trouble] = []
+        # What the storage does not let go, such as the files of another user; told among the strays.
+        self._refused: set[str] = set()
 
     async def take_links(self, repository: Found, needed: Needed) -> Taken:
         """Take the blob links of a repository that no manifest of it needs; the others hold on to their data.
@@ -128,11 +130,13 @@ class Collector:
         await self._runs.mark(run, name, moves.values())
         await self._move(moves.values())
         await self._look_again(name, needed)
-        back = {digest for digest in moves if needed.needs(digest)}
+        stays = {digest for digest, move in moves.items() if move.key in self._refused}
+        back = {digest for digest in moves if needed.needs(digest)} - stays
         await self._effects.together(self._put_back_link(moves[digest]) for digest in back)
         await self._runs.record(run, name, moves.values(), BY, done=True)
         await self._runs.unmark(run)
-        return moves.keys() - back, Taken(len(moves) - len(back), put_back=len(back))
+        gone = moves.keys() - back - stays
+        return gone, Taken(len(gone), put_back=len(back))
 
     async def take_data(self, *, after: str = "") -> AsyncIterator[tuple[str, Taken]]:
         """Take the data that no link held on to when the mark was made, from behind the key `after` on.
@@ -177,11 +181,11 @@ class Collector:
                     continue
                 moves.append(Move(key, f"{layout.trash_data(digest)}/{run}", info.size_bytes))
                 digests[key] = digest
-            if moves and not self._dry_run:
-                await self._runs.record(run, None, moves, BY, done=False)
-                await self._move(moves)
             if moves:
-                runs[run] = moves
+                if not self._dry_run:
+                    await self._runs.record(run, None, moves, BY, done=False)
+                    await self._move(moves)
+                runs[run] = [move for move in moves if move.key not in self._refused]
         needed = (
             set() if self._dry_run else await self._needed({short(digest) for digest in digests.values()})
         )
@@ -280,18 +284,39 @@ class Collector:
         for some in handfuls(moves):
             await self._step()
             copied = await self._effects.together(self._copy(move) for move in some)
-            # What a power cut brings back is found unneeded once more.
-            taken = [move.key for move, has_copy in zip(some, copied, strict=True) if has_copy]
-            await self._driver.delete(taken, durable=False)
+            taken = [move for move, has_copy in zip(some, copied, strict=True) if has_copy]
+            try:
+                # What a power cut brings back is found unneeded once more.
+                await self._driver.delete([move.key for move in taken], durable=False)
+            except Forbidden:
+                for move in taken:
+                    await self._remove(move)
+
+    async def _remove(self, move: Move) -> None:
+        """Remove one of several of which some cannot be removed: those stay, and keep nothing else."""
+        try:
+            await self._driver.delete([move.key], durable=False)
+        except Forbidden as error:
+            self._refuse(move, error)
+            await self._driver.delete([move.trash], durable=False)
+
+    def _refuse(self, move: Move, error: Forbidden) -> None:
+        self._refused.add(move.key)
+        self.strays.append(
+            Trouble("", move.key, f"nothing needs it, and it cannot be taken: {error.message}")
+        )
 
     async def _copy(self, move: Move) -> bool:
-        """Copy it to the trash; False when it has gone meanwhile.
+        """Copy it to the trash; False when it has gone meanwhile, or cannot be copied.
 
         Whoever has taken it answers for it: what lies there by the next step was put back, for a writer.
         """
         try:
             await self._driver.copy(move.trash, move.key)
         except NotFound:
+            return False
+        except Forbidden as error:
+            self._refuse(move, error)
             return False
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from registry.work.pace import let_others, paced
+from storage.errors import StorageError
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)
@@ -152,8 +153,14 @@ class Collecting:
         if store.blocked.digests:
             # What came back before its pusher knew, or was left by a purge that died.
             await Purging(store, by=BY, step=step).remove(store.blocked.digests)
-        async for so_far in self._collect(store, report, now, save, step):
-            yield so_far
+        try:
+            async for so_far in self._collect(store, report, now, save, step):
+                yield so_far
+        except StorageError:
+            # `gc status` tells how far it got, and the next process goes on from there.
+            with suppress(StorageError):
+                await save(report)
+            raise
 
     def _collect(
         self,

@@ -93,6 +93,7 @@ async def _phases(
         report.repositories_kept_whole += bool(needed.troubles)
         for trouble in needed.troubles:
             report.trouble(_kept(trouble))
+        _tell_strays(collector, report)
         report.after = repository.path
         yield
     if report.phase == "links":

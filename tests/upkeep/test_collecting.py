@@ -21,6 +21,7 @@ from registry.upkeep.collecting import Collecting
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from storage.contract import Driver
+from storage.errors import Unavailable
 from tests.durability.reader import unneeded
 from tests.inmemory import NAME, World, image
 from tests.upkeep.gathering import LATER, Stopped, another, lies, tree
@@ -222,6 +223,25 @@ async def test_what_fails_among_several_ends_the_run_and_it_is_gone_on_with(worl
     report = await run(process(world, registry=registry))
     assert (report.resumed, report.phase) == (1, "done")
     assert unneeded(await tree(world)) == []
+
+
+async def test_how_far_a_run_got_that_the_storage_ended_is_told(world: World) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.driver, name)
+
+        def walk(self, prefix: str, **how: Any) -> Any:
+            if prefix == layout.BLOBS:
+                raise Unavailable(prefix, "the disk says no")
+            return world.driver.walk(prefix, **how)
+
+    registry = world.process()
+    registry.store = another(world, Broken())
+    with pytest.raises(Unavailable):
+        await run(process(world, registry=registry))
+    (report,) = await Reports(world.store).last(10)
+    assert (report.phase, report.links_taken, report.ended) == ("data", 10, None)
+    assert (await run(process(world))).resumed == 1
 
 
 class Dying:

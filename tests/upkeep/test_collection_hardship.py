@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from registry.store.store import Store
 from registry.upkeep.collection import Rules, overdue
 from registry.upkeep.reports import Collection
 from storage.contract import Driver
-from storage.errors import Unavailable
+from storage.errors import Forbidden, Unavailable
 from tests.inmemory import NAME, World, image
 from tests.upkeep.gathering import LATER, OTHER, Run, aged
 
@@ -54,6 +54,52 @@ async def failing(world: World, fails: Callable[[str], bool]) -> Collection:
     world.clock.advance(seconds=LATER.total_seconds())
     driver = cast(Driver, Failing(world.driver, fails))
     return await Run(world).go(store=Store(driver, world.store.effects, manifest_cache_bytes=0))
+
+
+class Refusing:
+    """A driver that may not remove, or not copy, what lies under some keys: files of another user, say."""
+
+    def __init__(self, inner: Any, refused: set[str], call: str) -> None:
+        self._inner = inner
+        self._refused = refused
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
+        for key in keys:
+            if self._call == "delete" and key in self._refused:
+                raise Forbidden(key, "not yours")
+            await self._inner.delete([key], durable=durable)
+
+    async def copy(self, key: str, source: str) -> None:
+        if self._call == "copy" and source in self._refused:
+            raise Forbidden(source, "not yours")
+        await self._inner.copy(key, source)
+
+
+@pytest.mark.parametrize("call", ["delete", "copy"])
+async def test_what_may_not_be_taken_is_told_and_stops_nothing_else(world: World, call: str) -> None:
+    await aged(world)
+    for content in (b"one", b"two", b"three"):
+        await world.blob(content)
+    link, data = layout.layer_link(NAME, Digest.of(b"one")), layout.blob_data(Digest.of(b"two"))
+    world.clock.advance(seconds=LATER.total_seconds())
+    driver = cast(Driver, Refusing(world.driver, {link, data}, call))
+    report = await Run(world).go(store=Store(driver, world.store.effects, manifest_cache_bytes=0))
+    assert report.ended and (report.links_taken, report.blobs_taken) == (2, 1)
+    assert [one.content for one in report.troubles] == [link, data]
+    assert all("cannot be taken: not yours" in one.problem for one in report.troubles)
+    there = set(await world.keys())
+    assert {link, data, layout.blob_data(Digest.of(b"one"))} <= there
+    assert layout.blob_data(Digest.of(b"three")) not in there
+    trash = [key for key in there if key.startswith((layout.TRASH_DATA, layout.TRASH_LINKS))]
+    assert not [key for key in trash if str(Digest.of(b"one").encoded) in key], "no copy of it is left there"
+    assert len([key for key in trash if Digest.of(b"two").encoded in key]) == 1, "that of the link alone"
+    world.clock.advance(seconds=LATER.total_seconds())
+    again = await Run(world).go()
+    assert (again.links_taken, again.blobs_taken, again.troubles) == (1, 2, []), "it goes as soon as it may"
 
 
 async def nothing() -> None:
