@@ -19,12 +19,12 @@ from registry.removal.trash import FLOOR
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue
 from registry.upkeep.expiry import stamped_now
-from registry.upkeep.reports import Collection, Reports
+from registry.upkeep.reports import Collection, Kept, Reports
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from registry.work.pace import let_others, paced
-from storage.errors import StorageError
+from storage.errors import Forbidden, StorageError
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
 _LOG = logging.getLogger(__name__)
@@ -152,7 +152,12 @@ class Collecting:
 
         if store.blocked.digests:
             # What came back before its pusher knew, or was left by a purge that died.
-            await Purging(store, by=BY, step=step).remove(store.blocked.digests)
+            try:
+                await Purging(store, by=BY, step=step).remove(store.blocked.digests)
+            except Forbidden as error:
+                # It is withheld from everybody all the same, and the rest must not wait for it.
+                told = f"this was purged, and cannot be removed: {error.message}"
+                report.trouble(Kept("", error.key, told))
         try:
             async for so_far in self._collect(store, report, now, save, step):
                 yield so_far

@@ -76,7 +76,9 @@ class Collection:
             size = format_size(self.bytes_destroyed)
             lines.append(f"{emptied} the trash of {self.removals_destroyed} removals ({size})")
         if self.troubles:
-            lines.append(f"kept whole for what could not be read there: {self.repositories_kept_whole}")
+            kept_whole = self.repositories_kept_whole
+            lines.append(f"repositories kept whole for what could not be read there: {kept_whole}")
+            lines.append("what is not as it should be:")
             kept = [f"  {f'{one.repository} {one.content}'.strip()}: {one.problem}" for one in self.troubles]
             lines += listed(kept, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)

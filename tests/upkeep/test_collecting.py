@@ -16,12 +16,13 @@ from registry.errors import ReadOnly, TooManyRequests, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout
+from registry.store.blocked import Block
 from registry.store.store import Store
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from storage.contract import Driver
-from storage.errors import Unavailable
+from storage.errors import Forbidden, Unavailable
 from tests.durability.reader import unneeded
 from tests.inmemory import NAME, World, image
 from tests.upkeep.gathering import LATER, Stopped, another, lies, tree
@@ -242,6 +243,25 @@ async def test_how_far_a_run_got_that_the_storage_ended_is_told(world: World) ->
     (report,) = await Reports(world.store).last(10)
     assert (report.phase, report.links_taken, report.ended) == ("data", 10, None)
     assert (await run(process(world))).resumed == 1
+
+
+async def test_what_was_purged_and_may_not_be_removed_keeps_nothing_waiting(world: World) -> None:
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.driver, name)
+
+        async def delete(self, keys: Sequence[str], **how: Any) -> None:
+            if layout.blob_data(LAYER) in keys:
+                raise Forbidden(layout.blob_data(LAYER), "not yours")
+            await world.driver.delete(keys, **how)
+
+    registry = world.process()
+    registry.store = another(world, Refusing())
+    await registry.store.blocked.put(Block((LAYER,), "somebody", world.clock.now, "a key"))
+    report = await run(process(world, registry=registry))
+    assert report.ended and report.links_taken == 10, "all that nothing needs"
+    (trouble,) = report.troubles
+    assert trouble.content == layout.blob_data(LAYER) and "cannot be removed: not yours" in trouble.problem
 
 
 class Dying:
