@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,13 @@ async def test_links_that_lead_back_to_where_they_lie_are_not_followed(
     (tmp_path / "empty").mkdir()
     for name in ("one", "two"):
         (tmp_path / "empty" / name).symlink_to(tmp_path / "empty")
-    assert await walked(driver, "") == ["a/b/x", "a/c/y", "c/a/b/x", "c/y"]
+    found = []
+    async with aclosing(driver.walk("")) as keys:
+        async for key in keys:
+            found.append(key)
+            # Followed, there would be no end of them.
+            assert found == ["a/b/x", "a/c/y", "c/a/b/x", "c/y"][: len(found)]
+    assert len(found) == 4
     assert await driver.children("") == ["a", "c"]
     assert await driver.children("a") == ["b", "c"]
 

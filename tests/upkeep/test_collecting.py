@@ -19,6 +19,7 @@ from registry.store import layout
 from registry.store.blocked import Block
 from registry.store.store import Store
 from registry.upkeep.collecting import Collecting
+from registry.upkeep.gc_operations import Collections
 from registry.upkeep.reports import Collection, Reports
 from registry.upkeep.settings import UpkeepSettings
 from storage.contract import Driver
@@ -262,6 +263,16 @@ async def test_what_was_purged_and_may_not_be_removed_keeps_nothing_waiting(worl
     assert report.ended and report.links_taken == 10, "all that nothing needs"
     (trouble,) = report.troubles
     assert trouble.content == layout.blob_data(LAYER) and "cannot be removed: not yours" in trouble.problem
+
+
+async def test_the_status_tells_what_each_run_took(world: World) -> None:
+    for _ in range(2):
+        await run(process(world))
+    told = Collections(None, await Reports(world.store).last(10)).told().splitlines()
+    assert [line for line in told if "into the trash" in line] == [
+        "  took 0 blob links and 0 blobs (0B) into the trash",
+        "  took 10 blob links and 1 blobs (8B) into the trash",
+    ]
 
 
 class Dying:
