@@ -44,8 +44,8 @@ class Digest:
             raise DigestInvalid(f"a digest has at most {_LONGEST} characters, not {quoted(str(self))}")
         elif _ALGORITHM.fullmatch(self.algorithm) is None or _ENCODED.fullmatch(self.encoded) is None:
             raise DigestInvalid(
-                f"a digest is an algorithm, ':' and the encoded hash, like 'sha256:' and 64 hex digits,"
-                f" not {quoted(str(self))}"
+                "a digest is an algorithm, ':' and the encoded hash, like 'sha256:' and 64 hex digits,"
+                f" not {quoted(str(self).removesuffix(':'))}"
             )
 
     @classmethod

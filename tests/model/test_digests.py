@@ -89,6 +89,8 @@ def test_the_constructor_checks_too() -> None:
 
 
 def test_the_error_shows_what_was_sent_escaped_and_short() -> None:
+    with pytest.raises(DigestInvalid, match="hex digits, not 'latest'"):
+        Digest.parse("latest")
     with pytest.raises(DigestInvalid, match=r"64 of them, not 'sha256:x\\n'"):
         Digest.parse("sha256:x\n")
     with pytest.raises(DigestInvalid) as caught:
