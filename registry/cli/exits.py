@@ -117,6 +117,8 @@ def _said(error: Exception) -> str:
     if isinstance(error, OutOfSpace):
         # Also what removes something has to write down first what it takes.
         return f"{error}; make a little room, outside of the store if need be, and run it again"
+    if isinstance(error, ReadOnly) and error.message == ReadOnly.message:
+        return f"{error}; see `moorage storage read-only`, and read_only in the configuration"
     return str(error)
 
 

@@ -175,7 +175,7 @@ def test_the_operation_runs_on_the_configured_store_and_it_is_closed_behind(run:
         (RegistryError(), 1),
         (NameInvalid(), 2),
         (Unsupported(), 3),
-        (ReadOnly(), 3),
+        (ReadOnly("not now"), 3),
         (StorageDamaged(), 4),
     ],
 )
@@ -192,6 +192,11 @@ def test_a_full_disk_is_told_with_what_to_do(run: Run) -> None:
     fake = Fake([listing([], NoRoom("k", "no room left on the disk"))])
     ended = run("repo", "look", "a", "on", composition=fake)
     assert ended.code == 1 and "disk: 'k'; make a little room" in ended.err
+
+
+def test_who_may_not_write_is_told_where_that_is_switched(run: Run) -> None:
+    ended = run("repo", "look", "a", "on", composition=Fake([listing([], ReadOnly())]))
+    assert ended.code == 3 and "; see `moorage storage read-only`" in ended.err
 
 
 @pytest.mark.parametrize(
