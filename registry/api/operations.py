@@ -155,17 +155,19 @@ class OperationsAPI:
             raise first
         caller.require(cast(Right, operation.right), *operation.touches(given))
 
-        def may(right: str, repository: RepositoryName | None, tag: Tag | None) -> bool:
+        def refusal(right: str, repository: RepositoryName | None, tag: Tag | None) -> str | None:
             if operation.right == "list":
                 # A token is good for the list as a whole; what it shows is for the rules to say.
-                return caller.decide(cast(Right, right), repository, tag).allowed
-            return caller.may(cast(Right, right), repository, tag)
+                decision = caller.decide(cast(Right, right), repository, tag)
+                return None if decision.allowed else decision.reason
+            refused = caller.refusal(cast(Right, right), repository, tag)
+            return None if refused is None else refused.message
 
         rule = caller.decide(cast(Right, operation.right), *operation.touches(given)).reason
         bound = caller.principal.bound
         behalf = "" if bound is None else str(bound.owner or "operator")
         context = Context(
-            str(caller.principal), bool(dry_run), may, behalf, **sender(request.scope), rule=rule
+            str(caller.principal), bool(dry_run), refusal, behalf, **sender(request.scope), rule=rule
         )
         return Asked(operation, given, context)
 

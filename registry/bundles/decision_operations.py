@@ -135,8 +135,8 @@ async def _require_rights(bundles: Bundles, bundle: str, context: Context) -> No
     """Raises Denied where a repository that a bundle sets or removes tags of may not be decided about."""
     await bundles.importing.received.head(bundle)
     for name in sorted(await bundles.approving.repositories(bundle)):
-        if not context.may("approve", name, None):
-            raise Denied(f"the access rules do not let you approve what is for {name}", detail={"name": name})
+        if (why := context.refusal("approve", name, None)) is not None:
+            raise Denied(why, detail={"name": name})
 
 
 def _decided(bundle: str, decision: str, needed: int, done: Done | None) -> Decided:

@@ -52,8 +52,14 @@ def add_init(app: typer.Typer, composition: Composition) -> None:
             ),
         ],
         listen: Annotated[
-            str, typer.Option(metavar="ADDRESS", help="Where the server listens (registry.listen).")
-        ] = "127.0.0.1:5000",
+            str | None,
+            typer.Option(
+                metavar="ADDRESS",
+                help="Where the server listens (registry.listen); 127.0.0.1:5000, or what the URL says if"
+                " that is http:// on this machine.",
+                show_default=False,
+            ),
+        ] = None,
         root: Annotated[
             Path | None,
             typer.Option(metavar="DIR", help="Where the data lie; DIR/data otherwise.", show_default=False),
@@ -69,7 +75,7 @@ def add_init(app: typer.Typer, composition: Composition) -> None:
             data = (root or place / "data").absolute()
             if (place / "config.yaml").exists():
                 raise Refused(f"there is a registry in {place} already: {place / 'config.yaml'}")
-            config = _write(place, data, url, listen)
+            config = _write(place, data, url, listen or _listen(url))
             password = secrets.token_urlsafe(_PASSWORD_BYTES)
             try:
                 asyncio.run(_make_admin(composition, config, password))
@@ -147,6 +153,18 @@ def _show(made: Mapping[str, str], place: Path, host: str) -> None:
         f"  moorage user add alice --config {config}",
         file=sys.stderr,
     )
+
+
+def _listen(url: str) -> str:
+    """Where to listen, so that clients find the server at the URL if nothing stands before it."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:  # that is told of the URL
+        port = None
+    if parts.scheme != "http" or port is None or not _is_local(url):
+        return "127.0.0.1:5000"
+    return f"[::1]:{port}" if parts.hostname == "::1" else f"127.0.0.1:{port}"
 
 
 def _is_local(url: str) -> bool:

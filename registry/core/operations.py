@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -185,10 +185,10 @@ def operations(registry: Callable[[], Registry], *, deletes: bool = True) -> Ite
         if not await store.catalog.is_listed(name) and not await store.catalog.holds_content(name):
             raise NameUnknown(_NO_REPOSITORY.format(name), detail={"name": name})
         tags = await store.links.tags(name)
-        if kept := [tag for tag in tags if not context.may("delete", name, tag)]:
-            raise Denied(
-                _kept(name, kept), detail={"action": "delete", "name": name, "tags": kept[:_TAGS_TOLD]}
-            )
+        kept = {tag: why for tag in tags if (why := context.refusal("delete", name, tag)) is not None}
+        if kept:
+            told = list(kept)[:_TAGS_TOLD]
+            raise Denied(_kept(name, kept), detail={"action": "delete", "name": name, "tags": told})
         manifests = len(await _manifests(registry(), name))
         blobs = len([digest async for digest in store.links.layers(name)])
         if not context.dry_run:
@@ -280,9 +280,10 @@ class _Deletions:
 
     def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
         """Denied, unless it may be done to the tag."""
-        if self.context.may(right, self.name, tag):
+        why = self.context.refusal(right, self.name, tag)
+        if why is None:
             return None
-        return Denied(_kept(self.name, [tag]), detail={"action": right, "name": self.name, "tag": tag})
+        return Denied(_kept(self.name, {tag: why}), detail={"action": right, "name": self.name, "tag": tag})
 
 
 def _require(deletes: bool) -> None:
@@ -290,12 +291,11 @@ def _require(deletes: bool) -> None:
         raise Unsupported("deleting is switched off in this registry's configuration (delete.enabled)")
 
 
-def _kept(name: RepositoryName, tags: Sequence[Tag]) -> str:
-    told = ", ".join(tags[:_TAGS_TOLD])
+def _kept(name: RepositoryName, tags: Mapping[Tag, str]) -> str:
+    told = ", ".join(list(tags)[:_TAGS_TOLD])
     more = "" if len(tags) <= _TAGS_TOLD else f" and {len(tags) - _TAGS_TOLD} more"
-    return (
-        f"the access rules do not let you delete these tags of {name}, so nothing was removed: {told}{more}"
-    )
+    why = next(iter(tags.values()))
+    return f"you may not delete these tags of {name}, so nothing was removed: {told}{more} ({why})"
 
 
 async def _manifests(registry: Registry, name: RepositoryName) -> list[Digest]:

@@ -169,8 +169,8 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
     async def tag_copy(asked: CopyTag, context: Context) -> Outcome:
         there, reference = _source(asked.source)
         name, tag = tag_of(asked.target)
-        if not context.may("pull", there, None):
-            raise Denied(f"the access rules do not let you pull from {there}", detail={"name": there})
+        if (why := context.refusal("pull", there, None)) is not None:
+            raise Denied(why, detail={"name": there})
         source = registry().repository(there, context.by)
         repository = registry().repository(name, context.by, Allowed(context, name))
         put_back = context.may("create", there, None)
@@ -231,12 +231,8 @@ class Allowed:
 
     def refusal(self, right: TagRight, tag: Tag) -> RegistryError | None:
         """Denied, unless it may be done to the tag."""
-        if self.context.may(right, self.name, tag):
-            return None
-        return Denied(
-            f"the access rules do not let you {right} {self.name}:{tag}",
-            detail={"action": right, "name": self.name, "tag": tag},
-        )
+        why = self.context.refusal(right, self.name, tag)
+        return None if why is None else Denied(why, detail={"action": right, "name": self.name, "tag": tag})
 
 
 def _copied_to(asked: CopyTag) -> Touched:

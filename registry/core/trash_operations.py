@@ -200,8 +200,8 @@ async def _restored(registry: Registry, run: Run, context: Context, *, overwrite
         data, missing = await registry.restoring.put_back_data(run)
         text = "" if not data else "what no manifest names goes again with the next collection"
         return Result(RestoredRun(run.name, None, [], 0, 0, data, missing), text=text)
-    if not context.may("create", name, None):
-        raise Denied(f"the access rules do not let you push to {name}", detail={"name": name})
+    if (why := context.refusal("create", name, None)) is not None:
+        raise Denied(why, detail={"name": name})
     wanted = await registry.restoring.wanted(run)
     repository = registry.repository(name, context.by, Allowed(context, name))
     restored = await repository.restore(wanted, overwrite=overwrite, some=some)

@@ -74,29 +74,33 @@ class Result:
     repository: RepositoryName | None = None
 
 
-def everything(right: str, repository: RepositoryName | None, tag: Tag | None) -> bool:
-    """What the operator may do."""
+def nothing(right: str, repository: RepositoryName | None, tag: Tag | None) -> str | None:
+    """What the operator is refused."""
     del right, repository, tag
-    return True
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """Who asks, and whether only to say what would be done.
 
-    `may` tells whether who asks has a right on what is touched besides: an operation shows and takes only
-    what it allows. Who asks by a key does so on `behalf` of its owner. The rest is for the
-    audit trail: where from, how it is known who asks, by which program, and the access rule that allows it.
+    `refusal` tells why who asks may not do something to what is touched besides, None where they may: an
+    operation shows and takes only that. Who asks by a key does so on `behalf` of its owner. The rest is for
+    the audit trail: where from, how it is known who asks, by which program, and the rule that allows it.
     """
 
     by: str
     dry_run: bool = False
-    may: Callable[[str, RepositoryName | None, Tag | None], bool] = everything
+    refusal: Callable[[str, RepositoryName | None, Tag | None], str | None] = nothing
     behalf: str = ""
     address: str = ""
     via: str = "command line"
     agent: str = ""
     rule: str = ""
+
+    def may(self, right: str, repository: RepositoryName | None, tag: Tag | None) -> bool:
+        """Whether who asks may do it."""
+        return self.refusal(right, repository, tag) is None
 
     @property
     def person(self) -> str:

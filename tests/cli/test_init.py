@@ -44,6 +44,24 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "listen"),
+    [
+        (URL, "127.0.0.1:5000"),
+        (f"{URL}:5443", "127.0.0.1:5000"),
+        ("http://registry.example.com:5010", "127.0.0.1:5000"),
+        ("http://localhost:5010", "127.0.0.1:5010"),
+        ("http://[::1]:5010", "[::1]:5010"),
+        ("http://localhost", "127.0.0.1:5000"),
+    ],
+)
+def test_it_listens_where_the_url_says_if_nothing_can_stand_before_it(
+    tmp_path: Path, url: str, listen: str
+) -> None:
+    document = json.loads(moorage("init", str(tmp_path / "m"), "--url", url, "--json").out)
+    assert check(Path(document["config"]), {}, {}).resolved.config.registry.listen == listen
+
+
+@pytest.mark.parametrize(
     ("words", "code"),
     [
         (["--url", "registry"], 2),

@@ -106,8 +106,8 @@ async def test_a_repository_with_a_tag_that_may_not_go_stays_whole(somebody: Som
         assert document["errors"] == [
             {
                 "code": "DENIED",
-                "message": "the access rules do not let you delete these tags of team/app, so nothing was"
-                " removed: v1",
+                "message": "you may not delete these tags of team/app, so nothing was removed: v1 (access"
+                " rule 5 (line 6) denies it: user:carol to delete team/app:v1)",
                 "detail": {"action": "delete", "name": "team/app", "tags": ["v1"]},
             }
         ]

@@ -153,7 +153,7 @@ async def test_a_copy_takes_pull_there_and_a_push_here(somebody: Somebody, world
     bob = {
         await somebody.refused("bob", "tag.copy", **{**asked, "source": f"team/web:{one}"}) for one in "ab"
     }
-    assert bob == {"the access rules do not let you pull from team/web"}
+    assert bob == {"no access rule grants user:bob to pull from team/web"}
     copied = await somebody.done("bob", "tag.copy", **asked)
     assert copied["digest"] == NEW
     await somebody.done("alice", "tag.copy", source=f"team/app@{OLD}", target="team/prod:v1")

@@ -173,7 +173,7 @@ async def test_a_tag_that_is_pushed_while_its_repository_is_deleted_is_asked_abo
         return seen
 
     monkeypatch.setattr(world.store.links, "tags", tags_before_the_push)
-    context = Context("somebody", may=lambda _right, _name, tag: tag != "late")
-    with pytest.raises(Denied, match="nothing was removed: late"):
+    context = Context("somebody", refusal=lambda _right, _name, tag: "it came" if tag == "late" else None)
+    with pytest.raises(Denied, match=r"nothing was removed: late \(it came\)"):
         _ = [one async for one in operation.run(operation.input(repository=NAME), context)]
     assert (await value(world, "tag.list", repository=NAME)).tags == ["late", TAG]
