@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from registry.errors import RequestInvalid
@@ -36,3 +37,17 @@ def write_file(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None
+
+
+def require_writable(*files: Path | None) -> None:
+    """Raises RequestInvalid for a file that could not be written when all else is done."""
+    for file in filter(None, files):
+        if file.is_dir():
+            problem = "it is a directory"
+        elif not file.parent.is_dir():
+            problem = f"there is no directory {file.parent}"
+        elif not os.access(file if file.exists() else file.parent, os.W_OK):
+            problem = "who runs this may not"
+        else:
+            continue
+        raise RequestInvalid(f"{file} cannot be written: {problem}; nothing was done")

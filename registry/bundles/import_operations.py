@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.bundles.bundles import Bundles
 from registry.bundles.errors import BundleRefused, told_if_full
-from registry.bundles.given import write_file
+from registry.bundles.given import require_writable, write_file
 from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
 from registry.bundles.receipts import receipt_of
@@ -89,6 +89,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
     async def bundle_import(asked: Import, context: Context) -> Outcome:
         here = bundles()
+        require_writable(asked.missing_to, asked.receipt_to)
         rules = here.rules(asked.map)
         wish = Wish(context.person, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
         judged = None

@@ -69,7 +69,9 @@ class Left:
                 " run `moorage gc run` and ask again"
             )
         if not self.loses:
-            lines.append("Distribution would serve all of it")
+            lines.append(
+                "Distribution would find all of it; `moorage storage check` says whether it is sound"
+            )
         lines.append(
             "to leave: end all servers, and serve the same place with Distribution. Who will not come back"
             " removes _moorage/ then; history, trash, accounts, keys and the audit trail go with it"

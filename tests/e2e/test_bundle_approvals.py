@@ -107,6 +107,13 @@ def test_who_has_imported_it_is_nobody_else(far: Far) -> None:
     assert "has imported" in told.text
 
 
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(far: Far, scratch: Path) -> None:
+    problems = {scratch / "none/receipt": "there is no directory", scratch: "it is a directory"}
+    for file, problem in problems.items():
+        told = far.server.command("bundle", "import", str(far.path), "--receipt-to", str(file), code=1)
+        assert f"{file} cannot be written: {problem}" in told.err and "nothing was done" in told.err
+
+
 def test_what_is_rejected_goes(far: Far) -> None:
     assert far.decide("alice", "reject", note="no")[0] == 200
     assert far.status("alice", far.waiting) == 404

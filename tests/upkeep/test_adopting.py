@@ -419,7 +419,7 @@ async def leaves(world: World) -> Result:
 async def test_what_distribution_would_not_see_is_told_with_its_tags(world: World) -> None:
     await adopt(world)
     assert (await leaves(world)).status is Status.DONE
-    assert "Distribution would serve all of it" in (await leaves(world)).value.told()  # type: ignore[attr-defined]
+    assert "Distribution would find all of it" in (await leaves(world)).value.told()  # type: ignore[attr-defined]
     whole = Digest.of(b"{}")
     await world.driver.put(layout.whole_manifest(NAME, whole), b"application/x\n{}")
     await world.store.links.put_tag(NAME, Tag("odd"), whole)
