@@ -12,7 +12,7 @@ import pytest
 
 from registry.access.audit import Entry
 from registry.access.audit.kept import Asked, AuditStore
-from registry.access.seal import SealBroken, Unsealed
+from registry.access.seal import KeySeal, SealBroken, Unsealed
 from registry.access.vault import Document, Vault
 from registry.core.registry import Registry
 from registry.upkeep.crash.ledger import Ledger
@@ -72,6 +72,17 @@ class Act:
 
 async def nothing(_: House) -> None:
     """Nothing is there before."""
+
+
+def with_key(house: House) -> Vault:
+    """The same secrets, of a registry that has a key."""
+    return Vault(house.driver, KeySeal(bytes(32)))
+
+
+async def seal(house: House) -> None:
+    """Seal all that is there."""
+    async for _ in with_key(house).seal_all(dry_run=False):
+        pass
 
 
 async def begin(house: House) -> str:
@@ -142,6 +153,7 @@ ACTS = {
     "put": Act(nothing, put, document, {"n": 1}),
     "claim": Act(nothing, lambda house: house.vault.claim("documents", "a", {"n": 1}), document, {"n": 1}),
     "remove": Act(put, lambda house: house.vault.remove("documents", "a"), document, None),
+    "seal": Act(put, seal, lambda house: with_key(house).get("documents", "a"), {"n": 1}),
     "revise": Act(once, lambda house: house.revise(2), log, ({"n": 2}, [2])),
     "revise too late": Act(once, change_too_late, log, ({"n": 4}, [4])),
     "forget": Act(three_times, lambda house: house.vault.forget("logs", "a", 2), log, ({"n": 3}, [1, 3])),

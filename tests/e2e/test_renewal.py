@@ -110,24 +110,40 @@ def test_a_mistake_leaves_everything_as_it_is(
     assert server.registry.ask("GET", "/v2/").status == 200
 
 
+def put(file: Path, text: str) -> None:
+    """Exchange a file, also a pipe, for one with a text."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
+
+
 @pytest.mark.parametrize("wrong", ["settings", "rules"])
 def test_what_is_spoilt_after_it_was_checked_ends_nobody(
     server: Server, rules: Path, scratch: Path, wrong: str
 ) -> None:
     """The program that finds it so has the sockets and the old workers already."""
-    file = rules if wrong == "rules" else next(scratch.glob("moorage-*.yaml"))
-    sound = file.read_text()
+    settings = next(scratch.glob("moorage-*.yaml"))
+    file = rules if wrong == "rules" else settings
+    written, sound = settings.read_text(), file.read_text()
     alive = workers(server)
-    # Whoever checks waits for us to write, and nobody after them finds the pipe any more.
-    pipe, spoilt = scratch / "pipe", scratch / "spoilt"
-    os.mkfifo(pipe)
-    os.link(pipe, scratch / "link")
-    (scratch / "link").replace(file)
+    # Whoever checks waits for us to write, as does the program after them; nobody else finds a pipe.
+    checking, beginning = scratch / "checking", scratch / "beginning"
+    for pipe in (checking, beginning):
+        os.mkfifo(pipe)
+        os.link(pipe, pipe.with_suffix(".link"))
+    checking.with_suffix(".link").replace(settings)
     os.kill(server.pid, signal.SIGHUP)
-    with open(pipe, "w") as checked:
-        spoilt.write_text("this is neither: [")
-        spoilt.replace(file)
-        checked.write(sound)
+    with open(checking, "w") as checked:
+        if wrong == "rules":
+            beginning.with_suffix(".link").replace(settings)
+        else:
+            put(settings, "this is neither: [")
+        checked.write(written)
+    if wrong == "rules":
+        with open(beginning, "w") as begun:
+            put(rules, "this is neither: [")
+            put(settings, written)
+            begun.write(written)
     while '"renewal.refused"' not in server.log:
         assert set(alive) <= set(workers(server)), server.log[-1500:]
     assert file.name in server.log.partition('"renewal.refused"')[2]
