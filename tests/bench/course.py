@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from tests.bench import (
     bundles,
@@ -23,7 +24,7 @@ from tests.bench import (
 )
 from tests.bench.bucket import store
 from tests.bench.connection import Refused
-from tests.bench.places import IN_A_BUCKET, NoPlace, Place, place
+from tests.bench.places import IN_A_BUCKET, IN_MEMORY, NoPlace, Place, place
 from tests.bench.race import Race
 from tests.bench.report import Section
 from tests.bench.scale import Scale
@@ -32,15 +33,26 @@ from tests.bench.trials import Ground, Trial
 GROUPS = (*workloads.GROUPS, mirrors.WORKLOADS)
 WORKLOADS = [workload for group in GROUPS for workload in group]
 PROCESSOR = "processor"
+LONGEST_PROBLEM = 300  # characters: a copy tells of each file
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A section of what is not processor time: trials, in a bucket or on file systems."""
+    """A section of what is not processor time: trials, in a bucket or on file systems.
+
+    What makes more files than a tmpfs has room for is `on_disk`.
+    """
 
     title: str
     trials: Sequence[Trial]
     in_bucket: bool = False
+    on_disk: bool = False
+
+    def fits(self, where: Place) -> bool:
+        """Whether it is tried in a place."""
+        if self.in_bucket or where.kind == IN_A_BUCKET:
+            return self.in_bucket and where.kind == IN_A_BUCKET
+        return not (self.on_disk and where.kind == IN_MEMORY)
 
 
 PARTS: Mapping[str, Part] = {
@@ -48,7 +60,7 @@ PARTS: Mapping[str, Part] = {
         "Memory, slow clients and start", (*peaks.TRIALS, *idle.TRIALS, *slow.TRIALS, *start.TRIALS)
     ),
     "tokens": Part("Tokens", tokens.TRIALS),
-    "collecting": Part("Collecting", collecting.TRIALS),
+    "collecting": Part("Collecting", collecting.TRIALS, on_disk=True),
     "mirrors": Part("Mirrors", (*mirrors.TRIALS, *rush.TRIALS)),
     "bundles": Part("Bundles", bundles.TRIALS),
     "replicas": Part("Several servers", replicas.TRIALS, in_bucket=True),
@@ -86,7 +98,7 @@ class Course:
         for part in PARTS.values():
             first = True
             for where in found:
-                if part.in_bucket == (where.kind == IN_A_BUCKET):
+                if part.fits(where):
                     trials = [one for one in part.trials if first or one.everywhere]
                     yield from self._try(part, trials, names, where)
                     first = False
@@ -127,7 +139,7 @@ class Course:
         try:
             yield
         except (AssertionError, NoPlace, OSError, Refused) as problem:
-            problems.append(f"{what}: {problem}")
+            problems.append(f"{what}: {shorten(str(problem), LONGEST_PROBLEM)}")
             self._tell(f"not measured: {problems[-1]}")
 
 

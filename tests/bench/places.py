@@ -12,7 +12,7 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 LASTING = Path("/var/tmp")
 PLACES = ("memory", "disk", "bucket")
-IN_A_BUCKET = "a bucket"
+IN_MEMORY, IN_A_BUCKET = "tmpfs", "a bucket"
 
 
 class NoPlace(Exception):
@@ -39,7 +39,7 @@ def place(name: str, wanted_bytes: int) -> Place:
         if folder.is_dir() and os.access(folder, os.W_OK)
     }
     for folder, kind in found.items():
-        if (kind == "tmpfs") == in_memory and shutil.disk_usage(folder).free >= wanted_bytes:
+        if (kind == IN_MEMORY) == in_memory and shutil.disk_usage(folder).free >= wanted_bytes:
             return Place(folder, kind)
     looked = ", ".join(f"{folder} ({kind})" for folder, kind in found.items()) or "nowhere"
     raise NoPlace(f"{name}: {wanted_bytes >> 20} MiB are needed; looked in {looked}")

@@ -75,6 +75,17 @@ def test_what_the_file_system_decides_is_tried_in_every_place(
     ]
 
 
+def test_what_takes_more_files_than_a_tmpfs_has_is_tried_on_a_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    part = Part("Some part", (Trial(("good",), lambda ground: [GOOD]),), on_disk=True)
+    monkeypatch.setattr(course, "PARTS", {"some": part})
+    kinds = {"memory": "tmpfs", "disk": "ext4", "bucket": "a bucket"}
+    monkeypatch.setattr(course, "place", lambda name, wanted: Place(tmp_path, kinds[name]))
+    sections = Course(TINY, lambda line: None).run(["good"], list(kinds))
+    assert [section.title for section in sections] == ["Some part, storage on ext4"]
+
+
 def test_bulk_transfers_and_those_who_wait_behind_them_are_tried_in_every_place() -> None:
     trials = [trial for part in course.PARTS.values() for trial in part.trials]
     names = {name for trial in trials if trial.everywhere for name in trial.names}
