@@ -111,6 +111,8 @@ class Batches:
 
         Raises Denied for what is blocked, and what `rights` says of a tag.
         """
+        if not tags:
+            return {}
         self._store.blocked.refuse(tags.values())
         while True:
             allowed = {

@@ -11,6 +11,7 @@ from registry.bundles.decision_operations import operations as decision_operatio
 from registry.bundles.folders import Inbox
 from registry.bundles.staging import Staging
 from registry.errors import OutOfSpace
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.work.operations import Context
@@ -67,6 +68,22 @@ def gap_id(shelf: Shelf) -> str:
     """The bundle that has come."""
     prefix = f"{layout.BUNDLES_RECEIVED}/"
     return next(key for key in shelf.holding() if key.startswith(prefix))[len(prefix) :].split("/")[0]
+
+
+async def test_manifests_of_which_none_is_tagged_are_staged_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.bundles.planting.MANIFESTS_AT_ONCE", 1)
+    gap = Gap(tmp_path, WAITS)
+    await gap.near.world.push(signed := image("one"), Tag("v1"), APP)
+    signature = image("signature", subject=Digest.of(signed))
+    await gap.near.world.push(signature, Digest.of(signature), APP)
+    await gap.near.export(tmp_path / "bundle", gap.key)
+    judged = await gap.far.take_in(tmp_path / "bundle")
+    assert judged.is_staged
+    keys = await staged_keys(gap.far)
+    assert len({key for key in keys if "/_manifests/revisions/" in key}) == 2
+    assert len([key for key in keys if key.endswith("/tags/v1/current/link")]) == 1
 
 
 async def test_what_is_rejected_while_it_is_staged_goes(
