@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from tests.bench import (
+    asking,
     bundles,
     collecting,
     idle,
@@ -64,6 +65,7 @@ PARTS: Mapping[str, Part] = {
     "mirrors": Part("Mirrors", (*mirrors.TRIALS, *rush.TRIALS)),
     "bundles": Part("Bundles", bundles.TRIALS),
     "replicas": Part("Several servers", replicas.TRIALS, in_bucket=True),
+    "store": Part("Asking the store", asking.TRIALS, in_bucket=True),
 }
 NAMES = [
     *(workload.name for workload in WORKLOADS),
