@@ -192,14 +192,9 @@ class Unfinished:
     def _create(self) -> None:
         if self._descriptor < 0:
             self._enter()
-            try:
-                self._descriptor = self._files.create(self._temporary, private=self._private)
-            except FileNotFoundError:
-                with suppress(FileNotFoundError):
-                    self._directories.make(self._directory)
-                self._descriptor = self._directories.within(
-                    self._directory, lambda: self._files.create(self._temporary, private=self._private)
-                )
+            self._descriptor = self._directories.within(
+                self._directory, lambda: self._files.create(self._temporary, private=self._private)
+            )
             self._named = True
 
     def _link(self) -> Generator[Wanted, None, bool]:

@@ -159,8 +159,9 @@ class Importing:
 
     async def _empty(self, judged: Judged) -> set[RepositoryName]:
         """The repositories that have nothing: nobody needs to look for each thing in them."""
-        store = self._registry.store
-        return {name for name in judged.names.values() if await store.is_untouched(name)}
+        names = list(dict.fromkeys(judged.names.values()))
+        untouched = await self._effects.together(map(self._registry.store.is_untouched, names))
+        return {name for name, is_untouched in zip(names, untouched, strict=True) if is_untouched}
 
     async def _is_ours(
         self, key: Key, one: Content, judged: Judged, kept: Digests, empty: Container[RepositoryName]

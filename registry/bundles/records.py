@@ -129,11 +129,11 @@ class SentBundles:
             key = await self._driver.get(layout.bundle_sent(stream, number, "written"), limit=_SMALL)
         return Sent(head, (key or b"").decode(), key is not None, acknowledged, forgotten)
 
-    async def each(self, stream: str | None = None) -> AsyncIterator[Sent]:
-        """All of them, or those of one stream, the last one first."""
-        for one in [stream] if stream is not None else await self.streams():
-            for number in reversed(await self._numbers(one)):
-                if (sent := await self.get(one, number)) is not None:
+    async def each(self) -> AsyncIterator[Sent]:
+        """All of them, the last one of each stream first."""
+        for stream in await self.streams():
+            for number in reversed(await self._numbers(stream)):
+                if (sent := await self.get(stream, number)) is not None:
                     yield sent
 
     async def find(self, bundle: str) -> Sent:

@@ -115,15 +115,15 @@ class Batches:
             return {}
         self._store.blocked.refuse(tags.values())
         while True:
-            allowed = {
-                tag: await self._tagging.allow(name, digest, [tag], rights) for tag, digest in tags.items()
-            }
+            looked = (self._tagging.allow(name, digest, [tag], rights) for tag, digest in tags.items())
+            allowed = dict(zip(tags, await together(looked), strict=True))
             moving: dict[Digest, list[Tag]] = {}
             for tag, digest in tags.items():
                 moving.setdefault(digest, []).extend(allowed[tag].movable)
             async with self._announced(name, moving, ()) as is_young:
                 # What it needs it has: while a manifest stands, nothing of that goes.
-                standing = {digest: await self._store.manifests.exists(name, digest) for digest in moving}
+                stands = await together(self._store.manifests.exists(name, digest) for digest in moving)
+                standing = dict(zip(moving, stands, strict=True))
                 if not is_young():
                     continue
                 self._require_writable()

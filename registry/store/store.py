@@ -79,7 +79,10 @@ class Store:
             layout.layers(name),
             layout.trash_of(name),
         )
-        return not any([await self.driver.children(tree, limit=1) for tree in trees])
+        for tree in trees:
+            if await self.driver.children(tree, limit=1):
+                return False
+        return True
 
     async def tag_keys(self, name: RepositoryName, tag: Tag) -> list[str]:
         """All keys of a tag, the link that makes it one last."""

@@ -218,7 +218,7 @@ async def test_what_older_bundles_state_is_let_go(gap: Gap) -> None:
     heads.append(await near.export(gap.folder / "all", gap.key))
     assert heads[-1].parent is None
     assert await stated() == [5]
-    assert [sent.head.number async for sent in near.bundles.exporting.sent.each("weekly")] == [5, 4, 3, 2, 1]
+    assert [sent.head.number async for sent in near.bundles.exporting.sent.each()] == [5, 4, 3, 2, 1]
 
 
 async def test_an_export_and_a_receipt_cost_the_same_however_many_came_before(gap: Gap) -> None:
