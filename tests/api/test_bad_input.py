@@ -17,6 +17,7 @@ from tests.api.conftest import Serve
 from tests.api.contents import OCI_IMAGE, Manifest, digest_of, image, index
 from tests.api.registry import Registry, Repository, closing
 from tests.api.server import Server
+from tests.folders import files_below, unfinished
 
 LIMIT = 4 << 20
 BLOB = os.urandom(1000)
@@ -277,8 +278,8 @@ def test_nothing_of_broken_pushes_is_left(serve: Serve, tmp_path: Path) -> None:
     ):
         cut_off(server.registry, method, target, False, BLOB[:500]).reset()
     repository.push_blob(b"something else")
-    until(lambda: not [path for path in server.root.rglob(".tmp-*") if path.parent != server.root])
-    assert not [path for path in server.root.rglob("*") if path.is_file() and DIGEST[7:] in str(path)]
+    until(lambda: not [path for path in unfinished(server.root) if path.parent != server.root])
+    assert not [path for path in files_below(server.root) if DIGEST[7:] in str(path)]
     assert "Traceback" not in server.log
 
 
@@ -364,7 +365,7 @@ def test_twenty_clients_push_one_blob_at_once(serve: Serve, tmp_path: Path) -> N
         assert list(crowd.map(push, range(20))) == [201] * 20
     for number in range(4):
         assert server.repository(f"team-{number}").ask("GET", f"blobs/{digest}").body == data
-    copies = [path for path in server.root.rglob("*") if path.is_file() and path.stat().st_size == len(data)]
+    copies = [path for path in files_below(server.root) if path.stat().st_size == len(data)]
     assert len(copies) == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.api.conftest import Serve
 from tests.api.contents import artifact, digest_of, image
 from tests.api.registry import Repository
 from tests.api.server import Server
+from tests.folders import make_older
 
 TWO_DAYS_SECONDS = 2 * 86_400.0
 
@@ -31,10 +31,7 @@ def collect(server: Server) -> dict[str, Any]:
 
 def let_two_days_pass(server: Server) -> None:
     """Let all that lies there have been written two days earlier."""
-    for path in server.root.rglob("*"):
-        if path.is_file():
-            then = path.stat().st_mtime - TWO_DAYS_SECONDS
-            os.utime(path, (then, then))
+    make_older(server.root, TWO_DAYS_SECONDS)
 
 
 def held(repository: Repository, *blobs: bytes) -> list[int]:

@@ -13,6 +13,7 @@ from tests.api.conftest import Serve
 from tests.api.contents import Manifest, artifact, digest_of, image
 from tests.api.registry import Repository
 from tests.api.server import Server
+from tests.folders import unfinished
 
 
 @dataclass
@@ -158,14 +159,14 @@ def test_a_body_that_a_kill_cut_off_is_gone_a_day_later(serve: Serve, tmp_path: 
         put.begin("PUT", f"{repository.begin()}?digest={digest_of(data)}", length)
         for connection in (patch, put):
             connection.send(data[: 2 << 20])
-        while len(list(root.rglob(".tmp-*"))) < 3:
+        while len(unfinished(root)) < 3:
             first.registry.ask("GET", "/v2/")
         first.kill()
     again = serve(root).repository("a")
     assert again.close(location, digest_of(data), data).status == 201
-    left = list(root.rglob(".tmp-*"))
+    left = unfinished(root)
     assert len(left) >= 3
-    for path in (path for path in root.rglob("*") if path.name.startswith(".tmp-")):
+    for path in left:
         os.utime(path, (0, 0))
     third = serve(root)
     while any(path.exists() for path in left):
@@ -184,14 +185,14 @@ def test_asked_to_end_in_the_middle_of_a_patch(serve: Serve, tmp_path: Path) -> 
     with first.registry.connect() as connection:
         connection.begin("PATCH", location, {"Content-Length": str(len(data) - 100)})
         connection.send(data[100 : 1 << 20])
-        while not any(path.stat().st_size for path in root.rglob(".tmp-*")):
+        while not any(path.stat().st_size for path in unfinished(root)):
             pass
         first.terminate()
         answer = connection.answer()
         assert first.stop() == 0
     assert answer.refuses(503, "UNAVAILABLE")
     assert int(answer["Retry-After"]) > 0
-    assert not list(root.rglob(".tmp-*"))
+    assert not unfinished(root)
     repository = serve(root).repository("a")
     assert answer["Range"] == repository.registry.ask("GET", location)["Range"]
     # More than the piece before: what had come of the one that was cut off.

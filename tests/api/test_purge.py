@@ -9,13 +9,8 @@ from typing import Any
 
 from tests.api.conftest import Serve
 from tests.api.contents import digest_of, image
+from tests.folders import files_with
 from tests.server.conftest import until
-
-
-def files_with(secret: bytes, *places: Path) -> list[Path]:
-    """The files below some places in which the secret's bytes are."""
-    files = [path for place in places for path in place.rglob("*") if path.is_file()]
-    return [path for path in files if secret in path.read_bytes()]
 
 
 def test_a_secret_is_gone_from_the_disk_and_refused_in_each_way(serve: Serve, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.api.contents import Manifest, digest_of, image, index
 from tests.api.people import Login, add_users, rules_file
 from tests.api.registry import Repository
 from tests.api.server import Server
+from tests.folders import files_below
 
 IMMUTABLE = """\
 - {who: anonymous, repositories: ['**'], may: [pull, create]}
@@ -43,9 +44,8 @@ def repository(servers: tuple[Server, Server]) -> Repository:
 
 def tree(server: Server, name: str) -> set[str]:
     """What lies in the store of a repository, its histories and of all intents."""
-    root = server.root
-    paths = (path for path in root.rglob("*") if path.is_file())
-    return {str(path) for path in paths if f"/{name}/" in str(path) or "/intents/" in str(path)}
+    paths = map(str, files_below(server.root))
+    return {path for path in paths if f"/{name}/" in path or "/intents/" in path}
 
 
 def test_the_same_again_is_no_overwrite(repository: Repository) -> None:

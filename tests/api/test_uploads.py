@@ -13,6 +13,7 @@ from tests.api.client import Answer
 from tests.api.conftest import Serve
 from tests.api.contents import digest_of, image
 from tests.api.registry import Repository, closing
+from tests.folders import files_below
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -394,4 +395,4 @@ def test_the_usual_algorithm_may_be_announced(repository: Repository) -> None:
 
 def files(root: Path) -> set[str]:
     """The files below a directory, by path."""
-    return {str(path) for path in root.rglob("*") if path.is_file()}
+    return set(map(str, files_below(root)))

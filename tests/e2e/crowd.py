@@ -18,6 +18,7 @@ from tests.api.server import Server, merged
 from tests.e2e.images import digest_of
 from tests.e2e.mirrors import NAMESPACE, NOTHING, Upstream, namespace
 from tests.e2e.tap import Request, Tap
+from tests.folders import files_below
 
 REPOSITORY = "library/crowd"
 _PIECE_BYTES = 256 << 10
@@ -185,4 +186,4 @@ def serve_wanted(scratch: Path) -> Iterator[Serve]:
 
 def on_disk(server: Server) -> Iterator[str]:
     """The files in a server's directory."""
-    return (str(path) for path in server.root.rglob("*"))
+    return map(str, files_below(server.root))

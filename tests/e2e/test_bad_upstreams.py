@@ -48,6 +48,7 @@ from tests.e2e.misbehaving import (
     trickling,
     truncated,
 )
+from tests.folders import files_below
 from tests.server.conftest import until
 
 MIB = 1 << 20
@@ -123,7 +124,7 @@ class Namespace:
         """What is left in the store of transfers, be they under way or given up."""
         ours = self.server.root / "_moorage/v1"
         places = [ours / "transfers" / self.name, *ours.glob(f"leases/transfer-{self.name}-*")]
-        return [str(path) for place in places for path in place.rglob("*") if path.is_file()]
+        return [str(path) for place in places for path in files_below(place)]
 
 
 def settings(name: str, url: str, *, seconds: float = 12, **more: Any) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from tests.api.contents import digest_of, image
 from tests.api.server import Server
 from tests.durability.reader import tree_of, unneeded
+from tests.folders import make_older
 
 SETTINGS = {"gc": {"grace_period": "1h", "interval": "1m"}}
 
@@ -29,18 +28,10 @@ def server(scratch: Path) -> Iterator[Server]:
     assert app.ask("DELETE", f"manifests/{gone.digest}").status == 202
     wait_for_the_end(first)
     first.stop()
-    let_pass(first.root, timedelta(hours=2))
+    make_older(first.root, 2 * 3600)
     server = Server(scratch / "root", scratch, SETTINGS)
     yield server
     server.stop()
-
-
-def let_pass(root: Path, span: timedelta) -> None:
-    """Make all files older, as if so much time had passed."""
-    for path in root.rglob("*"):
-        if path.is_file():
-            then = path.stat().st_mtime - span.total_seconds()
-            os.utime(path, (then, then))
 
 
 def wait_for_the_end(server: Server) -> dict[str, object]:

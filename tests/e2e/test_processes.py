@@ -16,6 +16,7 @@ from tests.api.contents import artifact, digest_of, image
 from tests.api.registry import closing
 from tests.api.server import Server
 from tests.e2e.workers import Line, lines, workers
+from tests.folders import make_older, unfinished
 
 
 class Serve(Protocol):
@@ -146,8 +147,8 @@ def test_idle_sessions_expire_once_with_all_of_them_looking(
     idle, alive = (three[0].ask("POST", f"/v2/{repository}/blobs/uploads/")["Location"] for _ in range(2))
     for location in (idle, alive):
         assert three[1].ask("PATCH", location, {}, b"data").status == 202
-    age(session_folder(servers[0], idle), seconds=2 * 3600)
-    age(session_folder(servers[0], alive), seconds=1800)
+    make_older(session_folder(servers[0], idle), seconds=2 * 3600)
+    make_older(session_folder(servers[0], alive), seconds=1800)
     while session_folder(servers[0], idle).exists():
         pass
     for line in three:
@@ -160,14 +161,6 @@ def test_idle_sessions_expire_once_with_all_of_them_looking(
 def session_folder(server: Server, location: str) -> Path:
     """Where a session lies."""
     return server.root / "_moorage/v1/uploads" / location.rpartition("/")[2]
-
-
-def age(folder: Path, seconds: float) -> None:
-    """Let everything in a folder be so much older."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            then = path.stat().st_mtime - seconds
-            os.utime(path, (then, then))
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
@@ -232,7 +225,7 @@ def serving(server: Server) -> set[int]:
 
 def written(server: Server) -> None:
     """Wait until a part of a body lies on the disk: the next moment is the middle of it."""
-    while not any(path.stat().st_size for path in server.root.rglob(".tmp-*")):
+    while not any(path.stat().st_size for path in unfinished(server.root)):
         pass
 
 
@@ -250,7 +243,7 @@ def test_workers_asked_to_end_in_the_middle_of_bodies(serve: Serve, scratch: Pat
             connection.send(data[100 : 2 << 20])
         written(server)
         assert server.stop() == 0
-    assert not list(server.root.rglob(".tmp-*"))
+    assert not unfinished(server.root)
 
     registry = serve(server.root).registry
     for location in locations:

@@ -14,8 +14,8 @@ import pytest
 from tests.api.contents import image, index
 from tests.api.server import Server
 from tests.e2e.client import Client
-from tests.e2e.test_collection_by_schedule import let_pass
 from tests.equipment.absence import require
+from tests.folders import make_older
 from tests.server.conftest import until
 
 RULES: dict[str, Any] = {
@@ -42,7 +42,7 @@ def root(scratch: Path) -> Iterator[Path]:
     server.stop()
     # As Distribution leaves it, whose tags are as old as their links.
     shutil.rmtree(server.root / "_moorage/v1/history")
-    let_pass(server.root, timedelta(days=30))
+    make_older(server.root, 30 * 86400)
     # And pulls have been recorded for as long.
     (mark,) = (server.root / "_moorage/v1/pulls/uncovered").iterdir()
     mark.rename(mark.with_name(str((datetime.now(UTC) - timedelta(days=30)).date())))
