@@ -257,7 +257,11 @@ class OutOfSpace(RegistryError):
     message = "the registry's storage is full; nothing was lost, push again when there is room"
 
 
-class StorageDamaged(RegistryError):
+class Damaged(RegistryError):
+    """Content is not what it must be, wherever it lies."""
+
+
+class StorageDamaged(Damaged):
     """What the store holds is not what was pushed; nothing wrong is served."""
 
     code, status = "UNKNOWN", 500

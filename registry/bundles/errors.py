@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from registry.errors import Denied, OutOfSpace, RegistryError
+from registry.errors import Damaged, Denied, OutOfSpace, RegistryError
 from registry.model.quoting import printable
 from storage.errors import OutOfSpace as StoreFull
 
 
-class BundleInvalid(RegistryError):
+class BundleInvalid(Damaged):
     """A bundle is not what it must be; nothing of it is visible."""
 
     code, status, message = "BUNDLE_INVALID", 400, "the bundle is not sound"

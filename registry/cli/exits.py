@@ -17,13 +17,13 @@ from registry.access.exposure import Exposed
 from registry.cli.existence import NoStore
 from registry.config import ConfigError
 from registry.errors import (
+    Damaged,
     Denied,
     DigestInvalid,
     InputInvalid,
     NameInvalid,
     ReadOnly,
     RegistryError,
-    StorageDamaged,
     TagInvalid,
     Unauthorized,
     Unsupported,
@@ -81,7 +81,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (Unauthorized, Exit.REFUSED),
     (Unsupported, Exit.REFUSED),
     (ReadOnly, Exit.REFUSED),
-    (StorageDamaged, Exit.DAMAGED),
+    (Damaged, Exit.DAMAGED),
     (NoStore, Exit.FAILED),
     (Unfit, Exit.FAILED),
     (NoTrail, Exit.FAILED),

@@ -22,7 +22,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
-from registry.errors import Denied, ReadOnly, StorageDamaged, Unauthorized, Unsupported
+from registry.errors import Damaged, Denied, ReadOnly, Unauthorized, Unsupported
 from registry.model.names import RepositoryName, Tag
 
 I = TypeVar("I")  # noqa: E741 (the input)
@@ -153,7 +153,7 @@ def status_of(error: Exception) -> Status:
     """How an operation ended that raised this."""
     if isinstance(error, Denied | Unauthorized | Unsupported | ReadOnly):
         return Status.REFUSED
-    return Status.DAMAGED if isinstance(error, StorageDamaged) else Status.FAILED
+    return Status.DAMAGED if isinstance(error, Damaged) else Status.FAILED
 
 
 class Operations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 
 from registry.bundles.errors import BundleInvalid, BundleRefused
+from registry.bundles.format import CONTENTS
 from registry.bundles.keys import new_key, write_key
 from registry.bundles.verify_bundle import REFUSED, Verifier, folders, verify_folders, verify_tar
+from registry.work.operations import Status, status_of
+from tests.api.server import moorage
 from tests.bundles.bad import BAD, Bad, Keys, sound
 from tests.bundles.handmade import write_folder
 from tests.bundles.sides import Side
@@ -58,12 +62,30 @@ async def test_is_refused(bad: Bad, keys: Keys, tmp_path: Path) -> None:
         return
     # Signatures are judged first, so what was altered behind one is refused by that.
     assert bad.verdict != REFUSED or isinstance(refused, BundleRefused)
+    assert (status_of(refused) is Status.DAMAGED) == isinstance(refused, BundleInvalid)
     assert refused.message.isprintable()
     named = refused.message.split(": ")[0].partition(", line")[0]
     told = {one["file"] for one in verifier.problems}
     assert isinstance(refused, BundleRefused) or any(_whole(named) in one for one in told), (told, refused)
     assert await side.tags() == {}
     assert not [key async for key in side.world.driver.walk("docker/registry/v2/repositories")]
+
+
+@pytest.mark.e2e
+def test_the_exit_code_is_the_same_whoever_reads_it(keys: Keys, tmp_path: Path) -> None:
+    bundle = write_folder(sound(keys), tmp_path / "bundle")
+    (bundle / CONTENTS).write_bytes((bundle / CONTENTS).read_bytes()[:-1])
+    (tmp_path / "store/docker/registry/v2").mkdir(parents=True)
+    # Whose signatures are asked for is judged before the files are.
+    for key, verb, code in (
+        (keys.trusted, "verify", 4),
+        (keys.trusted, "import", 4),
+        (keys.stranger, "import", 3),
+    ):
+        settings = {"import": {"trusted_keys": [str(write_key(key, tmp_path / f"{verb}-{code}")[1])]}}
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps({"storage": {"root": "store"}, "bundles": settings}))
+        moorage("bundle", verb, str(bundle), "--config", str(config), code=code)
 
 
 def _whole(name: str) -> str:
