@@ -16,6 +16,7 @@ from registry.errors import (
     RegistryError,
     StorageDamaged,
     TagInvalid,
+    Unavailable,
     Unsupported,
 )
 from registry.model.digests import Digest
@@ -23,6 +24,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.model.quoting import quoted
 from registry.model.tag_rights import TagRight
 from registry.work.operations import Context, Operation, Progress, Result, Touched, argument, option
+from storage.errors import StorageError
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -189,11 +191,16 @@ def operations(registry: Callable[[], Registry], *, deletes: bool = True) -> Ite
         if kept:
             told = list(kept)[:_TAGS_TOLD]
             raise Denied(_kept(name, kept), detail={"action": "delete", "name": name, "tags": told})
-        manifests = len(await _manifests(registry(), name))
-        blobs = len([digest async for digest in store.links.layers(name)])
+        counts = await _counts(registry(), name)
         if not context.dry_run:
             registry().require_writable()
-            await registry().door.remove_repository(name, context.by, _Deletions(context, name))
+            try:
+                await registry().door.remove_repository(name, context.by, _Deletions(context, name))
+            except (RegistryError, StorageError) as error:
+                if (how_far := await _half_deleted(registry(), name, counts)) is None:
+                    raise
+                raise Unavailable(f"{error}; {how_far}") from error
+        _, manifests, blobs = counts
         yield Result(Removed(name, [str(tag) for tag in tags], manifests, blobs, context.dry_run))
 
     async def tag_list(asked: OneRepository, context: Context) -> Outcome:
@@ -296,6 +303,27 @@ def _kept(name: RepositoryName, tags: Mapping[Tag, str]) -> str:
     more = "" if len(tags) <= _TAGS_TOLD else f" and {len(tags) - _TAGS_TOLD} more"
     why = next(iter(tags.values()))
     return f"you may not delete these tags of {name}, so nothing was removed: {told}{more} ({why})"
+
+
+async def _counts(registry: Registry, name: RepositoryName) -> tuple[int, int, int]:
+    """How many tags, manifests and links to blobs a repository has."""
+    blobs = [digest async for digest in registry.store.links.layers(name)]
+    return len(await registry.store.links.tags(name)), len(await _manifests(registry, name)), len(blobs)
+
+
+async def _half_deleted(registry: Registry, name: RepositoryName, before: tuple[int, int, int]) -> str | None:
+    """How far a deletion has come that broke off, and what to do; None where nothing is gone."""
+    try:
+        left = await _counts(registry, name)
+    except StorageError:
+        how_far = f"of {name} some may be gone, and how much cannot be told now"
+    else:
+        if left == before:
+            return None
+        kinds = ("tags", "manifests", "links to blobs")
+        told = (f"{more} of {of} {kind}" for more, of, kind in zip(left, before, kinds, strict=True))
+        how_far = f"of {name} there still are {', '.join(told)}"
+    return f"{how_far}: delete it once more to have the rest go, too; what is gone lies in the trash"
 
 
 async def _manifests(registry: Registry, name: RepositoryName) -> list[Digest]:

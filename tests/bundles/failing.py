@@ -28,7 +28,7 @@ class Failing(Driver):
     ) -> None:
         self._inner = inner
         self._error = error
-        self._writes = writes
+        self.writes = writes
         self.left = left
         self.failed = False
 
@@ -37,7 +37,7 @@ class Failing(Driver):
         return self._inner.epoch
 
     def _step(self, *, writes: bool) -> None:
-        if self.left is None or (self._writes and not writes):
+        if self.left is None or (self.writes and not writes):
             return
         if self.left == 0:
             self.failed = True
