@@ -10,6 +10,13 @@ class StorageError(Exception):
         super().__init__(f"{message}: {key!r}" if key else message)
         self.key = key
         self.message = message
+        self._is_named = False
+
+    def name(self, store: str) -> None:
+        """Say in the text which store of several it was; the first to know has it."""
+        if not self._is_named:
+            self.args = (f"{store}: {self}",)
+            self._is_named = True
 
 
 class NotFound(StorageError):

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ from registry.work.operations import Operation, Operations
 from storage.contract import Driver
 from storage.errors import StorageError
 from storage.findings import Finding
+from storage.named import NamedDriver, naming
 
 if TYPE_CHECKING:
     from registry.app.authority import Authority
@@ -114,10 +115,14 @@ def operations(config: Config) -> Operations:
         return offices[-1]
 
     @asynccontextmanager
-    async def store_at(where: str | None, *, new: bool = False) -> AsyncIterator[Opened]:
+    async def store_at(where: str | None, who: str, *, new: bool = False) -> AsyncIterator[Opened]:
         settings = config if where is None else settings_of(where, new=new)
-        async with open_registry(settings) as opened_there:
-            yield Opened(opened_there.store, seal_of(settings))
+        name = f"{who}, {settings.storage.text}"
+        async with AsyncExitStack() as stack:
+            with naming(name):
+                opening = open_registry(settings, lambda storage: NamedDriver(storage, name))
+                there = await stack.enter_async_context(opening)
+            yield Opened(there.store, settings.storage.text, seal_of(settings))
 
     @asynccontextmanager
     async def mirrors() -> AsyncIterator[Mirrors]:

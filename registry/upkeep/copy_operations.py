@@ -22,14 +22,15 @@ _TO = "the target: a directory, or a configuration file that names the storage"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store, and what tells the key that its secrets are sealed with (None: with none)."""
+    """A store, where it is, and what tells the key that its secrets are sealed with (None: with none)."""
 
     store: Store
+    place: str
     seal: str | None
 
 
 # Opens the store of a place, of which the text is a directory or a configuration file (None: the configured
-# one); it must be there already unless `new`.
+# one), to be called `who` in errors; it must be there already unless `new`.
 Opening = Callable[..., AbstractAsyncContextManager[Opened]]
 
 
@@ -98,7 +99,10 @@ def operations(opening: Opening) -> Iterable[Operation[Any]]:
     """The operations on two stores, each opened by `opening`."""
 
     async def storage_copy(asked: Copy, _: Context) -> Outcome:
-        async with opening(asked.from_) as source, opening(asked.to, new=True) as target:
+        async with (
+            opening(asked.from_, "the source") as source,
+            opening(asked.to, "the target", new=True) as target,
+        ):
             if asked.with_secrets and source.seal != target.seal:
                 raise Unsupported(
                     "the source's secrets are not sealed by the same access.seal_key_file as the target's:"
@@ -106,8 +110,12 @@ def operations(opening: Opening) -> Iterable[Operation[Any]]:
                     " of both, with the same key, or leave --with-secrets out"
                 )
             copying = Copying(source.store, target.store, with_secrets=asked.with_secrets)
-            async for step in copying.run():
-                yield step
+            try:
+                async for step in copying.run():
+                    yield step
+            except Unsupported as error:
+                places = f"the source is {source.place}, the target {target.place}"
+                raise Unsupported(f"{error}; {places}") from error
         copied = copying.copied
         done = CopyDone(
             copying.last,
@@ -120,7 +128,7 @@ def operations(opening: Opening) -> Iterable[Operation[Any]]:
         yield Result(done, Status.DAMAGED if copied.problems else Status.DONE)
 
     async def storage_verify(asked: Verify, _: Context) -> Outcome:
-        async with opening(asked.from_) as source, opening(asked.to) as target:
+        async with opening(asked.from_, "the source") as source, opening(asked.to, "the target") as target:
             comparing = Comparing(source.store, target.store)
             async for step in comparing.run():
                 yield step

@@ -18,6 +18,7 @@ from registry.errors import RegistryError, Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout, parsing
+from registry.store.marks import FormatTooNew
 from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.upkeep.promises import check_of
@@ -83,10 +84,13 @@ class Copying:
         self.last = False
 
     async def run(self) -> AsyncIterator[Progress]:
-        """Do it. Raises Unsupported, FormatTooNew, StorageError."""
+        """Do it. Raises Unsupported, StorageError."""
         source, target = self._source, self._target
-        await source.marks.check_format()
-        await target.marks.check_format()
+        for which, store in (("source", source), ("target", target)):
+            try:
+                await store.marks.check_format()
+            except FormatTooNew as error:
+                raise Unsupported(f"the {which} cannot be used: {error}") from None
         await self._begin()
         self._mark = await self._marked()
         if self._mark is not None:

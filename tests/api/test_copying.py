@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from base64 import b64encode
 from pathlib import Path
 
@@ -44,6 +45,32 @@ def test_places_that_are_none_are_refused_and_nothing_is_made(tmp_path: Path) ->
     ):
         assert "there is no" in moorage("storage", "copy", *words, code=3).err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_which_of_the_two_has_failed_is_told(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    server.repository("a").push(image(), "v1")
+    source, target = str(server.root), tmp_path / "target"
+    (target / "_moorage/v1").mkdir(parents=True)
+    (target / "_moorage/v1/read-only").touch()
+    (target / "docker").touch()  # where a directory belongs
+    failed = moorage("storage", "copy", "--from", source, "--to", str(target), code=1)
+    assert failed.err.startswith(f"moorage: the target, {target}: the key is a path prefix of another")
+    refused = moorage("storage", "copy", "--from", source, "--to", source, code=3)
+    assert f"the source is {source}, the target {source}" in refused.err
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # it does not listen
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        (tmp_path / "key").write_text(os.urandom(8).hex())
+        (tmp_path / "key").chmod(0o600)
+        keys = {"access_key_file": "key", "secret_key_file": "key"}
+        s3 = {"bucket": "registry", "region": "us-east-1", "endpoint": endpoint, **keys}
+        (tmp_path / "s3.json").write_text(json.dumps({"storage": {"driver": "s3", "s3": s3}}))
+        words = ("--from", str(tmp_path / "s3.json"), "--to", source)
+        failed = moorage("storage", "verify", *words, code=1)
+    assert failed.err.startswith(
+        f"moorage: the source, s3://registry at {endpoint}: the store cannot be reached"
+    )
 
 
 def test_secrets_are_not_copied_to_where_they_could_not_be_read(serve: Serve, tmp_path: Path) -> None:
