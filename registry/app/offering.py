@@ -75,6 +75,7 @@ def operations(config: Config) -> Operations:
     opened: list[tuple[Registry, Audit]] = []
     storages: list[Storage] = []
     offices: list[Authority] = []
+    refused: list[StorageError] = []
 
     def observed(storage: Storage) -> Driver:
         storages.append(storage)
@@ -85,11 +86,15 @@ def operations(config: Config) -> Operations:
         # Each manifest is read once or twice: kept as for those who pull, it would only take memory.
         cache = config.cache.model_copy(update={"manifests": 0})
         async with open_registry(config.model_copy(update={"cache": cache}), observed) as registry:
-            await registry.store.blocked.look()
             watching = None
-            if registry.may_write():
-                await _look(registry)
-                watching = asyncio.create_task(_watch(registry))
+            try:
+                await registry.store.blocked.look()
+                if registry.may_write():
+                    await _look(registry)
+                    watching = asyncio.create_task(_watch(registry))
+            except StorageError as error:
+                # What never asks for the registry goes on: to find out why it cannot be used, for instance.
+                refused.append(error)
             with open_audit(config, registry, tell_person, at_once=False) as audit:
                 opened.append((registry, audit))
                 try:
@@ -101,9 +106,12 @@ def operations(config: Config) -> Operations:
                         await offices.pop().aclose()
 
     def registry() -> Registry:
+        if refused:
+            raise refused[-1]
         return opened[-1][0]
 
     def audit() -> Audit:
+        registry()
         return opened[-1][1]
 
     def office() -> Administration:

@@ -14,6 +14,7 @@ from registry.upkeep.check import Looked, Problem, check_repository
 from registry.upkeep.crash.report import Place, crash_test
 from registry.upkeep.reindex import reindex
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
+from storage.errors import StorageError
 from storage.findings import Finding
 
 Outcome = AsyncIterator[Progress | Result]
@@ -136,15 +137,21 @@ def operations(
             async for step in crash_test(place):
                 yield step
             return
+        store = [] if try_out is None else list(await try_out())
         problems: list[Problem] = []
         repositories = 0
         looked = Looked()
-        async for name in registry().store.catalog.tree():
-            repositories += 1
-            found = check_repository(registry(), name, hash_blobs=asked.hash_blobs, looked=looked)
-            problems += [problem async for problem in found]
-            yield Progress(repositories, None, "items", name)
-        store = [] if try_out is None else list(await try_out())
+        try:
+            async for name in registry().store.catalog.tree():
+                repositories += 1
+                found = check_repository(registry(), name, hash_blobs=asked.hash_blobs, looked=looked)
+                problems += [problem async for problem in found]
+                yield Progress(repositories, None, "items", name)
+        except StorageError as error:
+            if not store:
+                raise
+            # What was tried says why.
+            store.append(Finding("read the registry through", False, str(error)))
         damaged = any(problem.damaged for problem in problems)
         hashed = sum(looked.hashed.values()) if asked.hash_blobs else None
         counts = (repositories, looked.tags, looked.manifests, looked.blobs, looked.not_fetched)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.server import Server, environment
+from tests.api.server import Server, environment, moorage
 from tests.e2e.buckets import distribution_storage, serve, settings
 from tests.e2e.client import Client
 from tests.e2e.distribution import Distribution
@@ -23,6 +23,7 @@ from tests.e2e.processes import run
 from tests.e2e.wire import Wire
 from tests.equipment.absence import require
 from tests.storage.buckets import Bucket, client_of
+from tests.storage.misbehaving import Rule, proxy_of
 
 
 @pytest.fixture
@@ -124,6 +125,25 @@ def test_the_check_shows_what_was_tried(server: Server, bucket: Bucket) -> None:
         assert line in told, told
     document = json.loads(server.command("storage", "check", "--json").out)
     assert [one["fit"] for one in document["store"]] == [True] * 7
+
+
+def test_the_check_shows_what_was_tried_also_where_it_may_not_list(
+    server: Server, bucket: Bucket, scratch: Path
+) -> None:
+    server.stop()
+    with proxy_of(bucket.options().endpoint or "") as proxy:
+        proxy.rules.append(Rule("GET", "list-type", 403, times=1000))
+        written = settings(bucket, scratch)
+        written["storage"]["s3"]["endpoint"] = proxy.endpoint
+        (scratch / "asked.json").write_text(json.dumps(written))
+        words = ("storage", "check", "--json", "--config", str(scratch / "asked.json"))
+        shown = json.loads(moorage(*words, code=1).out)["store"]
+        fit = {one["what"]: one["fit"] for one in shown}
+        unfit = {"list and clock", "put if absent, raced", "read the registry through"}
+        assert len(fit) == 8 and {what for what, is_fit in fit.items() if not is_fit} == unfit
+        assert all("AccessDenied" in one["found"] for one in shown if not one["fit"])
+        # All else asks for the registry.
+        assert "AccessDenied" in moorage("repo", "list", *words[3:], code=1).err
 
 
 def test_without_the_right_key_the_bucket_is_refused(bucket: Bucket, scratch: Path) -> None:
