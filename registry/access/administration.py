@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from registry.access.policy import Policy
 from registry.access.principals import Principal
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from registry.access.identity_tokens import IdentityTokens
     from registry.access.signing import SigningKeys, StoredKeys
     from registry.access.vault import Vault
+
+KeyState = Literal["good", "expired", "owner gone", "owner disabled", "owner not known"]
+"""Whether an API key is good for anything; not known while the source of its owner does not answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from registry.access.administration import Administration
+from registry.access.administration import Administration, KeyState
 from registry.access.principals import ANONYMOUS, OPERATOR
 from registry.access.rights import WORDS
 from registry.model.patterns import RepositoryPattern
@@ -98,6 +98,7 @@ class ShownKey:
     """A key, without its secret; `owner` None is the operator."""
 
     name: str
+    state: KeyState
     owner: str | None
     repositories: list[str]
     may: list[str]
@@ -165,10 +166,11 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
         if asked.expiring is not None:
             end = datetime.now(UTC) + asked.expiring
             keys = [key for key in keys if key.expires_at is not None and key.expires_at <= end]
-        yield Result(Keys([await shown(key) for key in keys]))
+        yield Result(Keys(await shown(keys)))
 
     async def apikey_show(asked: OneKey, _: Context) -> Outcome:
-        yield Result(await shown(await office().api_keys.get(asked.name)))
+        (key,) = await shown([await office().api_keys.get(asked.name)])
+        yield Result(key)
 
     async def apikey_revoke(asked: OneKey, context: Context) -> Outcome:
         await office().api_keys.get(asked.name)
@@ -177,17 +179,21 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
             await office().api_keys.revoke(asked.name)
         yield Result(RevokedKey(asked.name, context.dry_run))
 
-    async def shown(key: ApiKey) -> ShownKey:
-        return ShownKey(
-            key.name,
-            key.owner,
-            [pattern.text for pattern in key.repositories],
-            sorted(key.rights),
-            key.created_at,
-            key.expires_at,
-            await office().api_keys.used_at(key.name),
-            key.description,
-        )
+    async def shown(keys: Sequence[ApiKey]) -> list[ShownKey]:
+        return [
+            ShownKey(
+                key.name,
+                state,
+                key.owner,
+                [pattern.text for pattern in key.repositories],
+                sorted(key.rights),
+                key.created_at,
+                key.expires_at,
+                await office().api_keys.used_at(key.name),
+                key.description,
+            )
+            for key, state in zip(keys, await office().api_keys.states(keys), strict=True)
+        ]
 
     return (
         Operation(

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from registry.access.people import PeopleSource, Person
+from registry.access.administration import KeyState
+from registry.access.people import PeopleSource, Person, SourceUnavailable
 from registry.access.principals import Bound, Principal
 from registry.access.rights import WORDS, Right
 from registry.access.vault import Document, Vault
@@ -165,6 +166,30 @@ class ApiKeys:
             owner = found.principal
         return Principal(f"key:{key.name}", bound=Bound(key.repositories, key.rights, owner))
 
+    async def states(self, keys: Iterable[ApiKey]) -> list[KeyState]:
+        """Whether each is good for anything now; whoever does not answer is asked once."""
+        owners: dict[str, Person | None] = {}
+        silent: set[str] = set()
+        return [await self._state(key, owners, silent) for key in keys]
+
+    async def _state(self, key: ApiKey, owners: dict[str, Person | None], silent: set[str]) -> KeyState:
+        if key.is_expired(self._now()):
+            return "expired"
+        if key.owner is None:
+            return "good"
+        source = key.owner.partition(":")[0]
+        if key.owner not in owners and source not in silent:
+            try:
+                owners[key.owner] = await self._person(key.owner)
+            except SourceUnavailable:
+                silent.add(source)
+        if key.owner not in owners:
+            return "owner not known"
+        owner = owners[key.owner]
+        if owner is None or not _is_same(owner, key):
+            return "owner gone"
+        return "good" if owner.enabled else "owner disabled"
+
     async def note_use(self, principal: Principal) -> None:
         """Write down that a key was used, once a minute at most."""
         now = self._now()
@@ -177,12 +202,13 @@ class ApiKeys:
         await self._vault.put(_USES, principal.name, {"at": now.isoformat()}, durable=False)
 
     async def _owner(self, text: str) -> Person | None:
+        person = await self._person(text)
+        return person if person is not None and person.enabled else None
+
+    async def _person(self, text: str) -> Person | None:
         word, _, name = text.partition(":")
         source = self._people.get(word)
-        if source is None:
-            return None
-        person = await source.find(name)
-        return person if person is not None and person.enabled else None
+        return None if source is None else await source.find(name)
 
 
 def is_key(text: str) -> bool:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from registry.access.apikeys import KeyRefused, NoKey, is_key
+from registry.access.people import PeopleSource, Person, SourceUnavailable
+from registry.access.principals import Principal
 from registry.model.patterns import RepositoryPattern
 from tests.access.house import House
 
@@ -53,6 +55,60 @@ async def test_a_key_is_good_until_its_time_is_over_or_it_is_revoked(house: Hous
         await house.api_keys.revoke("forever")
     assert await made(house, "forever") != forever
     assert await house.api_keys.verify(forever) is None
+
+
+async def test_it_is_told_which_keys_are_good_for_nothing(house: House) -> None:
+    class Silent:
+        asked = 0
+
+        async def find(self, name: str) -> Person | None:
+            self.asked += 1
+            if self.asked == 1:
+                raise SourceUnavailable("no answer")
+            return Person(Principal(f"ldap:{name}"), "")
+
+    async def states() -> dict[str, str]:
+        keys = [key async for key in house.api_keys.all()]
+        told = zip(keys, await house.api_keys.states(keys), strict=True)
+        found: dict[str, str] = {key.name: state for key, state in told}
+        # It is good for something exactly when it is said to be.
+        for name, state in found.items():
+            if state != "owner not known":
+                assert (await house.api_keys.verify(texts[name]) is not None) == (state == "good")
+        return found
+
+    for name in ("alice", "bob"):
+        await house.accounts.add(name, secrets.token_urlsafe())
+    texts = {
+        name: await made(house, name, owner=owner, expires=expires)
+        for name, owner, expires in (
+            ("a", "user:alice", None),
+            ("b", "user:bob", None),
+            ("old", "user:alice", timedelta(days=1)),
+            ("operators", None, None),
+        )
+    }
+    assert set((await states()).values()) == {"good"}
+    house.clock.advance(days=2)
+    await house.accounts.enable("alice", on=False)
+    await house.accounts.remove("bob")
+    assert await states() == {"a": "owner disabled", "b": "owner gone", "old": "expired", "operators": "good"}
+    await house.accounts.add("bob", secrets.token_urlsafe())
+    assert (await states())["b"] == "owner gone", "another one of that name"
+    source = Silent()
+    house.people["ldap"] = cast(PeopleSource, source)
+    source.asked = 1
+    for name in ("x", "y"):
+        texts[name] = await made(house, name, owner=f"ldap:{name}")
+    source.asked = 0
+    assert {name: state for name, state in (await states()).items() if name in "xy"} == {
+        "x": "owner not known",
+        "y": "owner not known",
+    }
+    assert source.asked == 1
+    assert {(await states())[name] for name in "xy"} == {"good"}
+    del house.people["ldap"]
+    assert {(await states())[name] for name in "xy"} == {"owner gone"}
 
 
 async def test_a_key_goes_with_its_owner(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,9 @@ def test_keys_and_whoever_is_disabled(server: Server, path: Path, alice: Login) 
     key = add_key(server, "ci", "--repositories", "**", "--may", "pull", "--owner", "user:alice")
     assert asked_with(server, Login("anything", key.password)) == 200
     server.command("user", "disable", "alice")
+    (listed,) = json.loads(server.command("apikey", "list", "--json").out)["keys"]
+    assert listed["state"] == "owner disabled"
+    assert "owner disabled" in server.command("apikey", "list").out
     before = len(lines(path))
     assert asked_with(server, Login("anything", key.password)) == 401
     assert asked_with(server, alice) == 401
