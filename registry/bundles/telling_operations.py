@@ -98,7 +98,8 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         sha256 = await bundles().holds.give(text.encode())
         if asked.to is not None:
             write_file(asked.to, text)
-        yield Result(Inventoried(sha256, len(lines), None if asked.to is not None else text))
+        note = "" if names else f"no repository matches {', '.join(asked.repositories) or '**'}"
+        yield Result(Inventoried(sha256, len(lines), None if asked.to is not None else text), text=note)
 
     async def bundle_acknowledge(asked: Acknowledge, context: Context) -> Outcome:
         text = asked.receipt

@@ -151,6 +151,8 @@ def operations(registry: Callable[[], Registry], keep_for: timedelta) -> Iterabl
             runs = runs[places[0] + 1 :]
         more = runs[asked.limit - 1].run if len(runs) > asked.limit else None
         text = "" if more is None else f"there are more: --last {more}"
+        if asked.repository is not None and not runs and asked.last is None:
+            text = f"the trash has nothing of {asked.repository}"
         yield Result(TrashedRuns(runs[: asked.limit], more), text=text)
 
     async def trash_restore(asked: RestoreRun, context: Context) -> Outcome:

@@ -29,6 +29,10 @@ from storage.errors import StorageError
 Outcome = AsyncIterator[Progress | Result]
 
 _LINE = 4096
+_NOTHING = (
+    "mirrors[].sync of {} selects nothing: it means no tag, or by a pattern no repository that is held; an"
+    " upstream does not list its repositories, so name them, or fetch something of each first"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,8 @@ def operations(
                     else:
                         yield _progress(one, str(mirror.name))
         failed = any(one.failures for one in all_synced.namespaces)
-        yield Result(all_synced, Status.FAILED if failed else Status.DONE)
+        notes = [_NOTHING.format(one.namespace) for one in all_synced.namespaces if one.is_empty]
+        yield Result(all_synced, Status.FAILED if failed else Status.DONE, "\n".join(notes))
 
     async def mirror_prefetch(asked: Prefetch, _: Context) -> Outcome:
         wanted = [*asked.references, *(_lines(asked.file) if asked.file else ())]

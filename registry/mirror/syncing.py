@@ -50,6 +50,11 @@ class Synced:
     size_bytes: int = 0
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (self.images or self.removed or self.failures)
+
     def told(self) -> str:
         """For people."""
         would = "would be" if self.dry_run else "were"

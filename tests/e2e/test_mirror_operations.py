@@ -81,6 +81,13 @@ def test_a_namespace_is_mirrored_by_a_selection_and_its_deletes_are_followed(
     assert synced["removed"] == []
 
 
+def test_a_selection_that_means_nothing_is_told(mirror: Callable[..., Mirror]) -> None:
+    mirrored = mirror("moorage", sync=[{"repositories": ["nobody/*"]}])
+    done = mirrored.server.command("mirror", "sync", "--yes", "--json")
+    (note,) = [json.loads(line)["note"] for line in done.err.splitlines() if '"note"' in line]
+    assert note.startswith(f"mirrors[].sync of {NAMESPACE} selects nothing: ")
+
+
 def test_a_server_mirrors_by_itself(mirror: Callable[..., Mirror], library: str, new_image: NewImage) -> None:
     image = new_image(random_bytes=1000)
     mirrored = mirror("moorage", sync=[{"repositories": [library]}], sync_interval="1m")

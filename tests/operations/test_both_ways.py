@@ -128,7 +128,10 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("bundle export images --image a/b:v1 --unsigned", 1),
     ),
     "bundle.import": (Example("bundle import", 2),),
-    "bundle.inventory": (Example("bundle inventory --repositories a/b"),),
+    "bundle.inventory": (
+        Example("bundle inventory --repositories a/b"),
+        Example("bundle inventory --repositories nothing/*"),
+    ),
     "bundle.acknowledge": (
         Example("bundle acknowledge nonsense", 1),
         Example("bundle acknowledge 0000-0000-0000-0000", 1),

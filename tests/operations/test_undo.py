@@ -190,6 +190,8 @@ async def test_a_deleted_repository_comes_back_for_who_may_push_to_it(
 async def test_the_trash_is_for_who_administers_the_registry(somebody: Somebody, world: World) -> None:
     await world.repository().delete_tag(TAG)
     await somebody.refused("alice", "trash.list", repository="team/app")
+    _, answer = await somebody.ask("dora", "trash.list", repository="team/ap")
+    assert answer["note"] == "the trash has nothing of team/ap"
     listed = await somebody.done("dora", "trash.list", repository="team/app")
     (one,) = listed["runs"]
     assert (one["by"], one["repository"], one["tags"], one["manifests"]) == (

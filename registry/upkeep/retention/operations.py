@@ -80,7 +80,9 @@ def operations(retaining: Callable[[], Retaining]) -> Iterable[Operation[Any]]:
             elif report.stopped:
                 yield Result(report, Status.REFUSED)
             else:
-                yield Result(report, Status.DAMAGED if report.troubles else Status.DONE)
+                none = not report.repositories and not report.troubles
+                note = await runs.why_none(asked.repositories) if none else ""
+                yield Result(report, Status.DAMAGED if report.troubles else Status.DONE, note)
 
     async def retention_status(_: ShowRetention, __: Context) -> Outcome:
         runs = retaining()

@@ -121,12 +121,18 @@ class Retaining:
         self.require_rules()
         most = self._rules.max_delete_percent if percent is None else percent
         store = self._store()
-        report = Retention(store.effects.now(), by, dry_run=True)
+        report = Retention(store.effects.now(), by, dry_run=True, repositories_asked=str(repositories))
         planning = await self._planning(store, report.began.timestamp(), let_others)
         async for so_far in self._weigh(report, planning, repositories, Shares(most)):
             yield so_far
         report.ended = store.effects.now()
         yield report
+
+    async def why_none(self, repositories: RepositoryPattern) -> str:
+        """Why a run has looked at no repository."""
+        async for _ in self._names(repositories):
+            return f"no rule of retention.rules is about a repository that {repositories} matches"
+        return f"no repository matches {repositories}"
 
     async def explain(self, name: RepositoryName, tag: Tag) -> TagExplained:
         """What a run would do with a tag, and why. Raises ManifestUnknown, Unsupported."""
@@ -266,12 +272,7 @@ class Retaining:
     async def _plans(
         self, report: Retention, planning: Planning, repositories: RepositoryPattern
     ) -> AsyncIterator[Plan]:
-        catalog = self._registry().store.catalog
-        names = catalog.names() if await catalog.is_complete() else catalog.tree()
-        async for name in names:
-            # What waits to be approved goes when that is decided.
-            if not repositories.matches(name) or is_staged(name):
-                continue
+        async for name in self._names(repositories):
             try:
                 plan = await planning.of(name)
             except ReadOnly:
@@ -281,6 +282,13 @@ class Retaining:
                 continue
             if plan is not None:
                 yield plan
+
+    async def _names(self, repositories: RepositoryPattern) -> AsyncIterator[RepositoryName]:
+        catalog = self._registry().store.catalog
+        async for name in catalog.names() if await catalog.is_complete() else catalog.tree():
+            # What waits to be approved goes when that is decided.
+            if repositories.matches(name) and not is_staged(name):
+                yield name
 
     async def _planning(self, store: Store, now: float, step: Step) -> Planning:
         return Planning(

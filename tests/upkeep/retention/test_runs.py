@@ -15,9 +15,10 @@ from registry.model.patterns import RepositoryPattern
 from registry.removal.mark import Step
 from registry.upkeep.retention.deciding import Shares
 from registry.upkeep.retention.operations import ExplainTag, Percent, Retain, operations
+from registry.upkeep.retention.reports import Retention
 from registry.upkeep.retention.retaining import EVERYWHERE
 from registry.work.operations import Context, Result, Status
-from tests.inmemory import World
+from tests.inmemory import World, image
 from tests.upkeep.retention.retaining import OTHER, builds, process, run, tags
 
 
@@ -132,6 +133,14 @@ async def test_the_operations_say_how_they_ended(world: World) -> None:
     enough = Retain(max_delete_percent=Percent(100))
     assert (await ask("retention.run", enough, dry_run=True)).status is Status.DONE
     assert (await ask("retention.run", Retain())).status is Status.REFUSED
+    none = await ask("retention.run", Retain(repositories=RepositoryPattern("taem/*")), dry_run=True)
+    assert (none.status, none.text) == (Status.DONE, "no repository matches taem/*")
+    assert isinstance(none.value, Retention) and none.value.repositories_asked == "taem/*"
+    await world.push(image("one"), name=RepositoryName("other"))
+    retaining = process(world, {"repositories": ["team/**"], "newest_pushed": 2}, max_delete_percent=100)
+    assert not (await ask("retention.run", Retain())).text
+    none = await ask("retention.run", Retain(repositories=RepositoryPattern("other")))
+    assert none.text == "no rule of retention.rules is about a repository that other matches"
     with pytest.raises(ManifestUnknown, match="there is no tag team/app:nothing"):
         await ask("retention.explain", ExplainTag("team/app:nothing"))
 
