@@ -12,6 +12,7 @@ from registry.access.rights import Right
 from registry.api import blobs, lists, manifests, uploads
 from registry.api.calls import V2_HEADERS, Call, Services, raw
 from registry.api.errors import render
+from registry.api.foreign import note_foreign, told_if_foreign
 from registry.api.paths import Endpoint, Target, parse
 from registry.api.refusals import refusal
 from registry.api.witness import origin
@@ -73,7 +74,7 @@ class V2:
         except ClientGone:
             raise
         except Exception as error:
-            refused = refusal(self._services, scope, error)
+            refused = told_if_foreign(request, refusal(self._services, scope, error))
             if started:
                 # What is on its way cannot be taken back; the client must see that it is not whole.
                 raise Unfinished from error
@@ -120,17 +121,21 @@ class V2:
         if not target.name and target.endpoint not in _NAMED:
             return None, None
         name, mirrors = RepositoryName(target.name), self._services.mirrors
-        if mirrors is None or request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD"):
             return name, None
         bound = request.scope.get("namespace")
-        if bound is not None:
+        if mirrors is not None and bound is not None:
             return mirrors.named(bound).repository(name), None
         if target.endpoint is Endpoint.UPLOAD:
             # Whoever pushes asks how far that has come.
             return name, None
         host = request.query_params.get("ns", "")
-        mirror = mirrors.answering(host)
-        return (name, None) if mirror is None else (mirror.repository(name), host)
+        mirror = None if mirrors is None else mirrors.answering(host)
+        if mirror is not None:
+            return mirror.repository(name), host
+        if host:
+            note_foreign(request, host, self._services.url)
+        return name, None
 
     def _route(self, target: Target, method: str) -> tuple[Handler, Right | None]:
         methods = ROUTES[target.endpoint]

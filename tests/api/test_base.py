@@ -6,6 +6,7 @@ import pytest
 
 from registry.server.settings import TimeoutSettings
 from tests.api.client import Connection
+from tests.api.conftest import Serve
 from tests.api.contents import image, random_digest
 from tests.api.registry import Registry, Repository, closing
 
@@ -115,6 +116,28 @@ def test_unknown_parameters_are_ignored_everywhere(repository: Repository, other
         assert registry.ask("GET", path).status == 200
     assert registry.ask("DELETE", f"{repository.begin()}?{UNKNOWN}").status == 204
     assert repository.ask("DELETE", f"manifests/latest?{UNKNOWN}").status == 202
+
+
+def test_who_means_another_host_is_told_that_no_namespace_answers_for_it(serve: Serve) -> None:
+    repository = serve(settings={"url": "https://registry.example:5000"}).repository("a")
+    repository.push(image(), "v1")
+    absent = (f"manifests/{random_digest()}", f"blobs/{random_digest()}", "tags/list")
+    for rest in absent:
+        at = repository if rest != "tags/list" else repository.registry.repository("none")
+        answer = at.ask("GET", f"{rest}?ns=ghcr.io")
+        message = answer.json()["errors"][0]["message"]
+        assert answer.status == 404
+        assert (
+            "the client means 'ghcr.io' (ns), for which no namespace answers (mirrors[].answers_for)"
+            in message
+        )
+        # Names of ours: of the configuration, and the one that was asked.
+        for host in ("registry.example:5000", "registry.example", "127.0.0.1", ""):
+            message = at.ask("GET", f"{rest}?ns={host}").json()["errors"][0]["message"]
+            assert "namespace" not in message
+    # It may be a name of ours all the same.
+    assert repository.ask("GET", "manifests/v1?ns=mirror.example:5000").status == 200
+    assert "namespace" not in str(repository.ask("DELETE", "manifests/none?ns=ghcr.io").json())
 
 
 def test_a_connection_stays_open_longer_than_clients_keep_it(registry: Registry) -> None:

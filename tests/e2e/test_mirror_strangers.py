@@ -180,6 +180,10 @@ def test_hosts_that_nobody_answers_for_mean_nothing(hub: Hub) -> None:
     for host in ("other.test", HOST.upper(), f"{HOST}:443", f"{HOST}.", "hub", "../hub", "%00", ""):
         answer = hub.sees("GET", f"/v2/closed/app/manifests/v1?ns={host}", hub.admin)
         assert answer.status == 404 and answer.get("OCI-Namespace") is None
+        told = (
+            "for which no namespace answers (mirrors[].answers_for)" in answer.json()["errors"][0]["message"]
+        )
+        assert told == bool(host), answer
 
 
 class TestPushes:
