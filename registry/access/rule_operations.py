@@ -12,7 +12,7 @@ from registry.access.people import SourceUnavailable
 from registry.access.policy import Policy
 from registry.access.principals import Principal
 from registry.access.rights import WORDS, Right
-from registry.errors import RequestInvalid
+from registry.errors import InputInvalid, RequestInvalid
 from registry.model.names import RepositoryName, Tag
 from registry.model.quoting import quoted
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
@@ -330,5 +330,5 @@ def _reference(text: str) -> tuple[RepositoryName, Tag | None]:
 def _claim(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise RequestInvalid("a claim is written NAME=VALUE, like ref=main")
+        raise InputInvalid("a claim is written NAME=VALUE, like ref=main")
     return name, value

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from registry.access.administration import Administration
-from registry.errors import RequestInvalid
+from registry.errors import InputInvalid
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def operations(office: Callable[[], Administration]) -> Iterable[Operation[Any]]
 
     async def user_set(asked: UserGroups, _: Context) -> Outcome:
         if bool(asked.group) == asked.no_groups:
-            raise RequestInvalid("say which groups with --group, or --no-groups")
+            raise InputInvalid("say which groups with --group, or --no-groups")
         office().require_writable()
         yield Result(_shown(await office().accounts.set_groups(asked.name, asked.group)))
 

@@ -19,7 +19,7 @@ from registry.bundles.selecting import Images, Selected
 from registry.bundles.settings import StreamSettings
 from registry.bundles.sources import OwnSource, Source
 from registry.bundles.statement import Statement, digest_of, key_of
-from registry.errors import DigestInvalid, RequestInvalid, Unavailable
+from registry.errors import DigestInvalid, InputInvalid, RequestInvalid, Unavailable
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.platforms import Platform
@@ -308,7 +308,7 @@ async def _belief(
     bundles: Bundles, asked: Plan, statement: Statement, source: Source, *, one_way: bool
 ) -> Belief:
     if asked.full and asked.inventory is not None:
-        raise RequestInvalid("--full carries everything and --inventory does not; give one of them")
+        raise InputInvalid("--full carries everything and --inventory does not; give one of them")
     if asked.full:
         return NOTHING
     if asked.inventory is None:
@@ -335,7 +335,7 @@ def _wanted(bundles: Bundles, asked: Plan) -> StreamSettings | Images:
             " images that are named by hand a stream of another name"
         )
     if not is_stream(asked.stream):
-        raise RequestInvalid(f"a stream is called like weekly or plant-2, not {asked.stream}")
+        raise InputInvalid(f"a stream is called like weekly or plant-2, not {asked.stream}")
     return Images([_reference(one) for one in images], asked.platform, not asked.without_referrers)
 
 
@@ -360,15 +360,15 @@ def _planned(order: Order) -> Planned:
 
 
 def _placing(bundles: Bundles, asked: Export) -> Callable[[Head], Place]:
-    """Where a bundle goes. Raises RequestInvalid before one has a number."""
+    """Where a bundle goes. Raises InputInvalid, RequestInvalid before one has a number."""
     folder = bundles.settings.export.dir
     if asked.tar is not None and asked.to is not None:
-        raise RequestInvalid("--to makes a folder and --tar a tar; give one of them")
+        raise InputInvalid("--to makes a folder and --tar a tar; give one of them")
     if asked.tar is not None:
         if asked.media is not None:
-            raise RequestInvalid("a tar has no media; leave out --media, or --tar")
+            raise InputInvalid("a tar has no media; leave out --media, or --tar")
         if str(asked.tar) == "-":
-            raise RequestInvalid("name a file or a named pipe: standard output says what was written")
+            raise InputInvalid("name a file or a named pipe: standard output says what was written")
         tar = asked.tar
         return lambda _: Place(tar, is_tar=True)
     if asked.to is not None:
@@ -377,7 +377,7 @@ def _placing(bundles: Bundles, asked: Export) -> Callable[[Head], Place]:
             raise RequestInvalid(f"{to} is there already; name another place, or remove it")
         return lambda _: Place(to)
     if folder is None:
-        raise RequestInvalid("say where the bundle goes: --to FOLDER, or bundles.export.dir")
+        raise InputInvalid("say where the bundle goes: --to FOLDER, or bundles.export.dir")
     return lambda head: Place(path_for(folder, head))
 
 
@@ -387,7 +387,7 @@ def _medium_bytes(bundles: Bundles, asked: Export) -> int | None:
     try:
         return parse_size(asked.media)
     except ValueError as error:
-        raise RequestInvalid(f"--media: {error}") from None
+        raise InputInvalid(f"--media: {error}") from None
 
 
 def _reference(text: str) -> tuple[RepositoryName, Tag | None, Digest | None]:

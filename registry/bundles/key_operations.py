@@ -13,7 +13,7 @@ from registry.bundles.format import HEAD, HEAD_BYTES, Head
 from registry.bundles.reading import Folders
 from registry.bundles.settings import BundlesSettings, imports
 from registry.bundles.signatures import Algorithm, signature_files
-from registry.errors import RequestInvalid
+from registry.errors import InputInvalid, RequestInvalid
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
 if TYPE_CHECKING:
@@ -129,11 +129,11 @@ def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
         if asked.attach is None:
             file = asked.key or settings.export.signing_key_file
             if file is None:
-                raise RequestInvalid("name the private key (--key), or a signature (--attach)")
+                raise InputInvalid("name the private key (--key), or a signature (--attach)")
             key = read_signing_key(file)
             return key.public, key.sign(head)
         if asked.public_key is None:
-            raise RequestInvalid("name the public key of the signature (--public-key)")
+            raise InputInvalid("name the public key of the signature (--public-key)")
         public = read_public_key(asked.public_key)
         try:
             signature = asked.attach.read_bytes()[:HEAD_BYTES]

@@ -12,7 +12,7 @@ from registry.bundles.given import read_file, write_file
 from registry.bundles.inventory import lines_of_registry
 from registry.bundles.receipts import code_in
 from registry.bundles.sources import OwnSource
-from registry.errors import RequestInvalid
+from registry.errors import InputInvalid, RequestInvalid
 from registry.model.patterns import RepositoryPattern
 from registry.model.selection import Selection
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
@@ -172,4 +172,4 @@ def _selection(patterns: Iterable[str]) -> Selection:
     try:
         return Selection(tuple(RepositoryPattern(one) for one in patterns) or (RepositoryPattern("**"),), ())
     except ValueError as error:
-        raise RequestInvalid(f"--repositories: {error}") from None
+        raise InputInvalid(f"--repositories: {error}") from None

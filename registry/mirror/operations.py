@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.core.registry import Registry
-from registry.errors import NameUnknown, RegistryError, RequestInvalid
+from registry.errors import InputInvalid, NameUnknown, RegistryError, RequestInvalid
 from registry.mirror.evicting import Evicted
 from registry.mirror.eviction_operations import ShownPin, last_evicted, pins_below
 from registry.mirror.images import Came, Images, Parts, why
@@ -211,7 +211,7 @@ def operations(
     async def mirror_prefetch(asked: Prefetch, _: Context) -> Outcome:
         wanted = [*asked.references, *(_lines(asked.file) if asked.file else ())]
         if not wanted:
-            raise RequestInvalid("name images, like hub/library/busybox:1.36, or a --file that does")
+            raise InputInvalid("name images, like hub/library/busybox:1.36, or a --file that does")
         parts = Parts(asked.platform, not asked.without_referrers)
         found, came = Prefetched(), Came()
         async with opened() as mirrors:

@@ -98,6 +98,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("mirror sync hub --yes", 1),
     ),
     "mirror.prefetch": (
+        Example("mirror prefetch", 2),
         Example("mirror prefetch a/b:v1", 1),
         Example("mirror prefetch nonsense//", 1),
         Example("mirror prefetch a/b:v1 --platform nonsense", 2),
@@ -125,12 +126,15 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     ),
     "bundle.export": (
         Example("bundle export images --image a/b:v1", 1),
-        Example("bundle export images --image a/b:v1 --unsigned", 1),
+        Example("bundle export images --image a/b:v1 --unsigned", 2),
+        Example("bundle export images --image a/b:v1 --unsigned --media much", 2),
+        Example("bundle export Images --image a/b:v1 --unsigned", 2),
     ),
     "bundle.import": (Example("bundle import", 2),),
     "bundle.inventory": (
         Example("bundle inventory --repositories a/b"),
         Example("bundle inventory --repositories nothing/*"),
+        Example("bundle inventory --repositories a/***", 2),
     ),
     "bundle.acknowledge": (
         Example("bundle acknowledge nonsense", 1),
@@ -262,7 +266,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "user.set": (
         Example("user set alice --group ops", 0, TIMES),
         Example("user set alice --no-groups", 0, TIMES),
-        Example("user set alice", 1),
+        Example("user set alice", 2),
     ),
     "user.password": (
         Example("user password alice --password-stdin", 0, (), f"new {PASSWORD}"),
