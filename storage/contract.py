@@ -25,6 +25,17 @@ class ObjectInfo:
     modified_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Chunks for a `write` that lie in memory all together: a driver need not gather them bit by bit."""
+
+    pieces: Sequence[bytes]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+
+
 class Check(Protocol):
     """Looks at the bytes of a `write` as they pass, in a worker thread, and may refuse them at the end."""
 
@@ -111,7 +122,8 @@ class Driver(Protocol):
     ) -> int:
         """Stream `chunks` into an object that appears whole or not at all; the size in bytes.
 
-        Pieces are gathered to about 1 MiB; one hop to a thread shows each to `check` and writes them.
+        Pieces are gathered to about 1 MiB; one hop to a thread shows each to `check` and writes them. Of what
+        is `InMemory` one hop may take all.
         What `check` or the iterator raises, and a cancellation, leave nothing behind; a cancellation may come
         too late, and then the object is there, whole.
 

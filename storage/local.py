@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, 
 from contextlib import aclosing, suppress
 from uuid import uuid4
 
-from storage.contract import Check, Driver, ObjectInfo
+from storage.contract import Check, Driver, InMemory, ObjectInfo
 from storage.directories import Directories
 from storage.errors import Forbidden, OutOfSpace, StorageError
 from storage.files import Files
@@ -193,6 +193,7 @@ class LocalDriver(Driver):
     ) -> int:
         """Stream an object to disk; see the contract."""
         unfinished = self._unfinished(key, durable, noted=True)
+        in_memory = isinstance(chunks, InMemory)
         pieces: list[bytes] = []
         gathered = 0
         try:
@@ -200,7 +201,7 @@ class LocalDriver(Driver):
                 async for piece in chunks:
                     pieces.append(piece)
                     gathered += len(piece)
-                    if gathered >= share.bytes or len(pieces) >= _GATHERED_PIECES:
+                    if not in_memory and (gathered >= share.bytes or len(pieces) >= _GATHERED_PIECES):
                         await self._threads.run(unfinished.append, pieces, check)
                         pieces = []
                         gathered = 0

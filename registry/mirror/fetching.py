@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -260,7 +260,7 @@ class Fetching:
             transfer.digest,
             place,
             transfer.size_bytes,
-            _each(transfer.tail(*place)),
+            transfer.tail(*place),
             Hashed(hasher),
         )
         transfer.stored([segment])
@@ -310,11 +310,6 @@ class Hashed:
 
     def finish(self) -> None:
         """There is more to come."""
-
-
-async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
 
 
 def lease_name(namespace: RepositoryName, digest: Digest) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.store import layout, parsing
 from registry.store.effects import Effects
-from storage.contract import Check, Driver, OpenObject
+from storage.contract import Check, Driver, InMemory, OpenObject
 from storage.errors import NotFound
 
 _NAME = re.compile(r"([0-9]{20})-([0-9]{20})-([0-9]{20})-([0-9a-f]{16})-[0-9a-f-]{36}")
@@ -84,14 +84,14 @@ class Transfers:
         digest: Digest,
         segment: tuple[int, int],
         size_bytes: int,
-        pieces: AsyncIterable[bytes],
+        pieces: Sequence[bytes],
         check: Check,
     ) -> Segment:
         """Store the bytes `[start, end)` of a blob of `size_bytes`."""
         start, end = segment
         name = f"{start:020d}-{end:020d}-{size_bytes:020d}-{self._epoch()}-{self._effects.unique()}"
         key = f"{layout.transfer(namespace, digest)}/{name}"
-        await self._driver.write(key, pieces, check=check, durable=False)
+        await self._driver.write(key, InMemory(pieces), check=check, durable=False)
         return Segment(start, end, key)
 
     def open(self, segment: Segment, start: int, end: int) -> AbstractAsyncContextManager[OpenObject]:

@@ -285,10 +285,10 @@ class TestOtherProcesses:
 
 async def dies_at(hub: Around, digest: Digest, came: bytes, size: int) -> None:
     """Have what a process leaves that dies while it fetches."""
-    from registry.mirror.fetching import Hashed, _each, lease_name
+    from registry.mirror.fetching import Hashed, lease_name
 
     store = hub.world.store
-    await store.transfers.write(HUB, digest, (0, len(came)), size, _each([came]), Hashed(digest.hasher()))
+    await store.transfers.write(HUB, digest, (0, len(came)), size, [came], Hashed(digest.hasher()))
     name = lease_name(HUB, digest)
     lease = Lease(store.driver, store.effects, name, who="dead", seconds=10.0, clock=hub.time)
     assert await lease.acquire()

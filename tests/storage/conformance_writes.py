@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from storage.contract import Driver
+from storage.contract import Driver, InMemory
 from storage.errors import (
     AlreadyExists,
     NotFound,
@@ -110,6 +110,13 @@ class WriteConformance(DriverTests):
         assert size == sum(sizes)
         assert probe.get("a/b") == b"".join(data)
         assert probe.names() == {"a/b"}
+
+    @pytest.mark.parametrize("sizes", [[], [0], [1], [100_000] * 33, [3 * MIB, 1], [1] * 1500])
+    async def test_write_what_lies_in_memory(self, driver: Driver, probe: Probe, sizes: list[int]) -> None:
+        data, recorder = [os.urandom(size) for size in sizes], Recorder()
+        assert await driver.write("a/b", InMemory(data), check=recorder, durable=False) == sum(sizes)
+        assert probe.get("a/b") == b"".join(data)
+        assert b"".join(recorder.seen) == b"".join(data) and recorder.finished == 1
 
     async def test_write_replaces(self, driver: Driver, probe: Probe) -> None:
         probe.set("a/b", b"a longer one")

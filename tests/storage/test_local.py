@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.contract import InMemory
 from storage.errors import TooLarge, Unavailable
 from storage.keys import NOTES_PREFIX
 from storage.local import LocalDriver
@@ -121,6 +122,21 @@ async def test_pieces_are_gathered_to_about_a_mebibyte_and_never_joined(tmp_path
     written = [call.arguments[1] for call in files.calls if call.name == "write"]
     assert [len(batch) for batch in written] == [16, 16, 8]
     assert all(piece is given for piece, given in zip(chain(*written), data, strict=True))
+    await driver.aclose()
+
+
+async def test_what_lies_in_memory_all_together_is_written_in_one_step_of_a_thread(tmp_path: Path) -> None:
+    files = WatchedFiles()
+    driver = LocalDriver(tmp_path, files=files)
+    data = [bytes([number % 256]) * 65_536 for number in range(40)]
+    await driver.write("a", InMemory(data), durable=False)
+    written = [call for call in files.calls if call.name == "write"]
+    assert [len(call.arguments[1]) for call in written] == [40]
+    assert all(piece is given for piece, given in zip(written[0].arguments[1], data, strict=True))
+    assert {call.thread for call in files.calls if call.name in ("create", "write", "rename")} == {
+        written[0].thread
+    }
+    assert written[0].thread != threading.get_ident()
     await driver.aclose()
 
 
