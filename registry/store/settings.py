@@ -67,7 +67,7 @@ class S3Settings(Settings):
     encryption: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     storage_class: str | None = None
-    metadata_threads: Annotated[int, Field(ge=1, le=256)] = 16
+    metadata_requests: Annotated[int, Field(ge=1, le=256)] = 16
     body_threads: Annotated[int, Field(ge=1, le=256)] = 32
     max_connections: Annotated[int, Field(ge=1, le=10_000)] = 512
     attempts: Annotated[int, Field(ge=1, le=20)] = 4

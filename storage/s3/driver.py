@@ -1,4 +1,4 @@
-"""Objects of a bucket, by requests of boto3 in threads."""
+"""Objects of a bucket."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from storage.contract import Check, Driver, ObjectInfo, Presigner
-from storage.errors import Forbidden, NotFound, StorageError, TooLarge, Unavailable
+from storage.errors import NotFound, TooLarge, Unavailable
 from storage.findings import Finding
 from storage.keys import TEMPORARY_PREFIX, validate, validate_prefix
-from storage.s3 import listing, reading, writing
-from storage.s3.clients import Lane, make_clients
+from storage.s3 import listing, reading, removal, writing
+from storage.s3.answers import page_of
+from storage.s3.clients import make_client
 from storage.s3.connections import Connections
-from storage.s3.errors import Doubtful
+from storage.s3.credentials import make_access
+from storage.s3.direct import Direct, Http
 from storage.s3.joining import Joining
+from storage.s3.lanes import Lane
 from storage.s3.options import S3Options
 from storage.s3.room import Room
 from storage.s3.streaming import Stream
 from storage.s3.trial import Trial
+from storage.s3.turns import Turns
 from storage.s3.uploads import sweep
 from storage.sharing import Share
 
@@ -57,7 +61,7 @@ class S3Driver(Driver, Presigner):
         self._gathering = Share(_GATHERED_BYTES, least=_LEAST_BYTES, most=_PIECE_BYTES)
         self._reading = Share(_READ_BYTES, least=_LEAST_BYTES, most=_PIECE_BYTES)
         self._connections = Connections(options.max_connections, options.connect_timeout_seconds)
-        self._lanes: list[Lane] = []
+        self._started = False
         self._room = Room(
             options.part_buffer_bytes, options.least_part_bytes + _PIECE_BYTES, options.read_timeout_seconds
         )
@@ -69,7 +73,7 @@ class S3Driver(Driver, Presigner):
 
     def place(self, prefix: str) -> str | None:
         """What tells what lies below `prefix` from a copy in another bucket."""
-        return f"{self._options.bucket}/{self._metadata.name(prefix)}"
+        return f"{self._options.bucket}/{self._options.name(prefix)}"
 
     @property
     def epoch(self) -> str | None:
@@ -79,29 +83,14 @@ class S3Driver(Driver, Presigner):
     async def start(self) -> None:
         """Make the clients. Raises Unavailable, naming the setting that cannot be used."""
         options = self._options
-        count = options.max_connections + options.body_threads
-        metadata, bodies = await asyncio.to_thread(make_clients, options, options.metadata_threads, count)
-        self._public = metadata
-        if options.public_endpoint is not None:
-            public = replace(options, endpoint=options.public_endpoint)
-            (self._public,) = await asyncio.to_thread(make_clients, public, 1)
-        self._metadata = Lane(
-            metadata,
-            options,
-            options.metadata_threads,
-            setting="metadata_threads",
-            patience_seconds=options.connect_timeout_seconds,
+        self._http, client, self._public = await asyncio.to_thread(_prepared, options)
+        self._http.start()
+        self._bodies = Lane(client, self._http)
+        self._metadata = Direct(
+            self._http, Turns(options.metadata_requests, options.connect_timeout_seconds, "metadata_requests")
         )
-        # A part that is sent or copied may take long.
-        self._bodies = Lane(
-            bodies,
-            options,
-            options.body_threads,
-            setting="body_threads",
-            patience_seconds=options.read_timeout_seconds,
-        )
-        self._lanes = [self._metadata, self._bodies]
         self._joining = Joining(self._metadata, self._bodies, self._room)
+        self._started = True
 
     async def try_out(self) -> list[Finding]:
         """Find out what the store and our rights in it are good for, with some eighty requests."""
@@ -110,8 +99,8 @@ class S3Driver(Driver, Presigner):
     async def presign(self, key: str, method: Literal["GET", "HEAD"], *, lifetime_seconds: int) -> str:
         """A URL of the public endpoint; see `Presigner`. It asks nobody, but for fresh credentials."""
         self._validate(key)
-        where = {"Bucket": self._options.bucket, "Key": self._metadata.name(key)}
-        url: str = await self._metadata.once(
+        where = {"Bucket": self._options.bucket, "Key": self._options.name(key)}
+        url: str = await self._bodies.once(
             key,
             lambda: self._public.generate_presigned_url(
                 _PRESIGNED[method], Params=where, ExpiresIn=lifetime_seconds
@@ -121,30 +110,32 @@ class S3Driver(Driver, Presigner):
 
     async def aclose(self) -> None:
         """Wait for the requests under way and close the connections."""
-        for lane in self._lanes:
-            await lane.aclose()
+        if self._started:
+            await self._metadata.aclose()
+            await self._bodies.aclose()
+            await self._http.aclose()
 
     async def sweep(self) -> None:
         """Abort what uploads that were cut off a day ago have left; to be called now and then."""
         oldest = self._now() - timedelta(seconds=_UNFINISHED_SECONDS)
-        await sweep(self._metadata, oldest)
-        old = await self._metadata.run("", lambda: self._left(oldest))
-        await self._delete(old)
+        await sweep(self._bodies, oldest)
+        left = page_of(await listing.ask(self._metadata, TEMPORARY_PREFIX)).objects
+        await self._delete([self._options.key(one.name) for one in left if one.modified_at < oldest])
 
     async def get(self, key: str, *, limit: int) -> bytes:
         """The whole of a small object: one request."""
         self._validate(key)
-        return await self._metadata.run(key, lambda: reading.get(self._metadata, key, limit))
+        return await reading.get(self._metadata, key, limit)
 
     async def stat(self, key: str) -> ObjectInfo:
         """Size and modified time: one request."""
         self._validate(key)
-        return reading.info_of(await self._metadata.call("head_object", key))
+        return await reading.stat(self._metadata, key)
 
     def open(self, key: str, start: int = 0, end: int | None = None) -> reading.OpenBody:
         """Open an object for reading a range: one request, whose answer is read as it is taken."""
         self._validate(key)
-        return reading.OpenBody(key, start, end, self._bodies, self._reading, self._connections)
+        return reading.OpenBody(key, start, end, self._http, self._reading, self._connections)
 
     async def put(
         self,
@@ -221,29 +212,8 @@ class S3Driver(Driver, Presigner):
         await self._delete(keys)
 
     async def _delete(self, keys: Sequence[str]) -> None:
-        if len(keys) == 1:
-            await self._metadata.call("delete_object", keys[0])
-            return
         for first in range(0, len(keys), _A_DELETE):
-            names = {self._metadata.name(key): key for key in keys[first : first + _A_DELETE]}
-            await self._metadata.run("", lambda: self._delete_some(names))  # noqa: B023 - awaited at once
-
-    def _delete_some(self, names: dict[str, str]) -> None:
-        answer = self._metadata.client.delete_objects(
-            Bucket=self._options.bucket,
-            Delete={"Objects": [{"Key": name} for name in names], "Quiet": True},
-        )
-        for error in answer.get("Errors", ()):
-            if error.get("Code") != "NoSuchKey":
-                raise _undeleted(names.get(error.get("Key", ""), ""), error)
-
-    def _left(self, oldest: datetime) -> list[str]:
-        """The keys of what was joined or tried, and left behind, before then."""
-        page = self._metadata.client.list_objects_v2(
-            Bucket=self._options.bucket, Prefix=self._metadata.name(TEMPORARY_PREFIX)
-        )
-        start = len(self._metadata.name(""))
-        return [one["Key"][start:] for one in page.get("Contents", ()) if one["LastModified"] < oldest]
+            await removal.delete(self._metadata, keys[first : first + _A_DELETE])
 
     def _validate(self, key: str) -> None:
         validate(key)
@@ -251,6 +221,10 @@ class S3Driver(Driver, Presigner):
             raise TooLarge(key, f"an object's name in a bucket has {_LONGEST_NAME} bytes at most")
 
 
-def _undeleted(key: str, error: dict[str, Any]) -> StorageError:
-    told = f"the store did not remove the object ({error.get('Code')} {error.get('Message', '')})"
-    return (Forbidden if error.get("Code") == "AccessDenied" else Doubtful)(key, told)
+def _prepared(options: S3Options) -> tuple[Http, Any, Any]:
+    """What sends requests on the event loop, boto3's client, and one that makes URLs for others."""
+    access = make_access(options)
+    client = public = make_client(access, options, options.body_threads)
+    if options.public_endpoint is not None:
+        public = make_client(access, replace(options, endpoint=options.public_endpoint), 1)
+    return Http(access, options), client, public

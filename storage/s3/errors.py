@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -21,8 +24,10 @@ from urllib3.exceptions import HTTPError
 from storage.errors import AlreadyExists, Forbidden, NotFound, OutOfSpace, StorageError, TooLarge, Unavailable
 
 # RuntimeError is what botocore raises for credentials that are expired as soon as they are there.
-FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError, OSError, RuntimeError)
-"""What a call of boto3, or reading a body that it gave, may raise."""
+FAILURES = (
+    *(ClientError, BotoCoreError, ResponseParserError, HTTPError, aiohttp.ClientError, OSError, RuntimeError),
+)
+"""What a call of boto3, signing by botocore, or a request by aiohttp may raise."""
 
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "InsufficientStorage"})
 _TOO_LARGE = frozenset({"KeyTooLongError", "KeyTooLong", "EntityTooLarge"})
@@ -41,8 +46,16 @@ _HINTS = {
     "RequestTimeTooSkewed": "this machine's clock differs too much from the store's; set it right (NTP)",
 }
 PLACE = "does storage.s3.endpoint lead to an S3 store, with nothing between that alters its answers?"
-_HEADERS = {"ContentLength": "Content-Length", "LastModified": "Last-Modified"}
+_ELSEWHERE = "set storage.s3.region to the bucket's, and see storage.s3.endpoint and path_style"
 _SECRETS = "see storage.s3.access_key_file and secret_key_file, or the environment's credentials"
+_UNREACHED = (
+    *(
+        EndpointConnectionError,
+        ConnectTimeoutError,
+        aiohttp.ClientConnectorError,
+        aiohttp.ConnectionTimeoutError,
+    ),
+)
 
 
 class Doubtful(Unavailable):
@@ -63,40 +76,47 @@ class Told(dict[str, Any]):
         self._key = key
 
     def __missing__(self, name: str) -> NoReturn:
-        raise Unavailable(self._key, f"the store answered without {_HEADERS.get(name, name)}; {PLACE}")
+        raise Unavailable(self._key, f"the store answered without {name}; {PLACE}")
 
 
-def is_conflict(error: BaseException) -> bool:
-    """Whether the store answered that others were about to put the same object (S3: PutObject)."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ConditionalRequestConflict"
+class Conflict(Doubtful):
+    """Others were about to put the same object (S3: PutObject)."""
 
 
 class BehindTheEnd(StorageError):
     """The range asked for has not one byte of the object."""
 
 
-def translated(error: Exception, key: str, bucket: str) -> StorageError:
+@contextmanager
+def told(key: str, bucket: str) -> Iterator[None]:
+    """Raises storage errors for what a request about `key` raises."""
+    try:
+        yield
+    except FAILURES as error:
+        raise _translated(error, key, bucket) from error
+
+
+def _translated(error: Exception, key: str, bucket: str) -> StorageError:
     """The storage error for what a call about `key` raised; one of the whole store names no key."""
     if isinstance(error, ClientError):
-        return _answered(error, key, bucket)
+        said = error.response.get("Error", {})
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return answered(str(said.get("Code", "")), said.get("Message") or "", status, key, bucket)
     if isinstance(
         error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError | RuntimeError
     ):
         return Unavailable("", f"there are no credentials for the store ({error}); {_SECRETS}")
-    if isinstance(error, SSLError):
+    if isinstance(error, SSLError | aiohttp.ClientSSLError):
         return Unavailable("", f"the store's certificate is not believed ({error}); see storage.s3.ca_file")
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+    if isinstance(error, _UNREACHED):
         return Doubtful(key, f"the store cannot be reached ({error}); see storage.s3.endpoint")
-    if isinstance(error, ReadTimeoutError):
+    if isinstance(error, ReadTimeoutError | TimeoutError):
         return Doubtful(key, "the store did not answer in time (storage.s3.read_timeout_seconds)")
     return Doubtful(key, f"the connection to the store failed ({type(error).__name__}: {error})")
 
 
-def _answered(error: ClientError, key: str, bucket: str) -> StorageError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    text = error.response.get("Error", {}).get("Message") or ""
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def answered(code: str, text: str, status: int, key: str, bucket: str) -> StorageError:
+    """The storage error for an answer with an error's code, words and status."""
     told = f"{code} {text}".strip() + f", status {status}"
     if code == "NoSuchBucket":
         return Unavailable("", f"there is no bucket {bucket} ({told}); make it, or see storage.s3.bucket")
@@ -108,6 +128,10 @@ def _answered(error: ClientError, key: str, bucket: str) -> StorageError:
         return OutOfSpace(key, f"the store has no room left ({told})")
     if code in _TOO_LARGE:
         return TooLarge(key, f"the store has a smaller limit ({told})")
+    if code == "ConditionalRequestConflict":
+        return Conflict(key, f"others put the same ({told})")
+    if status in (301, 307) or code == "AuthorizationHeaderMalformed":
+        return Unavailable("", f"the bucket is elsewhere ({told}); {_ELSEWHERE}")
     if code in _AGAIN or status in (409, 429) or (status >= 500 and status != 501):
         return Doubtful(key, f"the store failed ({told})")
     if status == 412:

@@ -11,9 +11,11 @@ from uuid import uuid4
 
 from storage.errors import NotFound, Unavailable
 from storage.keys import TEMPORARY_PREFIX
-from storage.s3.clients import Lane
+from storage.s3.direct import Direct
+from storage.s3.lanes import Lane
 from storage.s3.options import S3Options
-from storage.s3.reading import get, info_of
+from storage.s3.reading import get, get_range, stat
+from storage.s3.removal import delete
 from storage.s3.room import Room
 from storage.s3.uploads import PartsUpload, begun
 from storage.s3.writing import properties, put
@@ -72,7 +74,7 @@ def planned(sources: Sequence[tuple[str, int]], least: int, most: int) -> list[P
 class Joining:
     """Joins and copies objects of one bucket; what is re-sent takes from `room`."""
 
-    def __init__(self, metadata: Lane, bodies: Lane, room: Room) -> None:
+    def __init__(self, metadata: Direct, bodies: Lane, room: Room) -> None:
         self._metadata = metadata
         self._bodies = bodies
         self._room = room
@@ -116,7 +118,7 @@ class Joining:
             await self.join(key, joined)
         finally:
             for name, _ in joined:
-                await self._metadata.call("delete_object", name)
+                await delete(self._metadata, [name])
 
     async def _put_part(self, upload: PartsUpload, number: int, part: Part) -> None:
         first = part[0]
@@ -132,7 +134,7 @@ class Joining:
         spans = parts[0] if parts else ()
         count = sum(span.count for span in spans)
         async with self._held(key, count):
-            await put(self._bodies, key, await self._read(spans), if_absent=False)
+            await put(self._bodies.direct, key, await self._read(spans), if_absent=False)
 
     @asynccontextmanager
     async def _held(self, key: str, count: int) -> AsyncIterator[None]:
@@ -149,25 +151,17 @@ class Joining:
         return b"".join(await _together(self._bytes(span) for span in spans))
 
     async def _bytes(self, span: Span) -> bytes:
-        def read() -> bytes:
-            if span.count == span.size:
-                return get(self._bodies, span.key, span.size)
-            bounds = f"bytes={span.start}-{span.end - 1}"
-            body = self._bodies.ask("get_object", span.key, Range=bounds)["Body"]
-            try:
-                data: bytes = body.read()
-                return data
-            finally:
-                body.close()
-
-        data = await self._bodies.run(span.key, read)
+        if span.count == span.size:
+            data = await get(self._bodies.direct, span.key, span.size)
+        else:
+            data = await get_range(self._bodies.direct, span.key, span.start, span.end)
         if len(data) != span.count:
             raise Unavailable(span.key, "the object was replaced while it was being joined to others")
         return data
 
     async def _size(self, key: str) -> int | None:
         try:
-            return info_of(await self._metadata.call("head_object", key)).size_bytes
+            return (await stat(self._metadata, key)).size_bytes
         except NotFound:
             return None
 
@@ -176,7 +170,7 @@ class Joining:
             await self._bodies.call(
                 "copy_object",
                 key,
-                CopySource={"Bucket": self._options.bucket, "Key": self._bodies.name(source)},
+                CopySource={"Bucket": self._options.bucket, "Key": self._options.name(source)},
                 **_kept(self._options),
             )
         except NotFound as error:

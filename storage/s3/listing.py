@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from storage.keys import is_key, is_segment
-from storage.s3.clients import Lane
+from storage.s3.answers import Answer, Page, page_of
+from storage.s3.direct import Direct, Request
 
 _PAGE = 1000
 # The letters of a key that sort before the slash.
 _BEFORE_SLASH = frozenset("-.")
 
 
-async def walk(lane: Lane, prefix: str, after: str) -> AsyncGenerator[str, None]:
+async def walk(direct: Direct, prefix: str, after: str) -> AsyncGenerator[str, None]:
     """Every key below `prefix` greater than `after`; a page of a thousand is one request."""
     start = f"{prefix}/" if prefix else ""
     while True:
         if after > start and not after.startswith(start):
             return  # behind all of them
-        page = await _list(lane, start, after if after > start else "", _PAGE)
-        names = [_key(lane, entry["Key"]) for entry in page.get("Contents", ())]
+        page = await _list(direct, start, after if after > start else "", _PAGE)
+        names = [direct.options.key(one.name) for one in page.objects]
         for key in names:
             if is_key(key):
                 yield key
-        if not page.get("IsTruncated") or not names:
+        if not page.truncated or not names:
             return
         after = names[-1]
 
 
-async def children(lane: Lane, prefix: str, after: str, limit: int | None) -> list[str]:
+async def children(direct: Direct, prefix: str, after: str, limit: int | None) -> list[str]:
     """The names directly below `prefix`, in byte order; a page of a thousand is one request.
 
     S3 sorts a name below which something lies with its slash, so that `a-b` comes before `a/`. So when
@@ -42,21 +42,26 @@ async def children(lane: Lane, prefix: str, after: str, limit: int | None) -> li
     token: str | None = None
     while True:
         count = _PAGE if limit is None else min(_PAGE, limit - len(found) + 1)
-        page = await _list(lane, start, start + after if after else "", count, token, delimiter=True)
-        listed = [_key(lane, entry["Key"]) for entry in page.get("Contents", ())]
-        listed += [_key(lane, entry["Prefix"]) for entry in page.get("CommonPrefixes", ())]
+        page = await _list(direct, start, start + after if after else "", count, token, delimiter=True)
+        listed = [direct.options.key(name) for name in (*(one.name for one in page.objects), *page.prefixes)]
         names = (entry.removeprefix(start).rstrip("/") for entry in listed)
         found |= {name for name in names if name > after and is_segment(name)}
-        token = page.get("NextContinuationToken") if page.get("IsTruncated") else None
+        token = page.token if page.truncated else None
         if token is None:
             return sorted(found)[:limit]
         if limit is not None and len(found) >= limit and listed:
             last = max(listed).removeprefix(start)
             for name in _that_may_come(last):
                 if after < name < max(sorted(found)[:limit]) and name not in found:
-                    there = await _list(lane, f"{start}{name}/", "", 1)
-                    found |= {name} if there.get("Contents") else set()
+                    there = await _list(direct, f"{start}{name}/", "", 1)
+                    found |= {name} if there.objects else set()
             return sorted(found)[:limit]
+
+
+async def ask(direct: Direct, prefix: str, count: int = _PAGE, **asked: str) -> Answer:
+    """The answer that has the first `count` objects whose keys begin so (S3: ListObjectsV2)."""
+    query = {"list-type": "2", "prefix": direct.options.name(prefix), "max-keys": str(count)}
+    return await direct.ask(Request("GET", prefix, query | {"encoding-type": "url"} | asked))
 
 
 def _that_may_come(last: str) -> list[str]:
@@ -65,17 +70,13 @@ def _that_may_come(last: str) -> list[str]:
 
 
 async def _list(
-    lane: Lane, start: str, after: str, count: int, token: str | None = None, *, delimiter: bool = False
-) -> dict[str, Any]:
-    asked: dict[str, Any] = {"Prefix": lane.name(start), "MaxKeys": count}
+    direct: Direct, start: str, after: str, count: int, token: str | None = None, *, delimiter: bool = False
+) -> Page:
+    asked: dict[str, str] = {}
     if delimiter:
-        asked["Delimiter"] = "/"
+        asked["delimiter"] = "/"
     if token is not None:
-        asked["ContinuationToken"] = token
+        asked["continuation-token"] = token
     elif after:
-        asked["StartAfter"] = lane.name(after)
-    return await lane.run(start, lambda: lane.client.list_objects_v2(Bucket=lane.options.bucket, **asked))
-
-
-def _key(lane: Lane, name: str) -> str:
-    return name[len(lane.name("")) :]
+        asked["start-after"] = direct.options.name(after)
+    return page_of(await ask(direct, start, count, **asked))

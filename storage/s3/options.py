@@ -31,7 +31,7 @@ class S3Options:
     encryption: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     storage_class: str | None = None
-    metadata_threads: int = 16
+    metadata_requests: int = 16
     body_threads: int = 32
     # Bodies that are read at once, each on a connection of its own, most of them waiting for a slow client.
     max_connections: int = 512
@@ -52,3 +52,11 @@ class S3Options:
         """The bucket as people write it."""
         path = f"{self.bucket}/{self.prefix}".rstrip("/")
         return f"s3://{path}" + (f" at {self.endpoint}" if self.endpoint else "")
+
+    def name(self, key: str) -> str:
+        """What a key is called in the bucket."""
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def key(self, name: str) -> str:
+        """The key of what is called so in the bucket."""
+        return name[len(self.name("")) :]

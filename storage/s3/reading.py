@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from types import TracebackType
-from typing import Any
+
+import aiohttp
 
 from storage.contract import ObjectInfo
-from storage.errors import InvalidRange, NotFound, StorageError, TooLarge, Unavailable
-from storage.s3.clients import Lane
+from storage.errors import InvalidRange, NotFound, StorageError, Unavailable
+from storage.s3.answers import CHECKSUM, Headers, header, info_of, require_sum, size_of
 from storage.s3.connections import Connections
-from storage.s3.errors import BehindTheEnd, Doubtful
+from storage.s3.direct import Direct, Http, Request
+from storage.s3.errors import BehindTheEnd, Doubtful, told
+from storage.s3.options import S3Options
+from storage.s3.turns import attempted, pause
 from storage.sharing import Share
 
 _TRIES = 3  # of an object that is replaced whenever it is looked at
+# What waits of a body in memory, twice of what is said, and as much again that is just coming in.
+_WAITING_PARTS = 4
 
 
-def info_of(answer: dict[str, Any]) -> ObjectInfo:
-    """Size of the whole object and modified time, from what HEAD or GET answers."""
-    return ObjectInfo(_size_of(answer), answer["LastModified"].astimezone(UTC))
+async def stat(direct: Direct, key: str) -> ObjectInfo:
+    """Size and modified time, in one request."""
+    return info_of(key, (await direct.ask(Request("HEAD", key))).headers)
 
 
-def get(lane: Lane, key: str, limit: int) -> bytes:
-    """The whole of a small object, in one request; from a thread. Raises TooLarge, and what boto3 does."""
-    answer = lane.ask("get_object", key)
-    body = answer["Body"]
-    try:
-        size = int(answer["ContentLength"])
-        if size > limit:
-            raise TooLarge(key, f"the object has {size} bytes, more than the {limit} asked for")
-        data: bytes = body.read()
-        return data
-    finally:
-        body.close()
+async def get(direct: Direct, key: str, limit: int) -> bytes:
+    """The whole of a small object, in one request. Raises TooLarge."""
+    answer = await direct.ask(Request("GET", key, headers=_asking(direct.options)), limit=limit)
+    # Also where it came to its end with the connection, which tells nothing.
+    if size_of(key, answer.headers) != len(answer.body):
+        raise Unavailable(key, "the store gave another number of bytes than it said")
+    if CHECKSUM in answer.headers:
+        require_sum(key, answer.headers, zlib.crc32(answer.body))
+    return answer.body
+
+
+async def get_range(direct: Direct, key: str, start: int, end: int) -> bytes:
+    """The bytes from `start` to `end` (excluded), or what the store gives for them, in one request."""
+    headers = {"Range": f"bytes={start}-{end - 1}"}
+    return (await direct.ask(Request("GET", key, headers=headers), limit=end - start)).body
+
+
+def _asking(options: S3Options) -> dict[str, str]:
+    return {"x-amz-checksum-mode": "ENABLED"} if options.checksums == "when_supported" else {}
 
 
 class OpenBody:
-    """An object held open for reading: one answer of the store, read in short hops to a thread.
+    """An object held open for reading: one answer of the store, read as it is taken.
 
-    No thread waits for the one who reads. When the connection breaks, or others need it while nobody reads,
-    the rest is asked for again, and is the same object's or nothing.
+    When the connection breaks, or others need it while nobody reads, the rest is asked for again, and is the
+    same object's or nothing.
     """
 
     file = None
 
     def __init__(
-        self, key: str, start: int, end: int | None, lane: Lane, share: Share, connections: Connections
+        self, key: str, start: int, end: int | None, http: Http, share: Share, connections: Connections
     ) -> None:
         self._key = key
-        self._lane = lane
+        self._http = http
         self._share = share
         self._connections = connections
         self._connected = False
-        self._body: Any = None
+        self._response: aiohttp.ClientResponse | None = None
         self._identity = ""
+        self._headers: Headers = {}
         self.info = ObjectInfo(0, datetime.fromtimestamp(0, UTC))
         self.start = start
         self.end = start if end is None else end
@@ -83,26 +96,35 @@ class OpenBody:
         """The bytes of the range; the more readers there are, the smaller the pieces."""
         at = self.start
         failed = 0
-        with self._share as share:
+        checksum = 0 if self._has_checksum else None
+        with self._share:
             while at < self.end:
                 self._connections.goes_on(self)
                 if not self._connected:
                     await self._connect()
                     await self._again(at)
                 try:
-                    take = partial(self._take, min(share.bytes, self.end - at))
-                    piece = await self._lane.once(self._key, take, self._interrupt)
+                    piece = await self._take(self.end - at)
                 except Doubtful as error:
                     failed += 1
-                    if failed >= self._lane.options.attempts:
+                    if failed >= self._http.options.attempts:
                         raise error.final() from error.__cause__
-                    await self._lane.pause(failed)
+                    await pause(failed)
                     await self._again(at)
                     continue
                 failed = 0
                 at += len(piece)
+                if checksum is not None:
+                    checksum = zlib.crc32(piece, checksum)
+                    if at == self.end:
+                        require_sum(self._key, self._headers, checksum)
                 self._connections.rests(self)
                 yield piece
+
+    @property
+    def _has_checksum(self) -> bool:
+        """Of all that is read."""
+        return CHECKSUM in self._headers and (self.start, self.end) == (0, self.info.size_bytes)
 
     def part_with_connection(self) -> None:
         """Close it, since others need one; the next piece is read on another."""
@@ -123,72 +145,69 @@ class OpenBody:
     async def _begin(self) -> bool:
         """Ask for the range; False when the object was replaced between two looks at it."""
         if not self._open_end and self.end <= self.start:
-            answer = await self._lane.call("head_object", self._key)
-            self._begun(answer, empty=True)
+            self._begun(await self._head(), empty=True)
             return True
         try:
-            answer = await self._ask(self.start)
+            headers = await self._ask(self.start)
         except BehindTheEnd:
-            answer = await self._lane.call("head_object", self._key)
-            if _size_of(answer) > self.start:
+            headers = await self._head()
+            if size_of(self._key, headers) > self.start:
                 return False
-            self._begun(answer, empty=True)
+            self._begun(headers, empty=True)
         else:
-            self._begun(answer, empty=False)
+            self._begun(headers, empty=False)
         return True
 
-    def _begun(self, answer: dict[str, Any], *, empty: bool) -> None:
-        self.info = info_of(answer)
+    def _begun(self, headers: Headers, *, empty: bool) -> None:
+        self.info = info_of(self._key, headers)
         size = self.info.size_bytes
         if self.start > size:
             raise InvalidRange(self._key, size)
-        self._identity = answer["ETag"]
+        self._identity = header(self._key, headers, "ETag")
+        self._headers = headers
         self.end = self.start if empty else size if self._open_end else min(self.end, size)
 
-    async def _ask(self, at: int) -> dict[str, Any]:
-        """The answer for what is from `at` on, whose body is the one that is read now."""
+    async def _head(self) -> Headers:
+        async def once() -> Headers:
+            async with await self._http.send(Request("HEAD", self._key)) as response:
+                return response.headers
+
+        return await attempted(self._http.options, once)
+
+    async def _ask(self, at: int) -> Headers:
+        """What is said of the bytes from `at` on, which are read from now on."""
         self._close()
-        asked: dict[str, Any] = {}
+        asked = _asking(self._http.options)
         if at > 0 or not self._open_end:
             asked["Range"] = f"bytes={at}-" if self._open_end else f"bytes={at}-{self.end - 1}"
+        request = Request("GET", self._key, headers=asked)
 
-        def ask() -> dict[str, Any]:
-            answer = self._lane.ask("get_object", self._key, **asked)
-            self._body = answer["Body"]
-            if at > 0 and not str(answer.get("ContentRange", "")).startswith(f"bytes {at}-"):
+        async def once() -> Headers:
+            self._response = response = await self._http.send(request, self._share.bytes // _WAITING_PARTS)
+            if at > 0 and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                 raise StorageError(self._key, "the store gave another range than it was asked for")
-            return answer
+            return response.headers
 
-        return await self._lane.run(self._key, ask)
+        return await attempted(self._http.options, once)
 
     async def _again(self, at: int) -> None:
         """Go on from `at` on a new connection. Raises Unavailable when the object is another by now."""
         try:
-            answer = await self._ask(at)
+            headers = await self._ask(at)
         except (BehindTheEnd, NotFound):
-            answer = {}
-        if answer.get("ETag") != self._identity:
+            headers = {}
+        if headers.get("ETag") != self._identity:
             raise Unavailable(self._key, "the object was replaced or removed while it was being read")
 
-    def _take(self, count: int) -> bytes:
-        piece: bytes = self._body.read(count)
-        if not piece:
-            raise ConnectionError("the body ended early")
-        return piece
-
-    def _interrupt(self) -> None:
-        """End the read that a thread is waiting in."""
-        # Of urllib3; not where the answer has ended already.
-        with suppress(RuntimeError, ValueError, OSError):
-            self._body._raw_stream.shutdown()  # noqa: SLF001 - it has no other way out
+    async def _take(self, count: int) -> bytes:
+        assert self._response is not None
+        with told(self._key, self._http.options.bucket):
+            piece = await self._response.content.readany()
+            if not piece:
+                raise ConnectionError("the body ended early")
+        return piece[:count]
 
     def _close(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.close()
-
-
-def _size_of(answer: dict[str, Any]) -> int:
-    """The size of the whole object, which the answer to a range has behind the slash."""
-    whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
-    return int(whole if whole.isdecimal() else answer["ContentLength"])
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterable, Sequence
 
 from storage.contract import Check
 from storage.errors import AlreadyExists
-from storage.s3.clients import Lane
+from storage.s3.lanes import Lane
 from storage.s3.room import Room
+from storage.s3.turns import ended
 from storage.s3.uploads import PartsUpload
 from storage.s3.writing import lies_there, put
 from storage.sharing import Share
@@ -74,7 +75,7 @@ class Stream:
     async def _finish(self, pieces: Sequence[bytes]) -> None:
         await self._lane.threads.run(self._append_last, pieces)
         if not self._begun:
-            await put(self._lane, self._key, self._part, if_absent=self._if_absent)
+            await put(self._lane.direct, self._key, self._part, if_absent=self._if_absent)
             return
         if self._part:
             await self._send(len(self._part))
@@ -83,7 +84,7 @@ class Stream:
             await self._upload.complete(if_absent=self._if_absent)
         except AlreadyExists:
             assert self._sums is not None
-            if not await lies_there(self._lane, self._key, self.size_bytes, self._sums.digest()):
+            if not await lies_there(self._lane.direct, self._key, self.size_bytes, self._sums.digest()):
                 raise
             await self._lane.threads.run_always(self._upload.abort)
 
@@ -127,23 +128,12 @@ class Stream:
         try:
             await task
         except BaseException:
-            await _ended(task)
+            await ended(task)
             raise
 
     async def _abandon(self) -> None:
         """Wait for the part that is being sent, then leave nothing."""
         if self._sending is not None:
             self._sending.cancel()
-            await _ended(self._sending)
+            await ended(self._sending)
         await self._lane.threads.run_always(self._upload.abort)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Wait for a task whatever its outcome; whoever waits is being cancelled or has failed already."""
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            continue
-    if not task.cancelled():
-        task.exception()  # marked as seen

@@ -11,10 +11,12 @@ from uuid import uuid4
 from storage.errors import AlreadyExists, StorageError, Unavailable
 from storage.findings import Finding, UnsuitableStore
 from storage.keys import TEMPORARY_PREFIX
-from storage.s3 import listing, reading
-from storage.s3.clients import Lane
-from storage.s3.errors import is_conflict
+from storage.s3 import listing, reading, removal
+from storage.s3.direct import Direct
+from storage.s3.errors import Conflict
+from storage.s3.lanes import Lane
 from storage.s3.uploads import PartsUpload
+from storage.s3.writing import putting
 
 _ROUNDS = 4
 _RACERS = 16
@@ -24,13 +26,13 @@ _LIMIT = 64
 
 
 class Trial:
-    """Tries out a bucket through both of the driver's clients, below a prefix of its own, and tidies up.
+    """Tries out a bucket both ways in which the driver asks, below a prefix of its own, and tidies up.
 
     `read_only` tries nothing that would write.
     """
 
     def __init__(
-        self, metadata: Lane, bodies: Lane, now: Callable[[], datetime], *, read_only: bool = False
+        self, metadata: Direct, bodies: Lane, now: Callable[[], datetime], *, read_only: bool = False
     ) -> None:
         self._metadata = metadata
         self._bodies = bodies
@@ -72,14 +74,7 @@ class Trial:
             return Finding(what, False, error.message)
 
     async def _list(self) -> str:
-        options = self._metadata.options
-        answer = await self._metadata.run(
-            "",
-            lambda: self._metadata.client.list_objects_v2(
-                Bucket=options.bucket, Prefix=self._metadata.name(""), MaxKeys=1
-            ),
-        )
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        told = (await listing.ask(self._metadata, "", 1)).headers.get("Date")
         if told is None:
             return "the store tells no time"
         skew = abs((parsedate_to_datetime(told).astimezone(UTC) - self._now()).total_seconds())
@@ -92,10 +87,10 @@ class Trial:
 
     async def _put(self) -> str:
         key = self._key("put")
-        await self._metadata.call("put_object", key, Body=b"tried")
-        if await self._bodies.run(key, lambda: reading.get(self._bodies, key, _LIMIT)) != b"tried":
+        await self._metadata.ask(putting(self._metadata.options, key, b"tried", if_absent=False))
+        if await reading.get(self._metadata, key, _LIMIT) != b"tried":
             raise UnsuitableStore("what was put does not read the same at once")
-        await self._metadata.call("head_object", key)
+        await reading.stat(self._metadata, key)
         return "what was put is read at once"
 
     async def _race(self) -> str:
@@ -111,7 +106,7 @@ class Trial:
         )
         winners = [data for data, one in zip(all_data, outcomes, strict=True) if one is None]
         for one in outcomes:
-            if one is not None and not isinstance(one, AlreadyExists) and not is_conflict(one):
+            if one is not None and not isinstance(one, AlreadyExists | Conflict):
                 raise one
         if len(winners) != 1:
             raise UnsuitableStore(
@@ -119,14 +114,14 @@ class Trial:
                 f" {len(winners)} were told that they had: the store has no such conditions, and two pushes"
                 " could not be told apart; use one that has them"
             )
-        if await self._metadata.run(key, lambda: reading.get(self._metadata, key, _LIMIT)) != winners[0]:
+        if await reading.get(self._metadata, key, _LIMIT) != winners[0]:
             raise UnsuitableStore("the object is not that of the writer who was told to have put it")
         above, _, name = key.rpartition("/")
         if name not in await listing.children(self._metadata, above, "", None):
             raise UnsuitableStore("an object that was put is not listed at once")
 
     async def _claim(self, key: str, data: bytes) -> None:
-        await self._bodies.once(key, lambda: self._bodies.ask("put_object", key, Body=data, IfNoneMatch="*"))
+        await self._bodies.direct.once(putting(self._bodies.options, key, data, if_absent=True))
 
     async def _parts(self) -> str:
         upload = PartsUpload(self._bodies, self._key("parts"))
@@ -142,28 +137,20 @@ class Trial:
         return "completed, and aborted"
 
     async def _uploads(self) -> str:
-        options = self._metadata.options
-        await self._metadata.run(
-            "", lambda: self._metadata.client.list_multipart_uploads(Bucket=options.bucket, MaxUploads=1)
+        bucket = self._bodies.options.bucket
+        await self._bodies.run(
+            "", lambda: self._bodies.client.list_multipart_uploads(Bucket=bucket, MaxUploads=1)
         )
         return "so that they can be found and aborted"
 
     async def _copy(self) -> str:
-        source = {"Bucket": self._bodies.options.bucket, "Key": self._bodies.name(self._key("put"))}
+        source = {"Bucket": self._bodies.options.bucket, "Key": self._bodies.options.name(self._key("put"))}
         await self._bodies.call("copy_object", self._key("copy"), CopySource=source)
         return "within the store"
 
     async def _delete(self) -> str:
-        options = self._metadata.options
-        names = [{"Key": self._metadata.name(key)} for key in dict.fromkeys(self._made)]
-        answer = await self._metadata.run(
-            "",
-            lambda: self._metadata.client.delete_objects(
-                Bucket=options.bucket, Delete={"Objects": names, "Quiet": True}
-            ),
-        )
-        for error in answer.get("Errors", ()):
-            raise UnsuitableStore(f"objects are not removed ({error.get('Code')} {error.get('Message', '')})")
+        names = list(dict.fromkeys(self._made))
+        await removal.delete(self._metadata, names)
         return f"{len(names)} at once"
 
     def _key(self, name: str) -> str:

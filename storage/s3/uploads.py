@@ -10,8 +10,9 @@ from typing import Any
 from uuid import uuid4
 
 from storage.errors import NotFound, TooLarge, Unavailable
-from storage.s3.clients import Lane
 from storage.s3.errors import FAILURES, Doubtful
+from storage.s3.lanes import Lane
+from storage.s3.turns import Attempts
 from storage.s3.writing import properties
 
 # Marks an object with the upload that it was made by, so that a lost answer can be made up for.
@@ -61,7 +62,7 @@ class PartsUpload:
     async def copy_part(self, number: int, source: str, bounds: tuple[int, int] | None) -> None:
         """Have the store copy one part: of another object the bytes from and to (excluded), or all."""
         self.require_number(number)
-        of = {"Bucket": self._lane.options.bucket, "Key": self._lane.name(source)}
+        of = {"Bucket": self._lane.options.bucket, "Key": self._lane.options.name(source)}
         asked: dict[str, Any] = (
             {} if bounds is None else {"CopySourceRange": f"bytes={bounds[0]}-{bounds[1] - 1}"}
         )
@@ -75,7 +76,7 @@ class PartsUpload:
         """Let the object appear. Raises AlreadyExists with `if_absent`."""
         asked: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._parts.items())]
-        attempts = self._lane.attempts()
+        attempts = Attempts(self._lane.options)
         while True:
             try:
                 await self._lane.once(
@@ -142,7 +143,7 @@ async def sweep(lane: Lane, oldest: datetime) -> None:
         page = await lane.run("", partial(_list, lane, asked))
         for upload in page.get("Uploads", ()):
             key = upload["Key"]
-            if upload["Initiated"] < oldest and key.startswith(lane.name("")):
+            if upload["Initiated"] < oldest and key.startswith(lane.options.name("")):
                 with suppress(NotFound):
                     await lane.run(key, partial(_abort, lane, key, upload["UploadId"]))
         if not page.get("IsTruncated"):

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import zlib
 
 from storage.errors import AlreadyExists, NotFound
-from storage.s3.clients import Lane
+from storage.s3.answers import CHECKSUM, crc32, size_of
+from storage.s3.direct import Direct, Request
 from storage.s3.errors import Doubtful
 from storage.s3.options import S3Options
+from storage.s3.turns import Attempts, attempted
 
-_PIECE_BYTES = 1 << 20
+_HEADERS = {
+    "ContentType": "Content-Type",
+    "StorageClass": "x-amz-storage-class",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+}
 
 
 def properties(options: S3Options) -> dict[str, str]:
-    """What every new object is made with; Distribution's driver stores the same type."""
+    """What every new object is made with, as boto3 calls it; Distribution's driver stores the same type."""
     made = {
         "ContentType": "application/octet-stream",
         "StorageClass": options.storage_class,
@@ -24,21 +31,20 @@ def properties(options: S3Options) -> dict[str, str]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-async def put(lane: Lane, key: str, data: bytes | bytearray, *, if_absent: bool) -> None:
+async def put(direct: Direct, key: str, data: bytes | bytearray, *, if_absent: bool) -> None:
     """Put an object in one request. Raises AlreadyExists."""
-    asked: dict[str, Any] = {"Body": data, **properties(lane.options)}
+    request = putting(direct.options, key, data, if_absent=if_absent)
     if not if_absent:
-        await lane.call("put_object", key, **asked)
+        await direct.ask(request)
         return
-    asked["IfNoneMatch"] = "*"
-    attempts = lane.attempts()
+    attempts = Attempts(direct.options)
     while True:
         try:
-            await lane.once(key, lambda: lane.ask("put_object", key, **asked))
+            await direct.once(request)
             return
         except (AlreadyExists, Doubtful) as error:
             # What lies there may be ours: put by an attempt whose answer was lost, or equal from the start.
-            same = await lies_there(lane, key, len(data), hashlib.sha256(data).digest())
+            same = await lies_there(direct, key, len(data), hashlib.sha256(data).digest())
             if same:
                 return
             if same is False:
@@ -48,23 +54,29 @@ async def put(lane: Lane, key: str, data: bytes | bytearray, *, if_absent: bool)
             await attempts.another(error)
 
 
-async def lies_there(lane: Lane, key: str, size: int, digest: bytes) -> bool | None:
+def putting(options: S3Options, key: str, data: bytes | bytearray, *, if_absent: bool) -> Request:
+    """The request for an object (S3: PutObject)."""
+    headers = {_HEADERS[name]: value for name, value in properties(options).items()}
+    if options.checksums == "when_supported":
+        headers |= {"x-amz-sdk-checksum-algorithm": "CRC32", CHECKSUM: crc32(zlib.crc32(data))}
+    if if_absent:
+        headers["If-None-Match"] = "*"
+    return Request("PUT", key, headers=headers, body=data)
+
+
+async def lies_there(direct: Direct, key: str, size: int, digest: bytes) -> bool | None:
     """Whether an object of that size and SHA-256 lies under a key; None when nothing does."""
 
-    def look() -> bool:
-        answer = lane.ask("get_object", key)
-        body = answer["Body"]
-        try:
-            if int(answer["ContentLength"]) != size:
+    async def look() -> bool:
+        async with direct.opened(Request("GET", key)) as response:
+            if size_of(key, response.headers) != size:
                 return False
             hasher = hashlib.sha256()
-            while piece := body.read(_PIECE_BYTES):
+            async for piece in response.content.iter_any():
                 hasher.update(piece)
             return hasher.digest() == digest
-        finally:
-            body.close()
 
     try:
-        return await lane.run(key, look)
+        return await attempted(direct.options, look)
     except NotFound:
         return None

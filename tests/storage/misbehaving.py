@@ -15,11 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["drop", "lose", "reset", "truncate", "strip", "hold", "expired", 403, 404, 409, 500, 503]
+Fault = Literal[
+    "drop", "lose", "reset", "truncate", "strip", "whole", "hold", "expired", 403, 404, 409, 500, 503
+]
 """Not passed on: drop (no answer), expired (credentials), 403, 404, 409, 503.
 
-Passed on, then: lose, reset, 500, truncate (half), strip (of headers). `hold` is not passed on before the
-test says so.
+Passed on, then: lose, reset, 500, truncate (half), strip (of headers). `whole` is passed on without its
+range, `hold` not before the test says so.
 """
 
 _CODES = {
@@ -52,12 +54,13 @@ class Rule:
 
 @dataclass(slots=True)
 class Proxy:
-    """Where it listens; its `rules`, and the requests that it has `seen` and, of those, `struck`."""
+    """Where it listens; its `rules`, the requests `seen`, those `struck`, and the `keys` that signed them."""
 
     endpoint: str
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -100,6 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do(self) -> None:
         """One request."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.proxy.keys.append(self.headers["Authorization"].partition("Credential=")[2].partition("/")[0])
         rule = self.proxy.rule(self.command, self.path)
         fault = None if rule is None else rule.fault
         if fault == "hold":
@@ -111,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             return
+        if fault == "whole":
+            del self.headers["Range"]
         status, headers, answer = self._forward(body)
         if fault == 500:
             self._refuse(500)

@@ -1,0 +1,169 @@
+"""Requests about single objects and listings, which are most: signed by botocore and sent on the event loop.
+
+boto3 takes a thread and several times the processor time for each (decision 16).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
+
+from storage.errors import TooLarge
+from storage.s3.answers import Answer, error_of
+from storage.s3.credentials import Access
+from storage.s3.errors import told
+from storage.s3.options import S3Options
+from storage.s3.signing import Signer
+from storage.s3.turns import Turns, attempted, finished
+
+_READS = frozenset({"GET", "HEAD"})
+# A listing has a thousand names of at most 1024 bytes, each of which may be escaped.
+_LONGEST_ANSWER = 8 << 20
+_LONGEST_ERROR = 64 << 10
+_SENT_BYTES = 256 << 10
+_READ_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """About the object under `key`, or with a `query` about the bucket; `key` is what errors name then."""
+
+    method: str
+    key: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | bytearray | None = None
+
+
+class Http:
+    """Connections to the store of a bucket. Made in a thread; `start` and `aclose` are for the event loop."""
+
+    def __init__(self, access: Access, options: S3Options) -> None:
+        self.options = options
+        self._signer = Signer(access, options)
+        address = self._signer.address
+        self._proxy = get_environ_proxies(address).get(address.partition(":")[0])
+        self._trust: ssl.SSLContext | bool = True
+        if address.startswith("https:"):
+            ca_file = options.ca_file or access.core.get_config_variable("ca_bundle") or get_cert_path(True)
+            self._trust = ssl.create_default_context(cafile=ca_file)
+
+    def start(self) -> None:
+        """Be ready for requests."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._trust, limit=0),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self.options.connect_timeout_seconds,
+                sock_read=self.options.read_timeout_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
+            headers={"User-Agent": "moorage"},
+        )
+        # A put with a condition must not be made again behind our back (decision 10).
+        self._session._retry_connection = False  # noqa: SLF001 - there is no other way
+
+    async def send(self, request: Request, read_bytes: int = _READ_BYTES) -> aiohttp.ClientResponse:
+        """The head of an answer that is no error, of whose body up to twice `read_bytes` wait in memory.
+
+        Raises storage errors, Doubtful among them.
+        """
+        bucket, key, body = self.options.bucket, request.key, request.body
+        with told(key, bucket):
+            url, headers = await self._signer.signed(
+                request.method,
+                "" if request.query else self.options.name(key),
+                request.query,
+                request.headers,
+                body,
+            )
+            response = await self._session.request(
+                request.method,
+                url,
+                headers=headers if body is None else {**headers, "Content-Length": str(len(body))},
+                data=body if body is None or len(body) <= _SENT_BYTES else _pieces(body),
+                proxy=self._proxy,
+                allow_redirects=False,
+                read_bufsize=read_bytes,
+            )
+            if response.status < 300:
+                return response
+            async with response:
+                answer = Answer(
+                    key, response.status, response.headers, await _first(response, _LONGEST_ERROR)
+                )
+        raise error_of(answer, bucket)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+class Direct:
+    """Requests that are made in one of `turns`, each as often as there is time for."""
+
+    def __init__(self, http: Http, turns: Turns) -> None:
+        self.options = http.options
+        self.http = http
+        self._turns = turns
+
+    async def ask(self, request: Request, *, limit: int = _LONGEST_ANSWER) -> Answer:
+        """The whole answer, of at most `limit` bytes. Raises storage errors, and TooLarge for more."""
+        return await attempted(self.options, lambda: self.once(request, limit=limit))
+
+    async def once(self, request: Request, *, limit: int = _LONGEST_ANSWER) -> Answer:
+        """The same of a request that is made once; raises Doubtful where nobody knows its outcome."""
+        asked = self._asked(request, limit)
+        # What is carried out when its caller has left could undo what is done by then.
+        return await (asked if request.method in _READS else finished(asked))
+
+    async def aclose(self) -> None:
+        """Wait for the requests under way."""
+        await self._turns.all_ended()
+
+    @asynccontextmanager
+    async def opened(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a request that is made once, for as long as its body is read."""
+        await self._turns.take(request.key)
+        try:
+            async with await self.http.send(request) as response:
+                with told(request.key, self.options.bucket):
+                    yield response
+        finally:
+            self._turns.give_back()
+
+    async def _asked(self, request: Request, limit: int) -> Answer:
+        async with self.opened(request) as response:
+            size = 0 if request.method == "HEAD" else response.content_length or 0
+            body = b""
+            if size <= limit:
+                body = await _first(response, limit + 1)
+                size = len(body)
+            if size > limit:
+                raise TooLarge(request.key, f"the object has {size} bytes, more than the {limit} asked for")
+            return Answer(request.key, response.status, response.headers, body)
+
+
+async def _first(response: aiohttp.ClientResponse, count: int) -> bytes:
+    """So many bytes of a body, or all."""
+    pieces, missing = [], count
+    async for piece in response.content.iter_any():
+        pieces.append(piece[:missing])
+        missing -= len(pieces[-1])
+        if not missing:
+            break
+    return b"".join(pieces)
+
+
+async def _pieces(body: bytes | bytearray) -> AsyncIterator[bytes]:
+    """Of what is too much to be written at once."""
+    for start in range(0, len(body), _SENT_BYTES):
+        yield bytes(body[start : start + _SENT_BYTES])

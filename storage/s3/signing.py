@@ -1,0 +1,43 @@
+"""Requests about a bucket, addressed and signed as boto3 would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from yarl import URL
+
+from storage.s3.clients import make_client
+from storage.s3.credentials import Access, Keys
+from storage.s3.options import S3Options
+
+
+class Signer:
+    """Knows a bucket's address, region and keys."""
+
+    def __init__(self, access: Access, options: S3Options) -> None:
+        # Where the bucket is, and for which region to sign, boto3 says of a URL that nobody will ask for.
+        client = make_client(access, options, 1, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106
+        url = urlsplit(
+            client.generate_presigned_url("get_object", Params={"Bucket": options.bucket, "Key": "-"})
+        )
+        client.close()
+        _, _, self._region, self._service, _ = parse_qs(url.query)["X-Amz-Credential"][0].split("/")
+        self.address = f"{url.scheme}://{url.netloc}{url.path[:-1]}"
+        self._config = client.meta.config
+        self._keys = Keys(access)
+
+    async def signed(
+        self, method: str, name: str, query: Mapping[str, str], headers: Mapping[str, str], body: Any
+    ) -> tuple[URL, dict[str, str]]:
+        """Address and headers of a request about an object, or without a name about the bucket."""
+        url = self.address + quote(name, safe="/~")
+        if query:
+            url += f"?{urlencode(query, quote_via=quote, safe='~')}"
+        request = AWSRequest(method, url, headers, body)
+        request.context["client_config"] = self._config
+        S3SigV4Auth(await self._keys.current(), self._service, self._region).add_auth(request)
+        return URL(url, encoded=True), dict(request.headers.items())
