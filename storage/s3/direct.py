@@ -94,6 +94,10 @@ class Http:
                 allow_redirects=False,
                 read_bufsize=read_bytes,
             )
+            connection = response.connection
+            if connection is not None and connection.transport is not None:
+                # Of asyncio's own, which would else take 256 KiB at once, however few are wanted.
+                connection.transport.max_size = read_bytes
             if response.status < 300:
                 return response
             async with response:
@@ -112,7 +116,7 @@ class Direct:
 
     def __init__(self, http: Http, turns: Turns) -> None:
         self.options = http.options
-        self.http = http
+        self._http = http
         self._turns = turns
 
     async def ask(self, request: Request, *, limit: int = _LONGEST_ANSWER) -> Answer:
@@ -125,6 +129,14 @@ class Direct:
         # What is carried out when its caller has left could undo what is done by then.
         return await (asked if request.method in _READS else finished(asked))
 
+    async def begin(self, request: Request, read_bytes: int) -> aiohttp.ClientResponse:
+        """The answer to a request that is made once, as `Http.send` has it; its body is read in no turn."""
+        await self._turns.take(request.key)
+        try:
+            return await self._http.send(request, read_bytes)
+        finally:
+            self._turns.give_back()
+
     async def aclose(self) -> None:
         """Wait for the requests under way."""
         await self._turns.all_ended()
@@ -134,7 +146,7 @@ class Direct:
         """The answer to a request that is made once, for as long as its body is read."""
         await self._turns.take(request.key)
         try:
-            async with await self.http.send(request) as response:
+            async with await self._http.send(request) as response:
                 with told(request.key, self.options.bucket):
                     yield response
         finally:

@@ -135,7 +135,7 @@ class S3Driver(Driver, Presigner):
     def open(self, key: str, start: int = 0, end: int | None = None) -> reading.OpenBody:
         """Open an object for reading a range: one request, whose answer is read as it is taken."""
         self._validate(key)
-        return reading.OpenBody(key, start, end, self._http, self._reading, self._connections)
+        return reading.OpenBody(key, start, end, self._bodies.direct, self._reading, self._connections)
 
     async def put(
         self,

@@ -13,7 +13,7 @@ from storage.contract import ObjectInfo
 from storage.errors import InvalidRange, NotFound, StorageError, Unavailable
 from storage.s3.answers import CHECKSUM, Headers, header, info_of, require_sum, size_of
 from storage.s3.connections import Connections
-from storage.s3.direct import Direct, Http, Request
+from storage.s3.direct import Direct, Request
 from storage.s3.errors import BehindTheEnd, Doubtful, told
 from storage.s3.options import S3Options
 from storage.s3.turns import attempted, pause
@@ -60,10 +60,10 @@ class OpenBody:
     file = None
 
     def __init__(
-        self, key: str, start: int, end: int | None, http: Http, share: Share, connections: Connections
+        self, key: str, start: int, end: int | None, direct: Direct, share: Share, connections: Connections
     ) -> None:
         self._key = key
-        self._http = http
+        self._direct = direct
         self._share = share
         self._connections = connections
         self._connected = False
@@ -107,7 +107,7 @@ class OpenBody:
                     piece = await self._take(self.end - at)
                 except Doubtful as error:
                     failed += 1
-                    if failed >= self._http.options.attempts:
+                    if failed >= self._direct.options.attempts:
                         raise error.final() from error.__cause__
                     await pause(failed)
                     await self._again(at)
@@ -168,27 +168,23 @@ class OpenBody:
         self.end = self.start if empty else size if self._open_end else min(self.end, size)
 
     async def _head(self) -> Headers:
-        async def once() -> Headers:
-            async with await self._http.send(Request("HEAD", self._key)) as response:
-                return response.headers
-
-        return await attempted(self._http.options, once)
+        return (await self._direct.ask(Request("HEAD", self._key))).headers
 
     async def _ask(self, at: int) -> Headers:
         """What is said of the bytes from `at` on, which are read from now on."""
         self._close()
-        asked = _asking(self._http.options)
+        asked = _asking(self._direct.options)
         if at > 0 or not self._open_end:
             asked["Range"] = f"bytes={at}-" if self._open_end else f"bytes={at}-{self.end - 1}"
         request = Request("GET", self._key, headers=asked)
 
         async def once() -> Headers:
-            self._response = response = await self._http.send(request, self._share.bytes // _WAITING_PARTS)
+            self._response = response = await self._direct.begin(request, self._share.bytes // _WAITING_PARTS)
             if at > 0 and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                 raise StorageError(self._key, "the store gave another range than it was asked for")
             return response.headers
 
-        return await attempted(self._http.options, once)
+        return await attempted(self._direct.options, once)
 
     async def _again(self, at: int) -> None:
         """Go on from `at` on a new connection. Raises Unavailable when the object is another by now."""
@@ -201,7 +197,7 @@ class OpenBody:
 
     async def _take(self, count: int) -> bytes:
         assert self._response is not None
-        with told(self._key, self._http.options.bucket):
+        with told(self._key, self._direct.options.bucket):
             piece = await self._response.content.readany()
             if not piece:
                 raise ConnectionError("the body ended early")
