@@ -15,7 +15,8 @@ from tests.storage.buckets import ACCESS_KEY, SECRET_KEY
 def versity(program: Path, folder: Path) -> Iterator[str]:
     """The address of one that knows the keys of the tests and keeps its buckets below a folder."""
     port = free_port()
-    command = [program, "--quiet", "--port", f"127.0.0.1:{port}", "posix", folder]
+    # By itself it closes each connection behind its answer, as no other store does.
+    command = [program, "--quiet", "--keep-alive", "--port", f"127.0.0.1:{port}", "posix", folder]
     keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
     daemon = Daemon(command, folder.with_name(f"{folder.name}.log"), {**os.environ, **keys})
     try:
