@@ -97,7 +97,7 @@ class Http:
             connection = response.connection
             if connection is not None and connection.transport is not None:
                 # Of asyncio's own, which would else take 256 KiB at once, however few are wanted.
-                connection.transport.max_size = read_bytes
+                connection.transport.max_size = read_bytes  # type: ignore[attr-defined]
             if response.status < 300:
                 return response
             async with response:

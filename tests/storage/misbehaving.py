@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -143,7 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(self.store, timeout=30)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-            connection.request(self.command, self.path, body, headers)
+            path = self.path
+            if not path.startswith("/"):
+                # As a client asks that takes this for a proxy to everywhere.
+                path = urlsplit(path)._replace(scheme="", netloc="").geturl()
+                headers["Host"] = self.store
+            connection.request(self.command, path, body, headers)
             answer = connection.getresponse()
             hop = ("connection", "transfer-encoding", "keep-alive")
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in hop]
@@ -172,11 +178,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def proxy_of(store: str) -> Iterator[Proxy]:
-    """A proxy of the store at an address."""
+def proxy_of(store: str, trust: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """A proxy of the store at an address, encrypted or not."""
     handler = type("Handler", (_Handler,), {"store": urlsplit(store).netloc})
     server = _Server(("127.0.0.1", 0), handler)
-    proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
+    if trust is not None:
+        server.socket = trust.wrap_socket(server.socket, server_side=True)
+    proxy = Proxy(f"{'http' if trust is None else 'https'}://127.0.0.1:{server.server_port}")
     handler.proxy = proxy  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,0 +1,211 @@
+"""How a bucket is asked on the event loop: what goes out, what is between, what is read of answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from multidict import CIMultiDict
+
+from storage.errors import Forbidden, NotFound, StorageError, Unavailable
+from storage.s3.answers import Answer, error_of, page_of
+from storage.s3.driver import S3Driver
+from storage.s3.options import S3Options
+from tests.certificates import self_signed
+from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket, client_of, emulator
+from tests.storage.misbehaving import Proxy, Rule, proxy_of
+from tests.storage.probing import MIB, pieces, read
+
+# A store that speaks HTTP, though in this process.
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Of a store, past the proxy."""
+    with emulator() as endpoint:
+        yield client_of(endpoint)
+
+
+@pytest.fixture
+def bucket(client: Any) -> Bucket:
+    """A new one."""
+    return Bucket(client)
+
+
+@pytest.fixture
+def proxy(client: Any) -> Iterator[Proxy]:
+    """Between the driver and the store."""
+    with proxy_of(client.meta.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@asynccontextmanager
+async def started(options: S3Options) -> AsyncIterator[S3Driver]:
+    """A driver, as a server has it."""
+    driver = S3Driver(options)
+    await driver.start()
+    try:
+        yield driver
+    finally:
+        await driver.aclose()
+
+
+async def test_whoever_leaves_in_the_middle_of_a_put_waits_for_its_end(bucket: Bucket, proxy: Proxy) -> None:
+    """What the store carries out later could undo what is done then."""
+    async with started(bucket.options(endpoint=proxy.endpoint)) as driver:
+        for method, call in (("PUT", driver.put("key", b"x")), ("DELETE", driver.delete(["key"]))):
+            proxy.held.clear()
+            proxy.go_on.clear()
+            proxy.rules.append(Rule(method, "/key", "hold"))
+            task = asyncio.create_task(call)
+            await asyncio.to_thread(proxy.held.wait, 30)
+            for _ in range(2):
+                task.cancel()
+                assert await driver.children("") == ([] if method == "PUT" else ["key"])
+                assert not task.done()
+            proxy.go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert bucket.names() == ({"key"} if method == "PUT" else set())
+
+
+async def test_whoever_leaves_a_read_leaves_at_once(bucket: Bucket, proxy: Proxy) -> None:
+    bucket.set("key", b"x")
+    async with started(bucket.options(endpoint=proxy.endpoint, metadata_requests=1)) as driver:
+        proxy.rules.append(Rule("GET", "/key", "hold"))
+        task = asyncio.create_task(driver.get("key", limit=9))
+        await asyncio.to_thread(proxy.held.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await driver.children("") == ["key"], "its turn is another's"
+        proxy.go_on.set()
+
+
+@pytest.mark.parametrize("count", [0, 9, MIB + 5])
+async def test_checksums_go_with_what_is_put_and_are_compared(
+    bucket: Bucket, proxy: Proxy, count: int
+) -> None:
+    data = os.urandom(count)
+    async with started(bucket.options(endpoint=proxy.endpoint, checksums="when_supported")) as driver:
+        await driver.put("put", data)
+        await driver.write("written", pieces(data))
+        for key in ("put", "written"):
+            head = bucket.client.head_object(Bucket=bucket.name, Key=key, ChecksumMode="ENABLED")
+            assert head["ChecksumCRC32"]
+            assert await driver.get(key, limit=count) == data
+            assert await read(driver, key) == data
+            other = {"x-amz-checksum-crc32": "AAAAAQ=="}
+            proxy.rules.append(Rule("GET", f"/{key}", "strip", 2, headers=list(other), instead=other))
+            with pytest.raises(Unavailable, match="has the checksum"):
+                await driver.get(key, limit=count)
+            if count:
+                with pytest.raises(Unavailable, match="has the checksum"):
+                    await read(driver, key)
+
+
+async def test_without_being_asked_for_there_are_none(bucket: Bucket) -> None:
+    async with started(bucket.options()) as driver:
+        await driver.put("key", b"x")
+        head = bucket.client.head_object(Bucket=bucket.name, Key="key", ChecksumMode="ENABLED")
+        assert "ChecksumCRC32" not in head
+
+
+async def test_the_proxy_of_the_environment_is_used(
+    bucket: Bucket, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+    monkeypatch.setenv("NO_PROXY", "nothing")
+    async with started(bucket.options(endpoint="http://store.invalid:8000")) as driver:
+        await driver.put("a/key", b"x")
+        assert await driver.get("a/key", limit=1) == b"x"
+        assert await read(driver, "a/key") == b"x"
+    assert {urlsplit(one.partition(" ")[2]).netloc for one in proxy.seen} == {"store.invalid:8000"}
+
+
+async def test_a_certificate_is_believed_by_its_authority_alone(bucket: Bucket, tmp_path: Path) -> None:
+    authority = self_signed("authority")
+    for name, pair in (("this", authority), ("other", self_signed("other"))):
+        (tmp_path / name).write_bytes(pair.pem)
+    files = authority.issue("store", hosts=("127.0.0.1",)).write(tmp_path)
+    trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trust.load_cert_chain(files["certificate"], files["key"])
+    with proxy_of(bucket.client.meta.endpoint_url, trust) as encrypted:
+        assert encrypted.endpoint.startswith("https://")
+        async with started(bucket.options(endpoint=encrypted.endpoint, ca_file=tmp_path / "this")) as driver:
+            data = os.urandom(3 * MIB)
+            await driver.write("key", pieces(data))
+            assert await read(driver, "key") == data
+        async with started(bucket.options(endpoint=encrypted.endpoint, ca_file=tmp_path / "other")) as driver:
+            with pytest.raises(Unavailable, match=r"certificate is not believed.*storage.s3.ca_file"):
+                await driver.stat("key")
+
+
+async def test_a_store_that_cannot_be_reached_is_told(bucket: Bucket) -> None:
+    with proxy_of(bucket.client.meta.endpoint_url) as gone:
+        options = bucket.options(endpoint=gone.endpoint, attempts=1)
+    async with started(options) as driver:
+        with pytest.raises(Unavailable, match=r"cannot be reached.*storage.s3.endpoint"):
+            await driver.stat("key")
+        with pytest.raises(Unavailable, match=r"cannot be reached.*storage.s3.endpoint"):
+            await read(driver, "key")
+
+
+ERRORS = {
+    "<Error><Code>NoSuchKey</Code><Message>x</Message></Error>": (404, NotFound, ""),
+    '<?xml version="1.0"?><Error xmlns="u:x"><Code>AccessDenied</Code></Error>': (403, Forbidden, "refused"),
+    "": (404, NotFound, ""),
+    "<html><body>Bad Gateway": (502, Unavailable, "502 Bad Gateway"),
+    "{}": (599, Unavailable, "status 599"),
+    "<Error><Code>PermanentRedirect</Code></Error>": (301, Unavailable, r"region eu-1.*storage\.s3\.region"),
+    "<Error><Code>AuthorizationHeaderMalformed</Code></Error>": (
+        *(400, Unavailable),
+        r"region eu-1.*storage\.s3\.region",
+    ),
+    "<Error><Code>InvalidRequest</Code></Error>": (400, StorageError, "cannot do what was asked"),
+}
+
+
+@pytest.mark.parametrize("body", ERRORS)
+def test_what_errors_mean(body: str) -> None:
+    status, kind, words = ERRORS[body]
+    headers = CIMultiDict({"X-Amz-Bucket-Region": "eu-1"})
+    error = error_of(Answer("key", status, headers, body.encode()), "bucket")
+    assert isinstance(error, kind)
+    assert re.search(words, error.message)
+
+
+@pytest.mark.parametrize("space", ["", ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'])
+def test_what_a_listing_says(space: str) -> None:
+    body = f"""<?xml version="1.0"?><ListBucketResult{space}><EncodingType>url</EncodingType>
+        <IsTruncated>true</IsTruncated><NextContinuationToken>a+b=</NextContinuationToken>
+        <Contents><Key>a%2Fb%0A</Key><LastModified>2026-11-28T00:00:00.000Z</LastModified></Contents>
+        <CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes></ListBucketResult>"""
+    page = page_of(Answer("", 200, {}, body.encode()))
+    assert [(one.name, one.modified_at.isoformat()) for one in page.objects] == [
+        ("a/b\n", "2026-11-28T00:00:00+00:00")
+    ]
+    assert (page.prefixes, page.token, page.truncated) == (["a/"], "a+b=", True)
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<Listing>", "<a><Contents/></a>", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&d;</a>"]
+)
+def test_a_listing_that_is_none_is_told(body: str) -> None:
+    with pytest.raises(Unavailable, match=r"cannot be read.*storage.s3.endpoint"):
+        page_of(Answer("", 200, {}, body.encode()))
