@@ -5,9 +5,10 @@ boto3 takes a thread and several times the processor time for each (decision 16)
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -77,6 +78,8 @@ class Http:
         Raises storage errors, Doubtful among them.
         """
         bucket, key, body = self.options.bucket, request.key, request.body
+        # Also of a store that takes nothing of what is sent, for which aiohttp would wait for ever.
+        patience = self.options.connect_timeout_seconds + self.options.read_timeout_seconds
         with told(key, bucket):
             url, headers = await self._signer.signed(
                 request.method,
@@ -85,15 +88,16 @@ class Http:
                 request.headers,
                 body,
             )
-            response = await self._session.request(
-                request.method,
-                url,
-                headers=headers if body is None else {**headers, "Content-Length": str(len(body))},
-                data=body if body is None or len(body) <= _SENT_BYTES else _pieces(body),
-                proxy=self._proxy,
-                allow_redirects=False,
-                read_bufsize=read_bytes,
-            )
+            async with asyncio.timeout(patience) as until:
+                response = await self._session.request(
+                    request.method,
+                    url,
+                    headers=headers if body is None else {**headers, "Content-Length": str(len(body))},
+                    data=body if body is None or len(body) <= _SENT_BYTES else _pieces(body, until, patience),
+                    proxy=self._proxy,
+                    allow_redirects=False,
+                    read_bufsize=read_bytes,
+                )
             connection = response.connection
             if connection is not None and connection.transport is not None:
                 # Of asyncio's own, which would else take 256 KiB at once, however few are wanted.
@@ -175,7 +179,13 @@ async def _first(response: aiohttp.ClientResponse, count: int) -> bytes:
     return b"".join(pieces)
 
 
-async def _pieces(body: bytes | bytearray) -> AsyncIterator[bytes]:
-    """Of what is too much to be written at once."""
+async def _pieces(
+    body: bytes | bytearray, until: asyncio.Timeout, patience_seconds: float
+) -> AsyncIterator[bytes]:
+    """Of what is too much to be written at once, each with as much time as the first."""
+    view = memoryview(body)
     for start in range(0, len(body), _SENT_BYTES):
-        yield bytes(body[start : start + _SENT_BYTES])
+        # Over where the answer has come first.
+        with suppress(RuntimeError):
+            until.reschedule(asyncio.get_running_loop().time() + patience_seconds)
+        yield bytes(view[start : start + _SENT_BYTES])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -164,6 +165,21 @@ async def test_a_store_that_cannot_be_reached_is_told(bucket: Bucket) -> None:
             await driver.stat("key")
         with pytest.raises(Unavailable, match=r"cannot be reached.*storage.s3.endpoint"):
             await read(driver, "key")
+
+
+@pytest.mark.parametrize("count", [1, 9 * MIB])
+async def test_a_store_that_takes_nothing_is_not_waited_for_for_ever(count: int) -> None:
+    """Neither by who has sent all, nor by who cannot go on sending."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = S3Options(
+            *("bucket", "", "us-east-1", f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            attempts=1,
+            connect_timeout_seconds=0.5,
+            read_timeout_seconds=0.5,
+        )
+        async with started(options) as driver:
+            with pytest.raises(Unavailable, match=r"did not answer in time.*read_timeout_seconds"):
+                await driver.put("key", bytes(count))
 
 
 ERRORS = {
