@@ -95,6 +95,8 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else a body waits until its head is acknowledged, for 40 ms.
+    disable_nagle_algorithm = True
     proxy: Proxy
     store: str
 
@@ -186,7 +188,8 @@ def proxy_of(store: str, trust: ssl.SSLContext | None = None) -> Iterator[Proxy]
         server.socket = trust.wrap_socket(server.socket, server_side=True)
     proxy = Proxy(f"{'http' if trust is None else 'https'}://127.0.0.1:{server.server_port}")
     handler.proxy = proxy  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever)
+    # It looks that often whether it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield proxy
