@@ -5,6 +5,9 @@ PY = $(ENVIRONMENT)/bin/python
 MINUTES = 30
 SEED =
 
+# Else each of the thousand servers and commands that the tests start would compile all of the program anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help serve check lint unit test soak pythons bench lock tools tools-soak environment clean
 
 help:

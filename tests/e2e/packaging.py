@@ -82,16 +82,19 @@ def base(docker: Docker, tool: str = "image-base") -> str:
 
 
 def context(docker: Docker) -> Path:
-    """What a build is given: the files that an image is made of, and one that must not get into it."""
+    """What a build is given: the files that an image is made of, and two that must not get into it."""
     folder = docker.scratch()
     for name in CONTEXT:
         source = CHECKOUT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name)
+            # Other tests may be writing there what Python compiles.
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
     (folder / "data").mkdir()
     (folder / "data/secret").write_text("secret")
+    (folder / "registry/__pycache__").mkdir()
+    (folder / "registry/__pycache__/__init__.cpython-311.pyc").write_bytes(b"compiled")
     return folder
 
 
