@@ -36,7 +36,7 @@ unit: environment
 	$(PY) -m pytest -q -n 2 -m 'not e2e and not soak and not exhaustive' --ignore tests/e2e --ignore tests/api
 
 test: lint tools
-	$(PY) -m pytest -n 2 --dist loadscope -m 'not long_build and not other_client'
+	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m 'not long_build and not other_client'
 
 soak: environment tools-soak pythons
 	MINUTES='$(MINUTES)' SEED='$(SEED)' $(PY) -m pytest -m 'soak or other_client or long_build' -s
