@@ -17,7 +17,8 @@ from tests.storage.buckets import ACCESS_KEY, SECRET_KEY
 _DEADLINE_SECONDS = 180
 
 # One copy of everything, no authority but the keys that are made here, nothing listened for elsewhere.
-# Without tcp_nodelay the end of an answer waits until its beginning is acknowledged, for 40 ms.
+# Without tcp_nodelay the end of an answer waits until its beginning is acknowledged, for 40 ms; and a monitor
+# that proposes no earlier than after a second makes everything wait that comes into being, as pools do.
 _SETTINGS = """
 [global]
 fsid = {cluster}
@@ -41,6 +42,7 @@ osd pool default pg num = 8
 mon data avail crit = 1
 mon data avail warn = 2
 osd crush chooseleaf type = 0
+paxos propose interval = 0.05
 osd memory target = 939524096
 bluestore block size = 10737418240
 mon data = {folder}/mon
