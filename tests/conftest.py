@@ -27,17 +27,16 @@ HERE = Path(__file__).parent
 LONGEST = (
     "e2e/test_collections.py",
     "upkeep/test_crash.py",
-    "e2e/test_s3_engines.py",
-    "durability/test_power_loss.py",
     "e2e/test_kills.py",
+    "e2e/test_s3_engines.py",
+    "e2e/test_soak.py",
     "storage/test_s3.py",
     "e2e/test_replicas.py",
-    "durability/test_sites.py",
     "e2e/test_bundle_proof.py",
-    "storage/test_s3_faults.py",
     "e2e/test_s3_faults.py",
     "e2e/test_s3_kills.py",
-    "e2e/test_soak.py",
+    "storage/test_s3_faults.py",
+    "durability/test_power_loss.py",
 )
 
 
