@@ -35,7 +35,7 @@ LONGEST = (
     "e2e/test_bundle_proof.py",
     "e2e/test_s3_faults.py",
     "e2e/test_s3_kills.py",
-    "storage/test_s3_faults.py",
+    "e2e/test_conformance.py",
     "durability/test_power_loss.py",
 )
 
