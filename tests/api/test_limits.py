@@ -165,7 +165,7 @@ def test_manifests_in_memory(repository: Repository) -> None:
 
 
 def wait_until_read(repository: Repository) -> None:
-    """Return when the server has read all that clients have sent, by the kernel's queues of its connections."""
+    """Return when the server has read all that was sent to it, by the kernel's queues of its connections."""
     port = f":{int(repository.registry.host_port.rpartition(':')[2]):04X}"
     while True:
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
