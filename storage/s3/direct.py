@@ -28,7 +28,7 @@ _READS = frozenset({"GET", "HEAD"})
 _LONGEST_ANSWER = 8 << 20
 _LONGEST_ERROR = 64 << 10
 _SENT_BYTES = 256 << 10
-_READ_BYTES = 64 << 10
+_READ_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Http:
         self._session._retry_connection = False  # noqa: SLF001 - there is no other way
 
     async def send(self, request: Request, read_bytes: int = _READ_BYTES) -> aiohttp.ClientResponse:
-        """The head of an answer that is no error, of whose body up to twice `read_bytes` wait in memory.
+        """The head of an answer that is no error; `read_bytes` of its body may wait, as many come at once.
 
         Raises storage errors, Doubtful among them.
         """
@@ -96,11 +96,11 @@ class Http:
                     data=body if body is None or len(body) <= _SENT_BYTES else _pieces(body, until, patience),
                     proxy=self._proxy,
                     allow_redirects=False,
-                    read_bufsize=read_bytes,
+                    read_bufsize=read_bytes // 2,
                 )
             connection = response.connection
             if connection is not None and connection.transport is not None:
-                # Of asyncio's own, which would else take 256 KiB at once, however few are wanted.
+                # Of asyncio's own, which would else take 256 KiB at once, however few or many are wanted.
                 connection.transport.max_size = read_bytes  # type: ignore[attr-defined]
             if response.status < 300:
                 return response

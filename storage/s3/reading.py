@@ -20,8 +20,6 @@ from storage.s3.turns import attempted, pause
 from storage.sharing import Share
 
 _TRIES = 3  # of an object that is replaced whenever it is looked at
-# What waits of a body in memory, twice of what is said, and as much again that is just coming in.
-_WAITING_PARTS = 4
 
 
 async def stat(direct: Direct, key: str) -> ObjectInfo:
@@ -97,14 +95,14 @@ class OpenBody:
         at = self.start
         failed = 0
         checksum = 0 if self._has_checksum else None
-        with self._share:
+        with self._share as share:
             while at < self.end:
                 self._connections.goes_on(self)
                 if not self._connected:
                     await self._connect()
                     await self._again(at)
                 try:
-                    piece = await self._take(self.end - at)
+                    piece = await self._take(min(self.end - at, share.bytes))
                 except Doubtful as error:
                     failed += 1
                     if failed >= self._direct.options.attempts:
@@ -179,7 +177,7 @@ class OpenBody:
         request = Request("GET", self._key, headers=asked)
 
         async def once() -> Headers:
-            self._response = response = await self._direct.begin(request, self._share.bytes // _WAITING_PARTS)
+            self._response = response = await self._direct.begin(request, self._share.bytes)
             if at > 0 and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                 raise StorageError(self._key, "the store gave another range than it was asked for")
             return response.headers
@@ -198,10 +196,10 @@ class OpenBody:
     async def _take(self, count: int) -> bytes:
         assert self._response is not None
         with told(self._key, self._direct.options.bucket):
-            piece = await self._response.content.readany()
+            piece = await self._response.content.read(count)
             if not piece:
                 raise ConnectionError("the body ended early")
-        return piece[:count]
+        return piece
 
     def _close(self) -> None:
         response, self._response = self._response, None
