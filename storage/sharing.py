@@ -14,7 +14,7 @@ class Share:
     def __init__(self, total_bytes: int, *, least: int, most: int) -> None:
         self._total = total_bytes
         self._least = least
-        self._most = most
+        self.most = most
         self._users = 0
         self.bytes = most
 
@@ -29,4 +29,4 @@ class Share:
 
     def _change(self, by: int) -> None:
         self._users += by
-        self.bytes = max(self._least, min(self._most, self._total // max(1, self._users)))
+        self.bytes = max(self._least, min(self.most, self._total // max(1, self._users)))

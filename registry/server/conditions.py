@@ -18,6 +18,10 @@ _MOST_QUEUED_BYTES = 1 << 20
 _SENT_BYTES = 16 << 20
 _LEAST_SENT_BYTES = 512 << 10
 _MOST_SENT_BYTES = 4 << 20
+# In the kernel, for clients that do not take it; where few are sent to it is as ready as the kernel likes.
+_UNSENT_BYTES = 64 << 20
+_LEAST_UNSENT_BYTES = 64 << 10
+_MOST_UNSENT_BYTES = 4 << 20
 _ENCRYPTED_BYTES = 8 << 20
 _LEAST_ENCRYPTED_BYTES = 64 << 10
 _MOST_ENCRYPTED_BYTES = 1 << 20
@@ -39,6 +43,9 @@ class Conditions:
     buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(_READ_BYTES)))
     windows: Share = field(
         default_factory=lambda: Share(_SENT_BYTES, least=_LEAST_SENT_BYTES, most=_MOST_SENT_BYTES)
+    )
+    unsent: Share = field(
+        default_factory=lambda: Share(_UNSENT_BYTES, least=_LEAST_UNSENT_BYTES, most=_MOST_UNSENT_BYTES)
     )
     slices: Share = field(
         default_factory=lambda: Share(

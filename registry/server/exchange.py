@@ -272,6 +272,7 @@ class Exchange:
             self._connection.transport,
             self._room,
             body,
+            unsent=self._conditions.unsent,
             slices=None if self._scope["scheme"] == "http" else self._conditions.slices,
         )
         if self._chunked:
@@ -292,6 +293,7 @@ class Exchange:
             offset,
             count,
             windows=self._conditions.windows,
+            unsent=self._conditions.unsent,
             fetchers=self._conditions.fetchers,
         )
         if sent < count:

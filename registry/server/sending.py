@@ -6,6 +6,7 @@ import asyncio
 import errno
 import mmap
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -16,6 +17,7 @@ from storage.sharing import Share
 _STEP_BYTES = 128 << 10  # what the kernel reads ahead by default
 _WAITING_BYTES = 16 << 10
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
+_UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
 async def send_file(
@@ -26,6 +28,7 @@ async def send_file(
     count: int,
     *,
     windows: Share,
+    unsent: Share,
     fetchers: Executor,
 ) -> int:
     """Send `count` bytes of a file from `offset` on, and return how many there were.
@@ -37,7 +40,8 @@ async def send_file(
 
     For a page that is not in memory the kernel waits for the disk, and with it the loop and all connections.
     So each window is looked for first, and where it is not in memory a thread fetches it, one window ahead.
-    And who is near takes all of a window in one call: the more clients, the smaller the windows.
+    And who is near takes all of a window in one call: the more clients, the smaller the windows, and so what
+    the kernel takes for those who are not near.
     """
     loop = asyncio.get_running_loop()
     start, end = offset, offset + count
@@ -52,9 +56,10 @@ async def send_file(
         return loop.run_in_executor(fetchers, _fetch, descriptor, begin, stop)
 
     transport.set_write_buffer_limits(high=0)
-    with windows as window:
+    with windows as window, unsent:
         try:
             while offset < end:
+                _bound(transport, unsent)
                 stop = min(offset + window.bytes, end)
                 for waited_for in (fetching, fetch(stop)):
                     if waited_for is not None:
@@ -75,25 +80,45 @@ async def send_file(
 
 
 async def send_bytes(
-    transport: asyncio.Transport, drain: Callable[[], Awaitable[None]], data: bytes, *, slices: Share | None
+    transport: asyncio.Transport,
+    drain: Callable[[], Awaitable[None]],
+    data: bytes,
+    *,
+    unsent: Share,
+    slices: Share | None,
 ) -> None:
-    """Send bytes of this process; `drain` is that of `send_file`.
+    """Send bytes of this process; `drain` and `unsent` are those of `send_file`.
 
     A transport keeps whatever it is given until the client has taken it, so it gets only a little at a time:
     on a plain connection beside what its socket takes at once, and where it has to be encrypted, a slice.
     """
-    view, at = memoryview(data), 0
-    if slices is not None:
-        # By default half a MiB waits here, besides what waits encrypted. With 0 it would wait for ever.
-        transport.set_write_buffer_limits(high=1)
-        with slices:
-            while at < len(view):
-                stop = at + slices.bytes
-                transport.write(view[at:stop])
-                at = stop
-                await drain()
-        return
+    with unsent:
+        _bound(transport, unsent)
+        if slices is None:
+            await _send_plain(transport, drain, memoryview(data))
+        else:
+            with slices:
+                await _send_slices(transport, drain, memoryview(data), slices)
+
+
+async def _send_slices(
+    transport: asyncio.Transport, drain: Callable[[], Awaitable[None]], view: memoryview, slices: Share
+) -> None:
+    # By default half a MiB waits here, besides what waits encrypted. With 0 it would wait for ever.
+    transport.set_write_buffer_limits(high=1)
+    at = 0
+    while at < len(view):
+        stop = at + slices.bytes
+        transport.write(view[at:stop])
+        at = stop
+        await drain()
+
+
+async def _send_plain(
+    transport: asyncio.Transport, drain: Callable[[], Awaitable[None]], view: memoryview
+) -> None:
     transport.set_write_buffer_limits(high=0)
+    at = 0
     try:
         while at < len(view):
             if not transport.get_write_buffer_size():
@@ -141,6 +166,19 @@ def _mapped(descriptor: int, start: int, stop: int) -> memoryview:
         return memoryview(b"")
     # The mapping goes with the last view of it.
     return memoryview(mapped)
+
+
+def _bound(transport: asyncio.Transport, unsent: Share) -> None:
+    """Have the kernel keep no more than a share for a client that does not take it, where many are sent to.
+
+    By itself it keeps 4 MiB for each, of the memory that all connections of a machine share.
+    """
+    if _UNSENT is not None:
+        few = unsent.bytes == unsent.most
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(
+                socket.IPPROTO_TCP, _UNSENT, 0 if few else unsent.bytes
+            )
 
 
 def _write(transport: asyncio.Transport, view: memoryview) -> int:

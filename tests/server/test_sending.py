@@ -12,12 +12,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
+from urllib.parse import urlsplit
 
 import pytest
 
 from registry.server import sending
 from storage.sharing import Share
-from tests.server.conftest import Start, ask
+from tests.server.conftest import Server, Start, ask
 from tests.server.test_heads import MIB, resident
 from tests.server.test_protocol import GET, connected, content
 from tests.server.test_tls import make, settings, trusting
@@ -84,9 +85,11 @@ async def test_of_a_file_that_is_not_in_memory_one_window_more_is_fetched_than_i
     monkeypatch.setattr(sending, "_in_memory", lambda *_: in_memory)
     monkeypatch.setattr(sending, "_fetch", fetch)
     monkeypatch.setattr(sending, "_send_window", send_window)
-    windows = Share(100, least=100, most=100)
+    share = Share(100, least=100, most=100)
     transport = cast(asyncio.Transport, Mock())
-    sent = await sending.send_file(transport, drain, -1, 7, 250, windows=windows, fetchers=AtOnce())
+    sent = await sending.send_file(
+        transport, drain, -1, 7, 250, windows=share, unsent=share, fetchers=AtOnce()
+    )
     assert sent == 250
     sends = [("send", 7, 107), ("send", 107, 207), ("send", 207, 257)]
     fetches = [("fetch", begin, stop) for _, begin, stop in sends]
@@ -119,7 +122,10 @@ async def test_a_file_is_not_mapped_while_its_client_reads_nothing(tmp_path: Pat
         windows = Share(4 * MIB, least=MIB, most=4 * MIB)
         sending_it = asyncio.ensure_future(
             sending.send_file(
-                *(transport, drain, file.fileno(), 0, len(data)), windows=windows, fetchers=fetchers
+                *(transport, drain, file.fileno(), 0, len(data)),
+                windows=windows,
+                unsent=windows,
+                fetchers=fetchers,
             )
         )
         await asyncio.wait_for(waits.wait(), 60)
@@ -154,3 +160,31 @@ def test_answers_that_nobody_reads_take_little_memory(start: Start, tmp_path: Pa
             client.sendall(GET.replace(b"/ ", b"/whole "))
         assert server.get("/", tls=context).status == 200
         assert resident(server) - before < 80 * MIB
+
+
+@pytest.mark.parametrize(("path", "tls"), [(b"/file", False), (b"/bytes", False), (b"/bytes", True)])
+def test_nor_does_the_kernel_keep_much_for_who_reads_nothing(
+    start: Start, tmp_path: Path, path: bytes, *, tls: bool
+) -> None:
+    """4 MiB for each by itself, of what all connections of a machine have together."""
+    pair = make(tmp_path / "pair") if tls else None
+    server = start(registry={"listen": "127.0.0.1:0", **({"tls": settings(pair)} if pair else {})})
+    content(server, 8 * MIB)
+    context = trusting(pair) if pair else None
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            client = stack.enter_context(connected(server, receive_bytes=4096))
+            if context is not None:
+                client = stack.enter_context(context.wrap_socket(client, server_hostname="127.0.0.1"))
+            client.sendall(GET.replace(b"/ ", path + b" "))
+        # With each of these all get more that can.
+        for _ in range(50):
+            assert server.get("/", tls=context).status == 200
+        assert 20 * MIB < unsent(server) < 300 * MIB
+
+
+def unsent(server: Server) -> int:
+    """The bytes that the kernel keeps for the clients of a server."""
+    port = f":{urlsplit(server.urls['registry']).port:04X}"
+    connections = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(int(one[4].partition(":")[0], 16) for one in connections if one[1].endswith(port))
