@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import responses
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -105,6 +106,12 @@ def error_of(answer: Answer, bucket: str) -> StorageError:
     if answer.status in (301, 400) and region:
         text += f" [region {region}]"
     return answered(code, text, answer.status, answer.key, bucket)
+
+
+def require_copied(answer: Answer, bucket: str) -> None:
+    """Raises what an error means that comes behind a status of success (S3: CopyObject)."""
+    if _read(answer).tag.rpartition("}")[2] == "Error":
+        raise error_of(replace(answer, status=HTTPStatus.INTERNAL_SERVER_ERROR), bucket)
 
 
 def page_of(answer: Answer) -> Page:

@@ -11,14 +11,14 @@ from uuid import uuid4
 
 from storage.errors import NotFound, Unavailable
 from storage.keys import TEMPORARY_PREFIX
+from storage.s3.copying import copy
 from storage.s3.direct import Direct
 from storage.s3.lanes import Lane
-from storage.s3.options import S3Options
 from storage.s3.reading import get, get_range, stat
 from storage.s3.removal import delete
 from storage.s3.room import Room
 from storage.s3.uploads import PartsUpload, begun
-from storage.s3.writing import properties, put
+from storage.s3.writing import put
 
 # Below this lie, for as long as it takes, the halves of what has more parts than an upload may have.
 _JOINS = f"{TEMPORARY_PREFIX}joins"
@@ -88,7 +88,7 @@ class Joining:
         """Put the bytes of the sources, in order, under `key`. Raises NotFound for one that has gone."""
         total = sum(size for _, size in sources)
         if len(sources) == 1 and total <= self._options.copy_part_bytes:
-            await self._copy(key, sources[0][0])
+            await copy(self._bodies.direct, key, sources[0][0])
             return
         most = max(self._options.copy_part_bytes, total // (self._options.most_parts // 2) + 1)
         parts = planned(sources, self._options.least_part_bytes, most)
@@ -98,7 +98,7 @@ class Joining:
             await self._resend(key, parts)
         elif len(parts) == 1:
             if parts[0][0].key != key:
-                await self._copy(key, parts[0][0].key)
+                await copy(self._bodies.direct, key, parts[0][0].key)
         else:
             async with begun(self._bodies, key) as upload:
                 await _together(
@@ -164,22 +164,6 @@ class Joining:
             return (await stat(self._metadata, key)).size_bytes
         except NotFound:
             return None
-
-    async def _copy(self, key: str, source: str) -> None:
-        try:
-            await self._bodies.call(
-                "copy_object",
-                key,
-                CopySource={"Bucket": self._options.bucket, "Key": self._options.name(source)},
-                **_kept(self._options),
-            )
-        except NotFound as error:
-            raise NotFound(source) from error
-
-
-def _kept(options: S3Options) -> dict[str, str]:
-    """The properties that a copy does not take over from its source."""
-    return {name: value for name, value in properties(options).items() if name != "ContentType"}
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:

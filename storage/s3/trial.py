@@ -12,6 +12,7 @@ from storage.errors import AlreadyExists, StorageError, Unavailable
 from storage.findings import Finding, UnsuitableStore
 from storage.keys import TEMPORARY_PREFIX
 from storage.s3 import listing, reading, removal
+from storage.s3.copying import copy
 from storage.s3.direct import Direct
 from storage.s3.errors import Conflict
 from storage.s3.lanes import Lane
@@ -144,8 +145,7 @@ class Trial:
         return "so that they can be found and aborted"
 
     async def _copy(self) -> str:
-        source = {"Bucket": self._bodies.options.bucket, "Key": self._bodies.options.name(self._key("put"))}
-        await self._bodies.call("copy_object", self._key("copy"), CopySource=source)
+        await copy(self._bodies.direct, self._key("copy"), f"{self._prefix}/put")
         return "within the store"
 
     async def _delete(self) -> str:

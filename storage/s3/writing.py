@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Mapping
 
 from storage.errors import AlreadyExists, NotFound
 from storage.s3.answers import CHECKSUM, crc32, size_of
@@ -31,6 +32,11 @@ def properties(options: S3Options) -> dict[str, str]:
     return {name: value for name, value in made.items() if value is not None}
 
 
+def headers_of(made: Mapping[str, str]) -> dict[str, str]:
+    """The properties as a request says them."""
+    return {_HEADERS[name]: value for name, value in made.items()}
+
+
 async def put(direct: Direct, key: str, data: bytes | bytearray, *, if_absent: bool) -> None:
     """Put an object in one request. Raises AlreadyExists."""
     request = putting(direct.options, key, data, if_absent=if_absent)
@@ -56,7 +62,7 @@ async def put(direct: Direct, key: str, data: bytes | bytearray, *, if_absent: b
 
 def putting(options: S3Options, key: str, data: bytes | bytearray, *, if_absent: bool) -> Request:
     """The request for an object (S3: PutObject)."""
-    headers = {_HEADERS[name]: value for name, value in properties(options).items()}
+    headers = headers_of(properties(options))
     if options.checksums == "when_supported":
         headers |= {"x-amz-sdk-checksum-algorithm": "CRC32", CHECKSUM: crc32(zlib.crc32(data))}
     if if_absent:

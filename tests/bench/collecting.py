@@ -70,6 +70,34 @@ def collecting(ground: Ground) -> list[Figure]:
     ]
 
 
+def collecting_in_a_bucket(ground: Ground) -> list[Figure]:
+    """Ours on a tree in a bucket, a fifth as large; Distribution's asks for each link by itself."""
+    number = ground.scale.collected // 5
+    place = ground.bucket()
+    ground.tell(
+        f"gc: {number} manifests with {LAYERS} layers, and as many unneeded blobs, are stored in a bucket"
+    )
+    tree.write(place.root, number, layers=LAYERS, unneeded=1)
+    (folder := ground.folder / "in-a-bucket").mkdir()
+    config = folder / "config.yaml"
+    more = {**place.moorage(folder), "gc": {"requests_per_second": 0}}
+    config.write_text(json.dumps(moorage_configuration(folder, more)))
+    before = tree.data(place.root)
+    words = [*MOORAGE, "gc", "run", "--yes", "--json", "--config", config]
+    spent = run(words, moorage_environment(), folder / "log")
+    found = Run(spent.waited_seconds, spent.peak_mib, before - tree.data(place.root))
+    assert found.removed == number, found
+    meaning = f"collecting in a bucket, {number} manifests, {number * (LAYERS + 1)} blobs, a third unneeded"
+    return [
+        Figure("gc-bucket-time", meaning, Unit("s"), Rounds((found.seconds,), (0,))),
+        Figure("gc-bucket-memory", "peak of the process", Unit("MiB"), Rounds((found.peak_mib,), (0,))),
+        Figure(
+            *("gc-bucket-removals", "blobs removed", Unit("a minute"), Rounds((found.a_minute,), (0,))),
+            Goal(10_000, of_ratio=False, at_least=True),
+        ),
+    ]
+
+
 def _run(
     ground: Ground, whole: Path, command: Callable[[Path, Path], tuple[list[object], dict[str, str]]]
 ) -> Run:
@@ -122,3 +150,5 @@ def _beside(ground: Ground, whole: Path, paths: list[str]) -> tuple[float, float
 
 NAMES = ("gc-time", "gc-memory", "gc-removals", "gc-rest", "gc-p99", "gc-manifest")
 TRIALS = (Trial(NAMES, collecting),)
+NAMES_IN_A_BUCKET = ("gc-bucket-time", "gc-bucket-memory", "gc-bucket-removals")
+IN_A_BUCKET = (Trial(NAMES_IN_A_BUCKET, collecting_in_a_bucket),)

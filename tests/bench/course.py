@@ -62,6 +62,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "tokens": Part("Tokens", tokens.TRIALS),
     "collecting": Part("Collecting", collecting.TRIALS, on_disk=True),
+    "collecting-in-a-bucket": Part("Collecting in a bucket", collecting.IN_A_BUCKET, in_bucket=True),
     "mirrors": Part("Mirrors", (*mirrors.TRIALS, *rush.TRIALS)),
     "bundles": Part("Bundles", bundles.TRIALS),
     "replicas": Part("Several servers", replicas.TRIALS, in_bucket=True),

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 Fault = Literal[
-    "drop", "lose", "reset", "truncate", "strip", "whole", "hold", "expired", 403, 404, 409, 500, 503
+    "drop", "lose", "reset", "truncate", "strip", "whole", "late", "hold", "expired", 403, 404, 409, 500, 503
 ]
-"""Not passed on: drop (no answer), expired (credentials), 403, 404, 409, 503.
+"""Not passed on: drop (no answer), expired (credentials), late (an error behind 200), 403, 404, 409, 503.
 
 Passed on, then: lose, reset, 500, truncate (half), strip (of headers). `whole` is passed on without its
 range, `hold` not before the test says so.
@@ -115,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in (403, 404, 409, 503, "expired"):
             self._refuse(400 if fault == "expired" else int(fault))
             return
+        if fault == "late":
+            self._refuse(500, told=200)
+            return
         if fault == "drop":
             self.close_connection = True
             return
@@ -162,9 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, status: int, told: int | None = None) -> None:
         text = f"<Error><Code>{_CODES[status]}</Code><Message>made up</Message></Error>".encode()
-        self.send_response_only(status)
+        self.send_response_only(told or status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

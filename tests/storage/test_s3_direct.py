@@ -157,6 +157,19 @@ async def test_a_certificate_is_believed_by_its_authority_alone(bucket: Bucket, 
                 await driver.stat("key")
 
 
+async def test_a_copy_that_fails_behind_its_status_is_made_again(bucket: Bucket, proxy: Proxy) -> None:
+    """S3 begins to answer a copy before it has made it."""
+    bucket.set("a/source", b"x")
+    async with started(bucket.options(endpoint=proxy.endpoint)) as driver:
+        proxy.rules.append(Rule("PUT", "/copied", "late"))
+        await driver.copy("copied", "a/source")
+        assert bucket.get("copied") == b"x"
+        proxy.rules.append(Rule("PUT", "/other", "late", times=100))
+        with pytest.raises(Unavailable, match="InternalError"):
+            await driver.copy("other", "a/source")
+        assert bucket.get("other") is None
+
+
 async def test_a_store_that_cannot_be_reached_is_told(bucket: Bucket) -> None:
     with proxy_of(bucket.client.meta.endpoint_url) as gone:
         options = bucket.options(endpoint=gone.endpoint, attempts=1)
