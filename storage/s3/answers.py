@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from storage.s3.errors import PLACE, answered
 
 Headers = Mapping[str, str]
 """Of an answer; whoever looks for a name need not know how the store has spelled it."""
+_NUMBER = re.compile("[0-9]{1,18}")
 CHECKSUM = "x-amz-checksum-crc32"
 
 
@@ -46,12 +48,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A listing or a part of one: objects, names that others have in common, and how to ask for the rest."""
+    """A listing or a part of one: objects, names that others have in common, and what tells of the rest."""
 
     objects: list[Listed]
     prefixes: list[str]
     token: str | None
     truncated: bool
+    date: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,9 @@ def header(key: str, headers: Headers, name: str) -> str:
 def size_of(key: str, headers: Headers) -> int:
     """The size of the whole object, which the answer to a range has behind the slash. Raises Unavailable."""
     whole = headers.get("Content-Range", "").rpartition("/")[2]
-    if whole.isdecimal():
-        return int(whole)
-    told = header(key, headers, "Content-Length")
-    if not told.isdecimal():
-        raise unreadable(key, f"Content-Length: {told}")
+    told = whole if _NUMBER.fullmatch(whole) else header(key, headers, "Content-Length")
+    if not _NUMBER.fullmatch(told):
+        raise unreadable(key, f"Content-Length: {told[:99]}")
     return int(told)
 
 
@@ -94,7 +95,7 @@ def info_of(key: str, headers: Headers) -> ObjectInfo:
 def error_of(answer: Answer, bucket: str) -> StorageError:
     """What an answer with an error's status means; to HEAD and by proxies it has no code but that."""
     try:
-        root = _read(answer)
+        root = _parsed(answer)
     except Unavailable:
         code = text = ""
     else:
@@ -110,13 +111,12 @@ def error_of(answer: Answer, bucket: str) -> StorageError:
 
 def require_copied(answer: Answer, bucket: str) -> None:
     """Raises what an error means that comes behind a status of success (S3: CopyObject)."""
-    if _read(answer).tag.rpartition("}")[2] == "Error":
-        raise error_of(replace(answer, status=HTTPStatus.INTERNAL_SERVER_ERROR), bucket)
+    _read(answer, "CopyObjectResult", bucket)
 
 
-def page_of(answer: Answer) -> Page:
-    """A page of a listing (S3: ListObjectsV2). Raises Unavailable."""
-    root = _read(answer)
+def page_of(answer: Answer, bucket: str) -> Page:
+    """A page of a listing (S3: ListObjectsV2). Raises storage errors."""
+    root = _read(answer, "ListBucketResult", bucket)
     space = _space(root)
     escaped = root.findtext(f"{space}EncodingType") == "url"
 
@@ -131,12 +131,13 @@ def page_of(answer: Answer) -> Page:
         [text(one, "Prefix") for one in root.iterfind(f"{space}CommonPrefixes")],
         root.findtext(f"{space}NextContinuationToken"),
         root.findtext(f"{space}IsTruncated") == "true",
+        answer.headers.get("Date"),
     )
 
 
-def undeleted(answer: Answer) -> list[Undeleted]:
-    """What was not removed of many objects (S3: DeleteObjects). Raises Unavailable."""
-    root = _read(answer)
+def undeleted(answer: Answer, bucket: str) -> list[Undeleted]:
+    """What was not removed of many objects (S3: DeleteObjects). Raises storage errors."""
+    root = _read(answer, "DeleteResult", bucket)
     space = _space(root)
     return [
         Undeleted(*(one.findtext(f"{space}{name}", "") for name in ("Key", "Code", "Message")))
@@ -163,9 +164,22 @@ def unreadable(key: str, why: object) -> Unavailable:
     return Unavailable(key, f"the store's answer cannot be read ({why}); {PLACE}")
 
 
-def _read(answer: Answer) -> ElementTree.Element:
+def _read(answer: Answer, name: str, bucket: str) -> ElementTree.Element:
+    """What was asked for; an error may come behind a status of success, and anything else from in between."""
+    root = _parsed(answer)
+    found = root.tag.rpartition("}")[2]
+    if found == "Error":
+        raise error_of(replace(answer, status=HTTPStatus.INTERNAL_SERVER_ERROR), bucket)
+    if found != name:
+        raise unreadable(answer.key, f"{found} where {name} was to be")
+    return root
+
+
+def _parsed(answer: Answer) -> ElementTree.Element:
+    # S3 speaks UTF-8, whatever a page from in between says of itself. Expat bounds what entities may grow to.
+    parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314
     try:
-        return ElementTree.fromstring(answer.body)  # noqa: S314 - expat has limits for what entities may grow to
+        return ElementTree.fromstring(answer.body, parser)  # noqa: S314
     except ElementTree.ParseError as error:
         raise unreadable(answer.key, error) from error
 

@@ -39,20 +39,31 @@ class Keys:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._found: Credentials | None = None
+        self._asking: asyncio.Future[ReadOnlyCredentials] | None = None
 
     async def current(self) -> ReadOnlyCredentials:
         """What to sign the next request with; in a thread where somebody has to be asked for it.
 
-        Raises what botocore does, for keys that have expired RuntimeError.
+        Raises what botocore does, for keys that have expired RuntimeError, and Unavailable.
         """
         found = self._found
-        if found is None:
-            found = self._found = await asyncio.to_thread(self._access.session.get_credentials)
-        if found is None:
+        if found is not None and not (isinstance(found, RefreshableCredentials) and found.refresh_needed()):
+            return found.get_frozen_credentials()
+        # A crowd needs one thread.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(self._ask))
+        try:
+            return await asyncio.shield(self._asking)
+        except ValueError as error:
+            # What a program or a server has given out for keys is none of it.
+            raise Unavailable("", f"the credentials for the store cannot be read: {error}") from error
+
+    def _ask(self) -> ReadOnlyCredentials:
+        if self._found is None:
+            self._found = self._access.session.get_credentials()
+        if self._found is None:
             raise NoCredentialsError
-        if isinstance(found, RefreshableCredentials) and found.refresh_needed():
-            return await asyncio.to_thread(found.get_frozen_credentials)
-        return found.get_frozen_credentials()
+        return self._found.get_frozen_credentials()
 
 
 class _KeyFiles(CredentialProvider):  # type: ignore[misc] # botocore has no types

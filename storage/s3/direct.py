@@ -6,23 +6,28 @@ boto3 takes a thread and several times the processor time for each (decision 16)
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 import aiohttp
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
+from yarl import URL
 
-from storage.errors import TooLarge
+from storage.errors import TooLarge, Unavailable
 from storage.s3.answers import Answer, error_of
 from storage.s3.credentials import Access
 from storage.s3.errors import told
 from storage.s3.options import S3Options
 from storage.s3.signing import Signer
 from storage.s3.turns import Turns, attempted, finished
+from storage.sharing import Share
 
+_FINE = frozenset({200, 204, 206})
 _READS = frozenset({"GET", "HEAD"})
 # A listing has a thousand names of at most 1024 bytes, each of which may be escaped.
 _LONGEST_ANSWER = 8 << 20
@@ -49,11 +54,15 @@ class Http:
         self.options = options
         self._signer = Signer(access, options)
         address = self._signer.address
-        self._proxy = get_environ_proxies(address).get(address.partition(":")[0])
-        self._trust: ssl.SSLContext | bool = True
-        if address.startswith("https:"):
-            ca_file = options.ca_file or access.core.get_config_variable("ca_bundle") or get_cert_path(True)
-            self._trust = ssl.create_default_context(cafile=ca_file)
+        proxies = ProxyConfiguration(get_environ_proxies(address))
+        self._proxy, self._proxy_headers = None, {}
+        if proxy := proxies.proxy_url_for(address):
+            # Without the password, which would be in the texts of errors.
+            self._proxy = URL(proxy).with_user(None)
+            self._proxy_headers = proxies.proxy_headers_for(proxy)
+        self._is_encrypted = address.startswith("https:")
+        self._trust = _trust(access, options) if self._is_encrypted else True
+        self._bodies: WeakSet[aiohttp.ClientResponse] = WeakSet()
 
     def start(self) -> None:
         """Be ready for requests."""
@@ -88,30 +97,38 @@ class Http:
                 request.headers,
                 body,
             )
+            if body is not None:
+                headers["Content-Length"] = str(len(body))
+            if not self._is_encrypted:
+                headers |= self._proxy_headers
             async with asyncio.timeout(patience) as until:
                 response = await self._session.request(
                     request.method,
                     url,
-                    headers=headers if body is None else {**headers, "Content-Length": str(len(body))},
+                    headers=headers,
                     data=body if body is None or len(body) <= _SENT_BYTES else _pieces(body, until, patience),
                     proxy=self._proxy,
+                    proxy_headers=dict(self._proxy_headers) if self._is_encrypted else None,
                     allow_redirects=False,
                     read_bufsize=read_bytes // 2,
                 )
-            connection = response.connection
-            if connection is not None and connection.transport is not None:
-                # Of asyncio's own, which would else take 256 KiB at once, however few or many are wanted.
-                connection.transport.max_size = read_bytes  # type: ignore[attr-defined]
-            if response.status < 300:
-                return response
-            async with response:
-                answer = Answer(
-                    key, response.status, response.headers, await _first(response, _LONGEST_ERROR)
-                )
+                connection = response.connection
+                if connection is not None and connection.transport is not None:
+                    # Of asyncio's own, which would else take 256 KiB at once, however few or many are wanted.
+                    connection.transport.max_size = read_bytes  # type: ignore[attr-defined]
+                if response.status in _FINE:
+                    self._bodies.add(response)
+                    return response
+                async with response:
+                    answer = Answer(
+                        key, response.status, response.headers, await _first(response, _LONGEST_ERROR)
+                    )
         raise error_of(answer, bucket)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, also those of bodies that are being read."""
+        for response in [*self._bodies]:
+            response.close()
         await self._session.close()
 
 
@@ -129,15 +146,16 @@ class Direct:
 
     async def once(self, request: Request, *, limit: int = _LONGEST_ANSWER) -> Answer:
         """The same of a request that is made once; raises Doubtful where nobody knows its outcome."""
+        await self._turns.take(request.key)
         asked = self._asked(request, limit)
         # What is carried out when its caller has left could undo what is done by then.
         return await (asked if request.method in _READS else finished(asked))
 
-    async def begin(self, request: Request, read_bytes: int) -> aiohttp.ClientResponse:
-        """The answer to a request that is made once, as `Http.send` has it; its body is read in no turn."""
+    async def begin(self, request: Request, share: Share) -> aiohttp.ClientResponse:
+        """The answer to a request that is made once; its body is read in no turn, a share at a time."""
         await self._turns.take(request.key)
         try:
-            return await self._http.send(request, read_bytes)
+            return await self._http.send(request, share.bytes)
         finally:
             self._turns.give_back()
 
@@ -157,15 +175,35 @@ class Direct:
             self._turns.give_back()
 
     async def _asked(self, request: Request, limit: int) -> Answer:
-        async with self.opened(request) as response:
-            size = 0 if request.method == "HEAD" else response.content_length or 0
-            body = b""
-            if size <= limit:
-                body = await _first(response, limit + 1)
-                size = len(body)
-            if size > limit:
-                raise TooLarge(request.key, f"the object has {size} bytes, more than the {limit} asked for")
-            return Answer(request.key, response.status, response.headers, body)
+        """In a turn that was taken, and is given back."""
+        key = request.key
+        try:
+            async with await self._http.send(request) as response:
+                size = 0 if request.method == "HEAD" else response.content_length or 0
+                body = b""
+                if size <= limit:
+                    with told(key, self.options.bucket):
+                        async with asyncio.timeout(self.options.read_timeout_seconds):
+                            body = await _first(response, limit + 1)
+                    size = len(body)
+                if size > limit:
+                    raise TooLarge(key, f"the object has {size} bytes, more than the {limit} asked for")
+                return Answer(key, response.status, response.headers, body)
+        finally:
+            self._turns.give_back()
+
+
+def _trust(access: Access, options: S3Options) -> ssl.SSLContext:
+    """Whom boto3 believes, too: the configured authorities, those of the environment, or its own."""
+    others = access.core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    file = options.ca_file or others or get_cert_path(True)
+    try:
+        trust = ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise Unavailable("", f"the authorities in {file} cannot be used: {error}") from error
+    # As strict as boto3 with what authorities of people's own leave out.
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return trust
 
 
 async def _first(response: aiohttp.ClientResponse, count: int) -> bytes:

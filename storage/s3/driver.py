@@ -13,7 +13,6 @@ from storage.errors import NotFound, TooLarge, Unavailable
 from storage.findings import Finding
 from storage.keys import TEMPORARY_PREFIX, validate, validate_prefix
 from storage.s3 import listing, reading, removal, writing
-from storage.s3.answers import page_of
 from storage.s3.clients import make_client
 from storage.s3.connections import Connections
 from storage.s3.credentials import make_access
@@ -111,6 +110,7 @@ class S3Driver(Driver, Presigner):
     async def aclose(self) -> None:
         """Wait for the requests under way and close the connections."""
         if self._started:
+            self._started = False
             await self._metadata.aclose()
             await self._bodies.aclose()
             await self._http.aclose()
@@ -119,7 +119,7 @@ class S3Driver(Driver, Presigner):
         """Abort what uploads that were cut off a day ago have left; to be called now and then."""
         oldest = self._now() - timedelta(seconds=_UNFINISHED_SECONDS)
         await sweep(self._bodies, oldest)
-        left = page_of(await listing.ask(self._metadata, TEMPORARY_PREFIX)).objects
+        left = (await listing.ask(self._metadata, TEMPORARY_PREFIX)).objects
         await self._delete([self._options.key(one.name) for one in left if one.modified_at < oldest])
 
     async def get(self, key: str, *, limit: int) -> bytes:

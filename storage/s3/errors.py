@@ -132,6 +132,9 @@ def answered(code: str, text: str, status: int, key: str, bucket: str) -> Storag
         return Conflict(key, f"others put the same ({told})")
     if status in (301, 307) or code == "AuthorizationHeaderMalformed":
         return Unavailable("", f"the bucket is elsewhere ({told}); {_ELSEWHERE}")
+    if code == "400":
+        # To HEAD no store says more.
+        return Unavailable(key, f"the store refused without a reason ({told}); {_ELSEWHERE}, and {_SECRETS}")
     if code in _AGAIN or status in (409, 429) or (status >= 500 and status != 501):
         return Doubtful(key, f"the store failed ({told})")
     if status == 412:

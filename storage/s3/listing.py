@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from storage.keys import is_key, is_segment
-from storage.s3.answers import Answer, Page, page_of
+from storage.s3.answers import Page, page_of
 from storage.s3.direct import Direct, Request
+from storage.s3.turns import attempted
 
 _PAGE = 1000
 # The letters of a key that sort before the slash.
@@ -58,10 +59,16 @@ async def children(direct: Direct, prefix: str, after: str, limit: int | None) -
             return sorted(found)[:limit]
 
 
-async def ask(direct: Direct, prefix: str, count: int = _PAGE, **asked: str) -> Answer:
-    """The answer that has the first `count` objects whose keys begin so (S3: ListObjectsV2)."""
-    query = {"list-type": "2", "prefix": direct.options.name(prefix), "max-keys": str(count)}
-    return await direct.ask(Request("GET", prefix, query | {"encoding-type": "url"} | asked))
+async def ask(direct: Direct, prefix: str, count: int = _PAGE, **asked: str) -> Page:
+    """The first `count` objects whose keys begin so (S3: ListObjectsV2), in one request."""
+    options = direct.options
+    query = {"list-type": "2", "prefix": options.name(prefix), "max-keys": str(count)}
+    request = Request("GET", prefix, query | {"encoding-type": "url"} | asked)
+
+    async def once() -> Page:
+        return page_of(await direct.once(request), options.bucket)
+
+    return await attempted(options, once)
 
 
 def _that_may_come(last: str) -> list[str]:
@@ -79,4 +86,4 @@ async def _list(
         asked["continuation-token"] = token
     elif after:
         asked["start-after"] = direct.options.name(after)
-    return page_of(await ask(direct, start, count, **asked))
+    return await ask(direct, start, count, **asked)

@@ -10,7 +10,7 @@ from types import TracebackType
 import aiohttp
 
 from storage.contract import ObjectInfo
-from storage.errors import InvalidRange, NotFound, StorageError, Unavailable
+from storage.errors import InvalidRange, NotFound, StorageError, TooLarge, Unavailable
 from storage.s3.answers import CHECKSUM, Headers, header, info_of, require_sum, size_of
 from storage.s3.connections import Connections
 from storage.s3.direct import Direct, Request
@@ -41,7 +41,10 @@ async def get(direct: Direct, key: str, limit: int) -> bytes:
 async def get_range(direct: Direct, key: str, start: int, end: int) -> bytes:
     """The bytes from `start` to `end` (excluded), or what the store gives for them, in one request."""
     headers = {"Range": f"bytes={start}-{end - 1}"}
-    return (await direct.ask(Request("GET", key, headers=headers), limit=end - start)).body
+    try:
+        return (await direct.ask(Request("GET", key, headers=headers), limit=end - start)).body
+    except TooLarge as error:
+        raise Unavailable(key, "the store gave more than the range that it was asked for") from error
 
 
 def _asking(options: S3Options) -> dict[str, str]:
@@ -75,6 +78,7 @@ class OpenBody:
 
     async def __aenter__(self) -> OpenBody:
         await self._connect()
+        self._share.__enter__()
         try:
             for _ in range(_TRIES):
                 if await self._begin():
@@ -95,29 +99,28 @@ class OpenBody:
         at = self.start
         failed = 0
         checksum = 0 if self._has_checksum else None
-        with self._share as share:
-            while at < self.end:
-                self._connections.goes_on(self)
-                if not self._connected:
-                    await self._connect()
-                    await self._again(at)
-                try:
-                    piece = await self._take(min(self.end - at, share.bytes))
-                except Doubtful as error:
-                    failed += 1
-                    if failed >= self._direct.options.attempts:
-                        raise error.final() from error.__cause__
-                    await pause(failed)
-                    await self._again(at)
-                    continue
-                failed = 0
-                at += len(piece)
-                if checksum is not None:
-                    checksum = zlib.crc32(piece, checksum)
-                    if at == self.end:
-                        require_sum(self._key, self._headers, checksum)
-                self._connections.rests(self)
-                yield piece
+        while at < self.end:
+            self._connections.goes_on(self)
+            if not self._connected:
+                await self._connect()
+                await self._again(at)
+            try:
+                piece = await self._take(min(self.end - at, self._share.bytes))
+            except Doubtful as error:
+                failed += 1
+                if failed >= self._direct.options.attempts:
+                    raise error.final() from error.__cause__
+                await pause(failed)
+                await self._again(at)
+                continue
+            failed = 0
+            at += len(piece)
+            if checksum is not None:
+                checksum = zlib.crc32(piece, checksum)
+                if at == self.end:
+                    require_sum(self._key, self._headers, checksum)
+            self._connections.rests(self)
+            yield piece
 
     @property
     def _has_checksum(self) -> bool:
@@ -134,6 +137,7 @@ class OpenBody:
         self._connected = True
 
     def _leave(self) -> None:
+        self._share.__exit__(None, None, None)
         self._connections.goes_on(self)
         self._close()
         if self._connected:
@@ -177,7 +181,7 @@ class OpenBody:
         request = Request("GET", self._key, headers=asked)
 
         async def once() -> Headers:
-            self._response = response = await self._direct.begin(request, self._share.bytes)
+            self._response = response = await self._direct.begin(request, self._share)
             if at > 0 and not response.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
                 raise StorageError(self._key, "the store gave another range than it was asked for")
             return response.headers

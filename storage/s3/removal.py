@@ -33,7 +33,8 @@ async def _delete_many(direct: Direct, keys: Sequence[str]) -> None:
     # Older stores know no other checksum.
     checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
     headers = {"Content-MD5": checksum, "Content-Type": "application/xml"}
-    for error in undeleted(await direct.once(Request("POST", "", {"delete": ""}, headers, body))):
+    request = Request("POST", "", {"delete": ""}, headers, body)
+    for error in undeleted(await direct.once(request), direct.options.bucket):
         if error.code != "NoSuchKey":
             told = f"the store did not remove the object ({error.code} {error.text})"
             kind = Forbidden if error.code == "AccessDenied" else Doubtful

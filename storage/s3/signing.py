@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -10,9 +11,13 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from yarl import URL
 
+from storage.errors import Unavailable
 from storage.s3.clients import make_client
 from storage.s3.credentials import Access, Keys
+from storage.s3.errors import FAILURES
 from storage.s3.options import S3Options
+
+_LARGE_BYTES = 1 << 20
 
 
 class Signer:
@@ -21,13 +26,19 @@ class Signer:
     def __init__(self, access: Access, options: S3Options) -> None:
         # Where the bucket is, and for which region to sign, boto3 says of a URL that nobody will ask for.
         client = make_client(access, options, 1, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106
-        url = urlsplit(
-            client.generate_presigned_url("get_object", Params={"Bucket": options.bucket, "Key": "-"})
-        )
-        client.close()
+        try:
+            url = urlsplit(
+                client.generate_presigned_url("get_object", Params={"Bucket": options.bucket, "Key": "-"})
+            )
+        except (*FAILURES, ValueError) as error:
+            raise Unavailable("", f"the store {options.place} cannot be used: {error}") from error
+        finally:
+            client.close()
         _, _, self._region, self._service, _ = parse_qs(url.query)["X-Amz-Credential"][0].split("/")
-        self.address = f"{url.scheme}://{url.netloc}{url.path[:-1]}"
+        self.address = f"{url.scheme}://{url.netloc.lower()}{url.path[:-1]}"
+        self._host = URL(self.address).host_port_subcomponent
         self._config = client.meta.config
+        self._hashes = options.payload_signing
         self._keys = Keys(access)
 
     async def signed(
@@ -37,7 +48,12 @@ class Signer:
         url = self.address + quote(name, safe="/~")
         if query:
             url += f"?{urlencode(query, quote_via=quote, safe='~')}"
-        request = AWSRequest(method, url, headers, body)
+        # Named here, so that what is signed is what is sent.
+        request = AWSRequest(method, url, {"Host": self._host, **headers}, body)
         request.context["client_config"] = self._config
-        S3SigV4Auth(await self._keys.current(), self._service, self._region).add_auth(request)
+        signing = S3SigV4Auth(await self._keys.current(), self._service, self._region)
+        if self._hashes and body is not None and len(body) > _LARGE_BYTES:
+            await asyncio.to_thread(signing.add_auth, request)
+        else:
+            signing.add_auth(request)
         return URL(url, encoded=True), dict(request.headers.items())

@@ -75,7 +75,7 @@ class Trial:
             return Finding(what, False, error.message)
 
     async def _list(self) -> str:
-        told = (await listing.ask(self._metadata, "", 1)).headers.get("Date")
+        told = (await listing.ask(self._metadata, "", 1)).date
         if told is None:
             return "the store tells no time"
         skew = abs((parsedate_to_datetime(told).astimezone(UTC) - self._now()).total_seconds())

@@ -30,9 +30,12 @@ class Turns:
         self._setting = f"{most} requests at once (storage.s3.{setting})"
         self._patience = patience_seconds
         self._came_back_at = float("-inf")
+        self._over = False
 
     async def take(self, key: str) -> None:
         """Have one of the turns. Raises Unavailable."""
+        if self._over:
+            raise Unavailable(key, "the store is not in use any more")
         if not self._free.locked():
             await self._free.acquire()
             return
@@ -53,6 +56,7 @@ class Turns:
 
     async def all_ended(self) -> None:
         """Wait for those under way; nobody has a turn after that."""
+        self._over = True
         for _ in range(self._most):
             await self._free.acquire()
 

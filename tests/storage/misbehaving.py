@@ -55,13 +55,17 @@ class Rule:
 
 @dataclass(slots=True)
 class Proxy:
-    """Where it listens; its `rules`, the requests `seen`, those `struck`, and the `keys` that signed them."""
+    """Where it listens; its `rules`; the requests that it has `seen` and, of those, `struck`.
+
+    And whose `keys` signed them, and as whom they were `proxied`.
+    """
 
     endpoint: str
     rules: list[Rule] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    proxied: list[str | None] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -107,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         """One request."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.keys.append(self.headers["Authorization"].partition("Credential=")[2].partition("/")[0])
+        self.proxy.proxied.append(self.headers["Proxy-Authorization"])
         rule = self.proxy.rule(self.command, self.path)
         fault = None if rule is None else rule.fault
         if fault == "hold":
