@@ -126,11 +126,14 @@ def page_of(answer: Answer, bucket: str) -> Page:
             raise unreadable(answer.key, f"a listing without {name}")
         return unquote(found) if escaped and name != "LastModified" else found
 
+    if not (truncated := root.findtext(f"{space}IsTruncated")):
+        # Whoever took it for whole would take what is not in it for gone.
+        raise unreadable(answer.key, "a listing that does not say whether it is whole")
     return Page(
         [Listed(text(one, "Key"), text(one, "LastModified")) for one in root.iterfind(f"{space}Contents")],
         [text(one, "Prefix") for one in root.iterfind(f"{space}CommonPrefixes")],
         root.findtext(f"{space}NextContinuationToken"),
-        root.findtext(f"{space}IsTruncated") == "true",
+        truncated == "true",
         answer.headers.get("Date"),
     )
 

@@ -394,7 +394,15 @@ def test_what_a_listing_says(space: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["", "<Listing>", "<a><Contents/></a>", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&d;</a>"]
+    "body",
+    [
+        "",
+        "<Listing>",
+        "<html/>",
+        "<ListBucketResult/>",
+        "<a><Contents/></a>",
+        "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&d;</a>",
+    ],
 )
 def test_a_listing_that_is_none_is_told(body: str) -> None:
     with pytest.raises(Unavailable, match=r"cannot be read.*storage.s3.endpoint"):
