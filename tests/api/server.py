@@ -56,9 +56,12 @@ class Server:
         """One of its repositories."""
         return self.registry.repository(name)
 
-    def command(self, *words: str, code: int | None = 0, given: str = "") -> Result:
+    def command(
+        self, *words: str, code: int | None = 0, given: str = "", deadline_seconds: float = 120
+    ) -> Result:
         """Run another command of Moorage on the same configuration; `given` is its standard input."""
-        return moorage(*words, "--config", str(self.config), code=code, given=given)
+        more = ("--config", str(self.config))
+        return moorage(*words, *more, code=code, given=given, deadline_seconds=deadline_seconds)
 
     def wait_until(self, met: Callable[[], bool]) -> None:
         """Wait for something that comes by itself; fails where it does not come."""
@@ -84,10 +87,10 @@ class Server:
         return True
 
 
-def moorage(*words: str, code: int | None = 0, given: str = "") -> Result:
+def moorage(*words: str, code: int | None = 0, given: str = "", deadline_seconds: float = 120) -> Result:
     """Run a command of Moorage to its end."""
     command = [sys.executable, "-m", "registry.cli", *words]
-    return run(command, environ=environment(), code=code, given=given)
+    return run(command, environ=environment(), code=code, given=given, deadline_seconds=deadline_seconds)
 
 
 def configuration(root: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

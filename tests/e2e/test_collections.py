@@ -388,7 +388,11 @@ def empty_the_trash(place: Place) -> None:
     server.command("storage", "read-only", "on")
     # It wants every process to have noticed.
     empty = ("trash", "empty", "--everything", "--yes")
-    until(lambda: server.command(*empty, code=None).code == 0, "the trash is emptied")
+    until(
+        # What there is after minutes of all that may take minutes.
+        lambda: server.command(*empty, code=None, deadline_seconds=900).code == 0,
+        "the trash is emptied",
+    )
     server.command("storage", "read-only", "off")
 
 
