@@ -1,4 +1,4 @@
-"""Requests by boto3, which are of uploads in parts and copies: each is made once, in a thread."""
+"""Requests by boto3, which are of uploads in parts: each is made once, in a thread."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -27,38 +27,12 @@ from storage.s3.driver import S3Driver
 from storage.s3.options import S3Options
 from storage.s3.signing import Signer
 from tests.certificates import self_signed
-from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket, client_of, emulator
+from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket
 from tests.storage.misbehaving import Proxy, Rule, proxy_of
 from tests.storage.probing import MIB, pieces, read
 
 # A store that speaks HTTP, though in this process.
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Of a store, past the proxy."""
-    with emulator() as endpoint:
-        yield client_of(endpoint)
-
-
-@pytest.fixture
-def bucket(client: Any) -> Bucket:
-    """A new one."""
-    return Bucket(client)
-
-
-@pytest.fixture
-def proxy(client: Any) -> Iterator[Proxy]:
-    """Between the driver and the store."""
-    with proxy_of(client.meta.endpoint_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("credentials")]
 
 
 @asynccontextmanager

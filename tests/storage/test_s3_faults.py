@@ -4,49 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
-from typing import Any
 
 import pytest
 
 from storage.errors import AlreadyExists, NotFound, Unavailable
 from storage.s3.driver import S3Driver
-from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket, client_of, emulator
-from tests.storage.misbehaving import Fault, Proxy, Rule, proxy_of
+from tests.storage.buckets import Bucket
+from tests.storage.misbehaving import Fault, Proxy, Rule
 from tests.storage.probing import MIB, pieces, read
 
 # A store that speaks HTTP, though in this process.
 pytestmark = pytest.mark.e2e
 
 PART = 5 * MIB
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Of a store, past the proxy."""
-    with emulator() as endpoint:
-        yield client_of(endpoint)
-
-
-@pytest.fixture
-def bucket(client: Any) -> Bucket:
-    """A new one."""
-    return Bucket(client)
-
-
-@pytest.fixture
-def proxy(client: Any) -> Iterator[Proxy]:
-    """Between the driver and the store."""
-    with proxy_of(client.meta.endpoint_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What drivers find."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
 @pytest.fixture

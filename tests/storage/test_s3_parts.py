@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from storage.errors import TooLarge, Unavailable
 from storage.s3.driver import S3Driver
 from storage.s3.joining import planned
 from storage.s3.room import Room
-from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket, client_of, emulator
+from tests.storage.buckets import Bucket
 from tests.storage.probing import MIB, pieces
 
 # A store that speaks HTTP, though in this process.
@@ -26,18 +26,9 @@ pytestmark = pytest.mark.e2e
 PART = 5 * MIB
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Of a store."""
-    with emulator() as endpoint:
-        yield client_of(endpoint)
-
-
 @pytest.fixture
-def bucket(client: Any, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A new one."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+def bucket(client: Any, credentials: None) -> Bucket:
+    """A new one, of which a part is used."""
     return Bucket(client, "below")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,26 +14,12 @@ from registry.app.storage import require_fit
 from storage.errors import Unavailable
 from storage.findings import UnsuitableStore
 from storage.s3.driver import S3Driver
-from tests.storage.buckets import ACCESS_KEY, SECRET_KEY, Bucket, client_of, emulator
-from tests.storage.misbehaving import Proxy, Rule, proxy_of
+from tests.storage.buckets import Bucket, client_of, emulator
+from tests.storage.misbehaving import Proxy, Rule
 from tests.storage.probing import pieces
 
 # A store that speaks HTTP, though in this process.
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the environment."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Of a store that has everything."""
-    with emulator() as endpoint:
-        yield client_of(endpoint)
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("credentials")]
 
 
 async def findings(driver: S3Driver) -> dict[str, tuple[bool, str]]:
@@ -79,13 +65,6 @@ async def test_a_clock_that_is_wrong_is_told(client: Any) -> None:
     fit, told = (await findings(wrong))["list and clock"]
     assert not fit
     assert "differ by 600 s" in told or "differ by 599 s" in told or "differ by 601 s" in told
-
-
-@pytest.fixture
-def proxy(client: Any) -> Iterator[Proxy]:
-    """In front of the store."""
-    with proxy_of(client.meta.endpoint_url) as proxy:
-        yield proxy
 
 
 async def test_writers_who_are_told_of_a_conflict_have_not_won(client: Any, proxy: Proxy) -> None:
