@@ -24,8 +24,8 @@ class Signer:
     """Knows a bucket's address, region and keys."""
 
     def __init__(self, access: Access, options: S3Options) -> None:
-        # Where the bucket is, and for which region to sign, boto3 says of a URL that nobody will ask for: what
-        # signs that is no key at all, and nobody is asked for one.
+        # Where the bucket is, and for which region to sign, boto3 says of a URL that nobody will ask for:
+        # what signs that is no key at all, and nobody is asked for one.
         none = {"aws_access_key_id": "-", "aws_secret_access_key": "-"}
         client = make_client(access, options, 1, **none)
         try:
