@@ -17,11 +17,13 @@ class Deadline:
         self._loop = loop
         self._late = late
         self._due: float | None = None
+        self.moved_at = loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, seconds: float) -> None:
         """Be due in so many seconds from now."""
-        self._due = due = self._loop.time() + seconds
+        self.moved_at = self._loop.time()
+        self._due = due = self.moved_at + seconds
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._fire)
         elif self._timer.when() > due:

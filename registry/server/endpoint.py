@@ -74,6 +74,11 @@ class Endpoint:
         """Renew the Date that answers carry; due once a second."""
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
+    def hold_off(self) -> None:
+        """Have no new connection begin at these sockets, in whatever process; those that wait are taken."""
+        if self._open:
+            self._listener.hold_off()
+
     def stop_listening(self, *, leave_queue: bool = False) -> None:
         """Take no more connections; those that wait in the kernel are taken, or left to other processes.
 
@@ -139,6 +144,15 @@ class Endpoint:
             taken.setblocking(False)
             if self._tls is None:
                 taken.send(self._conditions.connections.refusal)
+
+    def expects(self, within_seconds: float) -> bool:
+        """Whether a client that has just come, or has just been answered, may still be about to ask.
+
+        Who was told that the connection ends is not: it closes with the answer.
+        """
+        since = asyncio.get_running_loop().time() - within_seconds
+        idle = (one.idle_since for one in self._of_ours())
+        return bool(self._greeted) or any(began is not None and began > since for began in idle)
 
     def close(self) -> None:
         """Accept no more, close idle connections, and the others after the answer that they wait for."""

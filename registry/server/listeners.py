@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from registry.settings import Address
 
 # How many connections the kernel may keep for us before we take them.
 BACKLOG = 2048
+# Linux: what a socket's filter lets through. This one drops each segment that begins a connection, by the
+# flags in byte 13 of its TCP header: load them; with SYN go on, else skip one; drop; pass whole.
+_ATTACH_FILTER = 26
+_NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 _ALL_FOUR, _ALL_SIX = "0.0.0.0", "::"  # noqa: S104 (only where the operator wrote so)
 
@@ -33,6 +39,22 @@ class Listener:
     address: str
     sockets: tuple[socket.socket, ...]
     url: str
+
+    def hold_off(self) -> None:
+        """Let no connection begin any more, while those that have begun still come to be taken (Linux).
+
+        A socket that is closed resets what it has not handed out, and between the last look into its queue
+        and the close there is always a moment. A client that is held off tries again within a second or so,
+        and is refused. This is for all processes that have the sockets.
+        """
+        if sys.platform != "linux":
+            return
+        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
+        packed = struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+        for one in self.sockets:
+            # Where a sandbox forbids it there is that moment.
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, packed)
 
     def close(self) -> None:
         """Stop listening in this process; others that inherited the sockets go on."""

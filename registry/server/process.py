@@ -26,9 +26,12 @@ logger = logging.getLogger(__name__)
 # Connections to the operators' listener: it must not need the room that clients fill.
 _OPERATORS = 64
 
-# Between the last connection that is taken and the end of the idle ones: what was taken last is idle only
-# until its request has been read.
-_LAST_CALL_SECONDS = 0.1
+# From when no connection begins any more to the last that is taken: on a slow line one is still beginning.
+_LAST_CALL_SECONDS = 0.05
+
+# A connection is idle, and closed, when nothing has come on it for so long, and for as long as the drain: its
+# request may be on its way, and a proxy that kept it has time to give it up.
+_IDLE_SECONDS = 0.1
 
 # So long the loop, back from a file call, waits for the interpreter's lock before it asks a thread that
 # computes to give it up: by default 5 ms, in which ten small requests could have been answered.
@@ -46,9 +49,11 @@ class Ending:
         self.hurried = asyncio.Event()
         self.told = asyncio.Event()
         self.replaced = False
+        self.last = False
 
-    def ask(self) -> None:
-        """End, with the drain and grace times that were set."""
+    def ask(self, *, last: bool = True) -> None:
+        """End, with the drain and grace times that were set; `last` where nobody else has the sockets."""
+        self.last = self.last or last
         self.told.set()
         self.gently.set()
 
@@ -68,7 +73,7 @@ class Ending:
             os._exit(1)
         if self.gently.is_set():
             self.hurried.set()
-        self.gently.set()
+        self.ask()
 
 
 async def run(
@@ -154,9 +159,14 @@ async def _end(
     else:
         await application.drain()
     await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds)
+    if ending.last and not ending.replaced:
+        for endpoint in endpoints:
+            endpoint.hold_off()
+        await asyncio.sleep(_LAST_CALL_SECONDS)
     for endpoint in endpoints:
         endpoint.stop_listening()
-    await _wait_for(ending.hurried.wait(), within_seconds=_LAST_CALL_SECONDS)
+    idle_seconds = max(settings.drain_seconds, _IDLE_SECONDS)
+    await _wait_for(ending.hurried.wait(), _idle(endpoints, idle_seconds), within_seconds=idle_seconds)
     for endpoint in endpoints:
         endpoint.close()
     if ending.replaced:
@@ -183,6 +193,11 @@ async def _wait_for(*first_of: Coroutine[Any, Any, object], within_seconds: floa
 async def _all_sent(endpoints: Sequence[Endpoint], requests: Requests) -> None:
     await requests.finished()
     while any(endpoint.busy for endpoint in endpoints):  # noqa: ASYNC110 (no transport tells when it is empty)
+        await asyncio.sleep(0.02)
+
+
+async def _idle(endpoints: Sequence[Endpoint], seconds: float) -> None:
+    while any(endpoint.expects(seconds) for endpoint in endpoints):  # noqa: ASYNC110 (as above)
         await asyncio.sleep(0.02)
 
 

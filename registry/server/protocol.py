@@ -252,6 +252,11 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             for exchange in (self._exchange, *self._waiting):
                 exchange.keep_alive = False
 
+    @property
+    def idle_since(self) -> float | None:
+        """When it began to wait for a request, by the loop's clock; nothing while it has one."""
+        return self._deadline.moved_at if self._exchange_is_over() else None
+
     def break_off(self) -> None:
         """The server is to end: of a body that is still coming in, what has arrived is all."""
         if self._exchange is not None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from registry import logs
@@ -84,7 +85,8 @@ def _serve(
         channel.setblocking(False)
         loop.add_reader(channel, hear)
         # A service manager may send TERM to all processes; only the parent counts how often it came.
-        loop.add_signal_handler(signal.SIGTERM, ending.ask)
+        # Who sends it to this worker alone has the others go on at the same sockets.
+        loop.add_signal_handler(signal.SIGTERM, partial(ending.ask, last=False))
         await run(settings, listeners, build, ending, lambda: _say(channel, READY))
 
     try:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -175,6 +176,30 @@ def test_when_one_cannot_be_had_neither_is(taken: int, monkeypatch: pytest.Monke
     with pytest.raises(ListenFailed, match=r"\(ops\).*ops\.listen in the configuration"):
         listen(settings(ops=f"127.0.0.1:{taken}"))
     assert closed == ["registry"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no such filter")
+def test_who_is_held_off_is_refused_and_who_came_before_is_taken() -> None:
+    """A closed socket resets what it has not handed out: nothing may come after the last look at it."""
+    (listener, _) = made = listen(settings())
+    place, loop = ("127.0.0.1", port(listener)), asyncio.new_event_loop()
+    with contextlib.closing(loop), closing(*made), socket.create_connection(place) as before:
+        listener.hold_off()
+        with contextlib.closing(socket.socket()) as after:
+            after.setblocking(False)
+            asked = loop.create_task(loop.sock_connect(after, place))
+            (sock,) = listener.sockets
+            taken, name = sock.accept()
+            with taken:
+                assert name == before.getsockname()
+                before.sendall(b"x")
+                assert taken.recv(1) == b"x"
+            loop.run_until_complete(asyncio.sleep(0))
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+            listener.close()
+            with pytest.raises(ConnectionRefusedError):
+                loop.run_until_complete(asyncio.wait_for(asked, 60))
 
 
 def test_another_machines_address_is_told_apart() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -149,6 +150,29 @@ def test_who_was_connected_before_the_end_is_answered(start: Start, workers: int
         for pid in answering:
             os.kill(pid, signal.SIGCONT)
         assert [read(connection).status for connection in connections] == [200] * 20
+    assert server.process.wait(60) == 0
+
+
+@both
+def test_who_came_just_before_the_end_has_time_to_ask(start: Start, workers: int) -> None:
+    """A proxy connects, and is held up before it sends; what it keeps it gives up within the drain."""
+    drain_seconds = 3
+    server = start(workers=workers, drain_seconds=drain_seconds)
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: server.journal.count("draining") == workers, "draining")
+    ended = time.monotonic() + drain_seconds
+    answering = server.workers or [server.process.pid]
+    with contextlib.closing(server.connect()) as connection:
+        for pid in answering:
+            os.kill(pid, signal.SIGSTOP)
+        connection.connect()
+        until(lambda: time.monotonic() > ended, "the drain to be over")
+        for pid in answering:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: refuses(server), "new connections to be refused")
+        refused = time.monotonic()
+        until(lambda: time.monotonic() > refused + 0.5, "what is idle to be closed")
+        assert ask(connection, "/").status == 200
     assert server.process.wait(60) == 0
 
 
