@@ -151,8 +151,7 @@ class Endpoint:
         Who was told that the connection ends is not: it closes with the answer.
         """
         since = asyncio.get_running_loop().time() - within_seconds
-        idle = (one.idle_since for one in self._of_ours())
-        return bool(self._greeted) or any(began is not None and began > since for began in idle)
+        return bool(self._greeted) or any(connection.expects(since) for connection in self._of_ours())
 
     def close(self) -> None:
         """Accept no more, close idle connections, and the others after the answer that they wait for."""

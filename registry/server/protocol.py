@@ -252,10 +252,9 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             for exchange in (self._exchange, *self._waiting):
                 exchange.keep_alive = False
 
-    @property
-    def idle_since(self) -> float | None:
-        """When it began to wait for a request, by the loop's clock; nothing while it has one."""
-        return self._deadline.moved_at if self._exchange_is_over() else None
+    def expects(self, since: float) -> bool:
+        """Whether it waits for a request, and has not done so since then, by the loop's clock."""
+        return self._exchange_is_over() and self._deadline.moved_at > since
 
     def break_off(self) -> None:
         """The server is to end: of a body that is still coming in, what has arrived is all."""
