@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
@@ -92,7 +93,7 @@ class Collector:
         if needed.troubles:
             return
         needed.need(short(digest) for digest in await self._intents.needed(name))
-        await self.mark.read(name, repository.revisions, needed, self._step)
+        await self.mark.read(name, repository.revisions, needed, self._step, followed=True)
         candidates = [digest for digest in repository.layers if not needed.needs(digest)]
         if candidates and not needed.troubles:
             whole = [digest async for digest in self._store.links.whole_manifests(name)]
@@ -281,16 +282,24 @@ class Collector:
         await self.mark.read(name, manifests, needed, self._step)
 
     async def _move(self, moves: Iterable[Move]) -> None:
+        copied: list[Move] = []
         for some in handfuls(moves):
             await self._step()
-            copied = await self._effects.together(self._copy(move) for move in some)
-            taken = [move for move, has_copy in zip(some, copied, strict=True) if has_copy]
-            try:
-                # What a power cut brings back is found unneeded once more.
-                await self._driver.delete([move.key for move in taken], durable=False)
-            except Forbidden:
-                for move in taken:
-                    await self._remove(move)
+            # A store that removes many at once takes its time, in which the next are copied.
+            _, *copies = await self._effects.together(chain([self._clear(copied)], map(self._copy, some)))
+            copied = [move for move, has_copy in zip(some, copies, strict=True) if has_copy]
+        await self._clear(copied)
+
+    async def _clear(self, copied: Sequence[Move]) -> None:
+        """Remove from their places what has a copy in the trash."""
+        if not copied:
+            return
+        try:
+            # What a power cut brings back is found unneeded once more.
+            await self._driver.delete([move.key for move in copied], durable=False)
+        except Forbidden:
+            for move in copied:
+                await self._remove(move)
 
     async def _remove(self, move: Move) -> None:
         """Remove one of several of which some cannot be removed: those stay, and keep nothing else."""

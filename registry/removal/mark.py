@@ -6,6 +6,7 @@ Nothing derived decides here. A link is followed by what it contains; of what ca
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
@@ -150,13 +151,26 @@ class Mark:
             if digest in needed.aliases:
                 self.linked.add(needed.aliases[digest])
 
-    async def read(self, name: RepositoryName, digests: Iterable[Digest], needed: Needed, step: Step) -> None:
-        """Read manifests of a repository that were not yet read; what they refer to is needed."""
+    async def read(
+        self,
+        name: RepositoryName,
+        digests: Iterable[Digest],
+        needed: Needed,
+        step: Step,
+        *,
+        followed: bool = False,
+    ) -> None:
+        """Read manifests of a repository that were not yet read; what they refer to is needed.
+
+        The links of those that were `followed` are not read again: one removed since keeps what it needs,
+        for this once.
+        """
         unread = (digest for digest in digests if digest not in needed.read)
         for some in handfuls(unread):
             await step()
             all_references = await self._store.effects.together(
-                self._references(name, digest) for digest in some
+                self._references(name, digest, followed=followed and short(digest) not in needed.aliases)
+                for digest in some
             )
             for digest, references in zip(some, all_references, strict=True):
                 if references is None:
@@ -178,9 +192,11 @@ class Mark:
             self.is_unsure = True
             return Trouble(parsing.in_repository(key)[0], key, f"the link cannot be read: {error}")
 
-    async def _references(self, name: RepositoryName, digest: Digest) -> list[int] | Trouble | None:
+    async def _references(
+        self, name: RepositoryName, digest: Digest, *, followed: bool
+    ) -> list[int] | Trouble | None:
         try:
-            manifest = await self._manifest(name, digest)
+            manifest = await self._manifest(name, digest, followed=followed)
         except (ManifestUnknown, NotFound) as error:
             if isinstance(error, ManifestUnknown):
                 return None
@@ -189,7 +205,11 @@ class Mark:
             return Trouble(name, str(digest), f"the manifest cannot be read: {error}")
         return [short(descriptor.digest) for descriptor in manifest.references]
 
-    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest:
+    async def _manifest(self, name: RepositoryName, digest: Digest, *, followed: bool) -> Manifest:
+        if followed:
+            with suppress(NotFound):
+                stored = await self._store.manifests.read_linked(digest, digest)
+                return await self._store.effects.aside(stored.parse)
         try:
             stored = await self._store.manifests.read(name, digest)
         except NotFound:

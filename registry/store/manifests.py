@@ -91,6 +91,10 @@ class Manifests:
             target = await self._links.revision(name, digest)
         except NotFound:
             return await self._read_whole(name, digest)
+        return await self.read_linked(digest, target)
+
+    async def read_linked(self, digest: Digest, target: Digest) -> StoredManifest:
+        """A manifest whose link was read, and contains `target`. Raises storage NotFound, StorageDamaged."""
         cached = self._cache.get(digest)
         if cached is not None:
             return cached
