@@ -6,11 +6,11 @@ stands in ARCHITECTURE.md, "Removing things".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, groupby
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
@@ -224,29 +224,31 @@ class Collector:
             await self._drop_orphans(copies)
         # What is about to be restored waits for the next time, links too.
         busy = await self._intents.repositories()
-        for run in due:
+        for runs in _alike(due):
             await self._step()
-            if run.repository in busy or not await self._keep_what_is_needed(run):
+            if runs[0].repository in busy or not await self._keep_what_is_needed(runs):
                 continue
+            moves = [move for run in runs for move in run.moves]
             if not self._dry_run:
                 # A copy of data that a power cut brings back is an orphan then; a link's is a few bytes.
-                await self._driver.delete([move.trash for move in run.moves], durable=False)
-                await self._driver.delete([layout.trash_run(run.name)], durable=False)
-            destroyed.count += 1
-            destroyed.size_bytes += sum(move.size_bytes for move in run.moves)
+                await self._driver.delete([move.trash for move in moves], durable=False)
+                await self._driver.delete([layout.trash_run(run.name) for run in runs], durable=False)
+            destroyed.count += len(runs)
+            destroyed.size_bytes += sum(move.size_bytes for move in moves)
         return destroyed
 
-    async def _keep_what_is_needed(self, run: Run) -> bool:
+    async def _keep_what_is_needed(self, runs: Sequence[Run]) -> bool:
         """Put back the links that a policy took and a manifest needs; False where that is not known.
 
         It may be one that somebody has pushed who says nothing beforehand, such as Distribution.
         """
-        if run.repository is None or run.by_user or self._dry_run:
+        repository = runs[0].repository
+        if repository is None or runs[0].by_user or self._dry_run:
             return True
-        needed = await self._needs.of(run.repository)
+        needed = await self._needs.of(repository)
         if needed is None:
             return False
-        for move in run.moves:
+        for move in (move for run in runs for move in run.moves):
             if parsing.layer_of(move.key) in needed and not await exists(self._driver, move.key):
                 await self._put_back_link(move)
         return True
@@ -349,3 +351,18 @@ class Collector:
             return None
         age = self.now - info.modified_at.timestamp()
         return info if age > self._grace.total_seconds() else None
+
+
+def _alike(due: Iterable[Run]) -> Iterator[list[Run]]:
+    """Runs that one look at a repository judges, as many as are destroyed with one request of a store."""
+    by_repository = sorted(due, key=lambda run: (run.repository or "", run.by_user))
+    for _, runs in groupby(by_repository, key=lambda run: (run.repository, run.by_user)):
+        some: list[Run] = []
+        moves = 0
+        for run in runs:
+            moves += len(run.moves) + 1
+            if some and moves > _MOVES:
+                yield some
+                some, moves = [], len(run.moves) + 1
+            some.append(run)
+        yield some

@@ -340,6 +340,21 @@ async def test_the_trash_is_emptied_of_what_is_older_than_a_day(world: World) ->
     assert len(await world.keys(layout.TRASH_RUNS)) == 1
 
 
+async def test_removals_of_one_repository_are_judged_by_one_look_at_its_manifests(world: World) -> None:
+    for number in range(20):
+        await world.push(image(f"kept {number}"))
+    for number in range(12):
+        await world.blob(b"unneeded %d" % number)
+        world.clock.advance(seconds=LATER.total_seconds())
+        await run(process(world, trash={"keep_for": "30d"}))
+    world.clock.advance(days=2)
+    before = world.counted.calls["get"]
+    emptied = await process(world).empty(everything=False)
+    assert emptied.count == 10 + 2 * 12  # of the ten repositories; of this one and of data, each time
+    # A link and its bytes for each manifest, and the record of each removal; not all for each removal.
+    assert world.counted.calls["get"] - before < 2 * 21 + 2 * emptied.count
+
+
 async def test_all_of_the_trash_is_emptied_only_while_the_store_is_read_only(world: World) -> None:
     await run(process(world))
     # The one reader that is not in the mark: its data alone lies in the trash.
