@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from registry.bundles.contents import Content, Key
@@ -11,8 +12,6 @@ from registry.errors import RegistryError, StorageDamaged
 from registry.model.digests import DigestCheck
 from registry.model.names import RepositoryName
 from registry.store.effects import Effects
-
-_GATHERED = 1 << 20  # bytes that a thread is given at once
 
 
 class Sink(Protocol):
@@ -36,8 +35,8 @@ async def carry(key: Key, content: Content, source: Source, sink: Sink, effects:
     digest, name = digest_of(key), RepositoryName(content.repositories[0])
     check = DigestCheck(digest)
 
-    def take(pieces: list[bytes], *, is_end: bool) -> None:
-        # Hashed and written by the same thread, while they lie in the processor's cache.
+    def take(pieces: Iterable[bytes], *, is_end: bool) -> None:
+        # Read, hashed and written by the same thread, while they lie in the processor's cache.
         for piece in pieces:
             check.update(piece)
             if check.size_bytes > content.size:
@@ -56,16 +55,13 @@ async def carry(key: Key, content: Content, source: Source, sink: Sink, effects:
                 raise _gone(f"the manifest {digest}", name)
             await effects.aside(take, [stored.content], is_end=True)
             return
-        async with source.blob(name, digest) as chunks:
-            pieces: list[bytes] = []
-            gathered = 0
-            async for piece in chunks:
-                pieces.append(piece)
-                gathered += len(piece)
-                if gathered >= _GATHERED:
-                    await effects.aside(take, pieces, is_end=False)
-                    pieces, gathered = [], 0
-        await effects.aside(take, pieces, is_end=True)
+        async with source.blob(name, digest) as portions:
+            last: Iterable[bytes] = ()
+            async for portion in portions:
+                if last:
+                    await effects.aside(take, last, is_end=False)
+                last = portion
+            await effects.aside(take, last, is_end=True)
     except RegistryError as error:
         if isinstance(error, StorageDamaged):
             raise

@@ -6,6 +6,7 @@ import io
 import json
 import platform
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from registry.bundles.sources import Source
@@ -65,16 +66,19 @@ async def _add(
     entry.size, entry.mode = descriptor.size_bytes, 0o644
     opened.addfile(entry, None if descriptor.size_bytes else io.BytesIO())
     check = DigestCheck(descriptor.digest)
-    size = 0
-    async with source.blob(name, descriptor.digest) as chunks:
-        async for piece in chunks:
-            await effects.aside(check.update, piece)
-            size += len(piece)
-            await effects.aside(_write, opened, piece)
+
+    def take(portion: Iterable[bytes]) -> None:
+        for piece in portion:
+            check.update(piece)
+            _write(opened, piece)
+
+    async with source.blob(name, descriptor.digest) as portions:
+        async for portion in portions:
+            await effects.aside(take, portion)
     check.finish()
-    if size != descriptor.size_bytes:
-        raise StorageDamaged(f"the blob {descriptor.digest} of {name} has {size} bytes")
-    await effects.aside(_write, opened, bytes(-size % tarfile.BLOCKSIZE))
+    if check.size_bytes != descriptor.size_bytes:
+        raise StorageDamaged(f"the blob {descriptor.digest} of {name} has {check.size_bytes} bytes")
+    await effects.aside(_write, opened, bytes(-check.size_bytes % tarfile.BLOCKSIZE))
 
 
 def _write(opened: tarfile.TarFile, piece: bytes) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
+from registry.bundles.portions import gathered
 from registry.errors import Unsupported
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
@@ -71,7 +72,9 @@ class RemoteSource:
             raise
 
     @asynccontextmanager
-    async def blob(self, name: RepositoryName, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def blob(
+        self, name: RepositoryName, digest: Digest
+    ) -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
         """The bytes of a blob, as they come."""
         async with self._upstream.blob(name, digest) as blob:
-            yield blob.chunks()
+            yield gathered(blob.chunks())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
+from registry.bundles.portions import portions_of
 from registry.core.registry import Registry
 from registry.errors import (
     BlobUnknown,
@@ -16,6 +17,7 @@ from registry.errors import (
 )
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from registry.store.manifests import StoredManifest
 
 COSIGN = (".sig", ".att", ".sbom", "")
@@ -49,8 +51,13 @@ class Source(Protocol):
         """The bytes that a blob has; None where it is not there."""
         ...
 
-    def blob(self, name: RepositoryName, digest: Digest) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The bytes of a blob; nobody has looked whether they have the digest. Raises BlobUnknown."""
+    def blob(
+        self, name: RepositoryName, digest: Digest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Iterable[bytes]]]:
+        """The bytes of a blob in portions, in a thread, since going through one may block.
+
+        Nobody has looked whether they have the digest. Raises BlobUnknown.
+        """
         ...
 
 
@@ -100,7 +107,9 @@ class OwnSource:
         return None
 
     @asynccontextmanager
-    async def blob(self, name: RepositoryName, digest: Digest) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def blob(
+        self, name: RepositoryName, digest: Digest
+    ) -> AsyncIterator[AsyncIterator[Iterable[bytes]]]:
         """The bytes of a blob."""
         async with self._registry.repository(name, "").open_blob(digest) as opened:
-            yield opened.chunks()
+            yield portions_of(opened, layout.blob_data(digest))
