@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jwt.algorithms
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from registry.access.errors import Unfit
 from registry.access.vault import Document, Vault
@@ -21,6 +23,10 @@ _KIND, _NAME = "signing", "keys"
 _LEAST_RSA_BITS = 2048
 # Besides the newest key the one before it is believed, for as long as its last tokens live.
 _KEPT = 2
+
+_SHA256 = hashes.SHA256()
+_ECDSA, _PKCS1 = ec.ECDSA(Prehashed(_SHA256)), padding.PKCS1v15()
+_P256_BYTES = 32
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -38,6 +44,26 @@ class SigningKey:
     private: PrivateKey
     public: Any
     jwk: Mapping[str, str]
+
+    def has_signed(self, text: bytes, signature: bytes) -> bool:
+        """Whether a signature as tokens have it (RFC 7518 and 8037) is this key's, of this text.
+
+        Without PyJWT, which asks anew of each signature what kind of key it has been given.
+        """
+        try:
+            if self.algorithm == "ES256":
+                if len(signature) != 2 * _P256_BYTES:
+                    return False
+                r, s = int.from_bytes(signature[:_P256_BYTES]), int.from_bytes(signature[_P256_BYTES:])
+                digest = hashlib.sha256(text).digest()
+                self.public.verify(encode_dss_signature(r, s), digest, _ECDSA)
+            elif self.algorithm == "EdDSA":
+                self.public.verify(signature, text)
+            else:
+                self.public.verify(signature, text, _PKCS1, _SHA256)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class Keys(Protocol):
