@@ -24,8 +24,6 @@ _LEAST_RSA_BITS = 2048
 # Besides the newest key the one before it is believed, for as long as its last tokens live.
 _KEPT = 2
 
-_SHA256 = hashes.SHA256()
-_ECDSA, _PKCS1 = ec.ECDSA(Prehashed(_SHA256)), padding.PKCS1v15()
 _P256_BYTES = 32
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -37,12 +35,16 @@ class SigningKeyUnusable(Unfit):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair with its algorithm (`ES256`, `EdDSA` or `RS256`), and its thumbprint (RFC 7638) as `kid`."""
+    """A key pair with its algorithm (`ES256`, `EdDSA` or `RS256`), and its thumbprint (RFC 7638) as `kid`.
+
+    `scheme` is what the public key is told of its algorithm when it verifies.
+    """
 
     kid: str
     algorithm: str
     private: PrivateKey
     public: Any
+    scheme: tuple[object, ...]
     jwk: Mapping[str, str]
 
     def has_signed(self, text: bytes, signature: bytes) -> bool:
@@ -50,17 +52,13 @@ class SigningKey:
 
         Without PyJWT, which asks anew of each signature what kind of key it has been given.
         """
+        if self.algorithm == "ES256":
+            if len(signature) != 2 * _P256_BYTES:
+                return False
+            r, s = int.from_bytes(signature[:_P256_BYTES]), int.from_bytes(signature[_P256_BYTES:])
+            signature, text = encode_dss_signature(r, s), hashlib.sha256(text).digest()
         try:
-            if self.algorithm == "ES256":
-                if len(signature) != 2 * _P256_BYTES:
-                    return False
-                r, s = int.from_bytes(signature[:_P256_BYTES]), int.from_bytes(signature[_P256_BYTES:])
-                digest = hashlib.sha256(text).digest()
-                self.public.verify(encode_dss_signature(r, s), digest, _ECDSA)
-            elif self.algorithm == "EdDSA":
-                self.public.verify(signature, text)
-            else:
-                self.public.verify(signature, text, _PKCS1, _SHA256)
+            self.public.verify(signature, text, *self.scheme)
         except InvalidSignature:
             return False
         return True
@@ -171,16 +169,20 @@ def key_of(pem: bytes) -> SigningKey:
         private = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
         raise SigningKeyUnusable("it holds no private key in PEM, without a pass phrase") from error
+    scheme: tuple[object, ...]
     if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
         algorithm, text = "ES256", jwt.algorithms.ECAlgorithm.to_jwk(private.public_key())
+        scheme = (ec.ECDSA(Prehashed(hashes.SHA256())),)
     elif isinstance(private, ed25519.Ed25519PrivateKey):
         algorithm, text = "EdDSA", jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key())
+        scheme = ()
     elif isinstance(private, rsa.RSAPrivateKey) and private.key_size >= _LEAST_RSA_BITS:
         algorithm, text = "RS256", jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key())
+        scheme = (padding.PKCS1v15(), hashes.SHA256())
     else:
         raise SigningKeyUnusable("a key that signs tokens is of P-256, Ed25519, or RSA of 2048 bits or more")
     jwk = {name: value for name, value in json.loads(text).items() if name in _THUMBPRINT}
-    return SigningKey(thumbprint(jwk), algorithm, private, private.public_key(), jwk)
+    return SigningKey(thumbprint(jwk), algorithm, private, private.public_key(), scheme, jwk)
 
 
 _THUMBPRINT = ("crv", "e", "kty", "n", "x", "y")
