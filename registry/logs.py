@@ -247,6 +247,9 @@ class DirectHandler(_Handler):
             self.dropped += 1
 
 
+GATHER_SECONDS = 0.02
+
+
 class QueueHandler(_Handler):
     """Puts records into a bounded queue that a thread of its own empties; when full, drops and counts."""
 
@@ -256,7 +259,7 @@ class QueueHandler(_Handler):
         sink: Sink,
         *,
         capacity: int = 10_000,
-        gather_seconds: float = 0.02,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         super().__init__(shape, sink)
         self._capacity = capacity

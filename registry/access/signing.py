@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jwt.algorithms
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from registry.access.errors import Unfit
 from registry.access.vault import Document, Vault
@@ -21,6 +23,8 @@ _KIND, _NAME = "signing", "keys"
 _LEAST_RSA_BITS = 2048
 # Besides the newest key the one before it is believed, for as long as its last tokens live.
 _KEPT = 2
+
+_P256_BYTES = 32
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -31,13 +35,33 @@ class SigningKeyUnusable(Unfit):
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair with its algorithm (`ES256`, `EdDSA` or `RS256`), and its thumbprint (RFC 7638) as `kid`."""
+    """A key pair with its algorithm (`ES256`, `EdDSA` or `RS256`), and its thumbprint (RFC 7638) as `kid`.
+
+    `scheme` is what the public key is told of its algorithm when it verifies.
+    """
 
     kid: str
     algorithm: str
     private: PrivateKey
     public: Any
+    scheme: tuple[object, ...]
     jwk: Mapping[str, str]
+
+    def has_signed(self, text: bytes, signature: bytes) -> bool:
+        """Whether a signature as tokens have it (RFC 7518 and 8037) is this key's, of this text.
+
+        Without PyJWT, which asks anew of each signature what kind of key it has been given.
+        """
+        if self.algorithm == "ES256":
+            if len(signature) != 2 * _P256_BYTES:
+                return False
+            r, s = int.from_bytes(signature[:_P256_BYTES]), int.from_bytes(signature[_P256_BYTES:])
+            signature, text = encode_dss_signature(r, s), hashlib.sha256(text).digest()
+        try:
+            self.public.verify(signature, text, *self.scheme)
+        except InvalidSignature:
+            return False
+        return True
 
 
 class Keys(Protocol):
@@ -145,16 +169,20 @@ def key_of(pem: bytes) -> SigningKey:
         private = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
         raise SigningKeyUnusable("it holds no private key in PEM, without a pass phrase") from error
+    scheme: tuple[object, ...]
     if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
         algorithm, text = "ES256", jwt.algorithms.ECAlgorithm.to_jwk(private.public_key())
+        scheme = (ec.ECDSA(Prehashed(hashes.SHA256())),)
     elif isinstance(private, ed25519.Ed25519PrivateKey):
         algorithm, text = "EdDSA", jwt.algorithms.OKPAlgorithm.to_jwk(private.public_key())
+        scheme = ()
     elif isinstance(private, rsa.RSAPrivateKey) and private.key_size >= _LEAST_RSA_BITS:
         algorithm, text = "RS256", jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key())
+        scheme = (padding.PKCS1v15(), hashes.SHA256())
     else:
         raise SigningKeyUnusable("a key that signs tokens is of P-256, Ed25519, or RSA of 2048 bits or more")
     jwk = {name: value for name, value in json.loads(text).items() if name in _THUMBPRINT}
-    return SigningKey(thumbprint(jwk), algorithm, private, private.public_key(), jwk)
+    return SigningKey(thumbprint(jwk), algorithm, private, private.public_key(), scheme, jwk)
 
 
 _THUMBPRINT = ("crv", "e", "kty", "n", "x", "y")

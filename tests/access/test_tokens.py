@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from registry.access.callers import Grants
 from registry.access.logins import Origin
 from registry.access.principals import ANONYMOUS, Principal
-from registry.access.tokens import KeyUnknown, TokenInvalid, Tokens
+from registry.access.scopes import grants_of
+from registry.access.tokens import KeyUnknown, TokenInvalid, Tokens, Verified
 from tests.access.house import SERVICE, House
 
 ALICE = Principal("user:alice", frozenset({"group:a"}))
@@ -112,6 +113,7 @@ WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
     "no end": drop_claim("exp"),
     "an end that is no time": set_claim("exp", "tomorrow"),
     "an end that is none": set_claim("exp", None),
+    "an end beyond all numbers": set_claim("exp", 10**400),
     "expired": set_claim("exp", 1),
     "not yet valid": set_claim("nbf", 4_000_000_000),
     "from the future": set_claim("iat", 4_000_000_000),
@@ -220,6 +222,119 @@ async def test_nothing_malformed_is_anything_else(house: House, text: str) -> No
     )
     with pytest.raises(TokenInvalid):
         tokens.verify(text)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(data=st.data())
+async def test_a_token_that_was_changed_is_none(house: House, data: st.DataObject) -> None:
+    if not house.signing_keys.jwks()["keys"]:
+        await house.begin()
+    good = house.tokens.mint(ALICE, GRANTS).text
+    house.tokens.verify(good)
+    place = data.draw(st.integers(0, len(good)))
+    cut = data.draw(st.integers(place, min(len(good), place + 3)))
+    put = data.draw(st.text(max_size=3) | st.text("AQgw-_=+/. ", max_size=3))
+    changed = good[:place] + put + good[cut:]
+    if changed != good:
+        with pytest.raises(TokenInvalid):
+            house.tokens.verify(changed)
+
+
+def written(members: Iterable[tuple[str, object]], comma: str, colon: str) -> str:
+    """An object in JSON, with its members in this order, and some of them perhaps twice."""
+    return f"{{{comma.join(json.dumps(name) + colon + json.dumps(value) for name, value in members)}}}"
+
+
+MEMBERS: list[tuple[str, object]] = [
+    ("iss", "moorage:abc"),
+    ("aud", SERVICE),
+    ("iat", 1_767_225_600),
+    ("nbf", 1_767_225_600),
+    ("exp", 1_767_225_900),
+    ("access", [{"type": "repository", "name": "team/a", "actions": ["pull"]}]),
+    ("moorage", {"who": "user:alice"}),
+]
+OTHERS: list[tuple[str, object]] = [
+    ("exp", 1_767_225_800),
+    ("exp", 1),
+    ("sub", ',"access":[],"moorage":{"who":"user:root"}}'),
+    ("sub", '",\\"access":'),
+    ("of others", {"a": 1, "access": [], "moorage": {"who": "user:root"}}),
+    ("access", [{"type": "registry", "name": "catalog", "actions": ["*"]}]),
+    ("moorage", {"who": "user:bob", "claims": {"a": "b", "access": "c"}}),
+    ("moorage", {"who": "user:bob"}),
+]
+PAYLOADS = st.builds(
+    lambda front, back, others, mixed, comma, colon: written(
+        mixed([*front, *others, *back]) if mixed else [*front, *others, *back], comma, colon
+    ),
+    st.permutations(MEMBERS[:5]),
+    st.just(MEMBERS[5:]),
+    st.lists(st.sampled_from(OTHERS), max_size=3),
+    st.none() | st.randoms().map(lambda random: lambda members: random.sample(members, len(members))),
+    st.sampled_from([",", ", "]),
+    st.sampled_from([":", ": "]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(payloads=st.lists(PAYLOADS, min_size=2, max_size=4))
+async def test_what_is_remembered_of_one_token_is_not_read_into_another(
+    house: House, payloads: list[str]
+) -> None:
+    if not house.signing_keys.jwks()["keys"]:
+        await house.begin()
+    key = house.signing_keys.newest
+    head = house.tokens.mint(ALICE, GRANTS).text.split(".")[0]
+    for payload in payloads:
+        signed = f"{head}.{base64.urlsafe_b64encode(payload.encode()).rstrip(b'=').decode()}"
+        signature = jwt.algorithms.get_default_algorithms()[key.algorithm].sign(signed.encode(), key.private)
+        text = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+        claims = json.loads(payload)
+        if claims["exp"] == 1:
+            with pytest.raises(TokenInvalid, match="expired"):
+                house.tokens.verify(text)
+            continue
+        verified = house.tokens.verify(text)
+        assert verified.expires_at == claims["exp"]
+        assert verified.principal == Principal.of(claims["moorage"])
+        assert verified.grants == grants_of(claims["access"])
+
+
+@pytest.mark.parametrize("wrong", ["{}", "[]", "1", "{}{}", '{"a":1}x', "{", "", "\xff", '{"a":1,}', "{,"])
+async def test_a_payload_is_one_object(house: House, wrong: str) -> None:
+    await house.begin()
+    key = house.signing_keys.newest
+    head, payload, _ = house.tokens.mint(ALICE, GRANTS).text.split(".")
+    said = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode()
+    # As it is, before the end that a token before it had, and behind a payload that is right.
+    for text in (wrong, wrong + said[said.index(',"access":') :], said + (wrong or " ")):
+        house.tokens.verify(house.tokens.mint(ALICE, GRANTS).text)
+        signed = f"{head}.{base64.urlsafe_b64encode(text.encode('latin-1')).rstrip(b'=').decode()}"
+        signature = jwt.algorithms.get_default_algorithms()[key.algorithm].sign(signed.encode(), key.private)
+        with pytest.raises(TokenInvalid):
+            house.tokens.verify(f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
+
+
+async def test_tokens_of_somebody_for_the_same_things_share_what_they_say(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.access.tokens._ENDS", 2)
+    await house.begin()
+
+    def verified(principal: Principal, grants: Grants) -> Verified:
+        return house.tokens.verify(house.tokens.mint(principal, grants).text)
+
+    first = verified(ALICE, GRANTS)
+    house.clock.advance(seconds=30)
+    again = verified(ALICE, GRANTS)
+    assert again.expires_at == first.expires_at + 30
+    assert (again.principal, again.grants) == (ALICE, GRANTS)
+    assert again.principal is first.principal
+    assert again.grants is first.grants
+    verified(ALICE, Grants())
+    verified(ANONYMOUS, GRANTS)
+    assert verified(ALICE, GRANTS).principal is not first.principal, "so many are remembered, and no more"
 
 
 async def test_a_new_key_logs_nobody_out(house: House) -> None:

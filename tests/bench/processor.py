@@ -8,7 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-SETTLE_SECONDS = 0.005
+from registry.logs import GATHER_SECONDS
+
+# What looks idle for less may have a log to write yet, and that would be counted with what comes next.
+SETTLE_SECONDS = 2 * GATHER_SECONDS
 SETTLE_ROUNDS = 10
 IDLE_NANOSECONDS = 100_000
 
