@@ -154,6 +154,7 @@ async def _send_window(
                 break
             transport.write(piece)
             at += len(piece)
+            del piece  # the transport has copied it, and who waits is to hold it once
             await drain()
     return at - offset
 

@@ -7,7 +7,8 @@ import contextlib
 import http.client
 import os
 import socket
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -97,7 +98,22 @@ async def test_of_a_file_that_is_not_in_memory_one_window_more_is_fetched_than_i
     assert happened == (sends if in_memory else expected)
 
 
-async def test_a_file_is_not_mapped_while_its_client_reads_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def traced() -> Iterator[Callable[[], int]]:
+    """What `sending` has allocated and not let go of, in bytes."""
+
+    def held() -> int:
+        mine = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, sending.__file__)])
+        return sum(one.size for one in mine.traces)
+
+    tracemalloc.start()
+    yield held
+    tracemalloc.stop()
+
+
+async def test_of_a_file_nothing_is_held_for_a_client_that_reads_nothing(
+    tmp_path: Path, traced: Callable[[], int]
+) -> None:
     (path := tmp_path / "blob").write_bytes(data := os.urandom(4 * MIB))
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
@@ -130,6 +146,7 @@ async def test_a_file_is_not_mapped_while_its_client_reads_nothing(tmp_path: Pat
         )
         await asyncio.wait_for(waits.wait(), 60)
         assert str(path) not in Path("/proc/self/maps").read_text()
+        assert traced() < 8 << 10, "beside what the transport has to wait with"
         theirs.setblocking(False)
         received = bytearray()
         while len(received) < len(data):
