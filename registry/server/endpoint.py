@@ -75,7 +75,7 @@ class Endpoint:
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
 
     def hold_off(self) -> None:
-        """Have no new connection begin at these sockets, in whatever process; those that wait are taken."""
+        """Have no new connection begin at these sockets, which no other process has."""
         if self._open:
             self._listener.hold_off()
 

@@ -45,7 +45,7 @@ class Listener:
 
         A socket that is closed resets what it has not handed out, and between the last look into its queue
         and the close there is always a moment. A client that is held off tries again within a second or so,
-        and is refused. This is for all processes that have the sockets.
+        and is refused. That would go for all processes that have the sockets, whoever inherits them.
         """
         if sys.platform != "linux":
             return

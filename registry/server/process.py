@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 # Connections to the operators' listener: it must not need the room that clients fill.
 _OPERATORS = 64
 
-# From when no connection begins any more to the last that is taken: on a slow line one is still beginning.
-_LAST_CALL_SECONDS = 0.05
+# At the end of a drain no connection begins for so long before the last one is taken: on a slow line one is
+# still beginning.
+_LAST_CALL_SECONDS = 0.5
 
 # A connection is idle, and closed, when nothing has come on it for so long, and for as long as the drain: its
 # request may be on its way, and a proxy that kept it has time to give it up.
@@ -42,18 +43,20 @@ _KEEPING_SECONDS = 3.0
 
 
 class Ending:
-    """How far the end has been asked for: `gently` once, then `hurried`; neither is ever taken back."""
+    """How far the end has been asked for: `gently` once, then `hurried`; neither is ever taken back.
 
-    def __init__(self) -> None:
+    A process that is `alone` shares its listening sockets with no other.
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
         self.gently = asyncio.Event()
         self.hurried = asyncio.Event()
         self.told = asyncio.Event()
         self.replaced = False
-        self.last = False
 
-    def ask(self, *, last: bool = True) -> None:
-        """End, with the drain and grace times that were set; `last` where nobody else has the sockets."""
-        self.last = self.last or last
+    def ask(self) -> None:
+        """End, with the drain and grace times that were set."""
         self.told.set()
         self.gently.set()
 
@@ -158,15 +161,22 @@ async def _end(
             endpoint.stop_listening(leave_queue=True)
     else:
         await application.drain()
-    await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds)
-    if ending.last and not ending.replaced:
+    last_call = min(_LAST_CALL_SECONDS, settings.drain_seconds)
+    await _wait_for(ending.hurried.wait(), within_seconds=settings.drain_seconds - last_call)
+    if ending.alone:
         for endpoint in endpoints:
             endpoint.hold_off()
-        await asyncio.sleep(_LAST_CALL_SECONDS)
+    await _wait_for(ending.hurried.wait(), within_seconds=last_call)
     for endpoint in endpoints:
         endpoint.stop_listening()
+    # Whoever waits for our end knows of the drain and of the grace time, and of no third.
+    grace_ends = asyncio.get_running_loop().time() + settings.grace_seconds
     idle_seconds = max(settings.drain_seconds, _IDLE_SECONDS)
-    await _wait_for(ending.hurried.wait(), _idle(endpoints, idle_seconds), within_seconds=idle_seconds)
+    await _wait_for(
+        ending.hurried.wait(),
+        _idle(endpoints, idle_seconds),
+        within_seconds=min(idle_seconds, settings.grace_seconds),
+    )
     for endpoint in endpoints:
         endpoint.close()
     if ending.replaced:
@@ -174,9 +184,9 @@ async def _end(
         await _wait_for(
             ending.told.wait(), _all_sent(endpoints, requests), within_seconds=settings.retire_seconds
         )
-    await _wait_for(
-        ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=settings.grace_seconds
-    )
+        grace_ends = asyncio.get_running_loop().time() + settings.grace_seconds
+    left = max(0.0, grace_ends - asyncio.get_running_loop().time())
+    await _wait_for(ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=left)
     for endpoint in endpoints:
         endpoint.break_off()
     await _wait_for(_kept(endpoints), within_seconds=_KEEPING_SECONDS)

@@ -254,7 +254,8 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def expects(self, since: float) -> bool:
         """Whether it waits for a request, and has not done so since then, by the loop's clock."""
-        return self._exchange_is_over() and self._deadline.moved_at > since
+        is_over = self._exchange_is_over() and not self.transport.is_closing()
+        return is_over and self._deadline.moved_at > since
 
     def break_off(self) -> None:
         """The server is to end: of a body that is still coming in, what has arrived is all."""
@@ -392,9 +393,6 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         elif not unsent and self._exchange_is_over():
             self.transport.close()
         else:
-            self._cut()
-
-    def _cut(self) -> None:
-        stalled = "answer" if self.flow.write_paused else "body"
-        event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
-        self.transport.abort()
+            stalled = "answer" if self.flow.write_paused else "body"
+            event(logger, logging.INFO, "connection.cut", client=self.client, waiting_for=stalled)
+            self.transport.abort()

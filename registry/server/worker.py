@@ -9,14 +9,17 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from registry import logs
 from registry.logs import event
 from registry.server.application import Application, StartFailed
 from registry.server.listeners import Listener
 from registry.server.settings import LogSettings, ServerSettings
+
+if TYPE_CHECKING:
+    # Not above, since the parent imports this module.
+    from registry.server.process import Ending
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +75,7 @@ def _serve(
                 said = channel.recv(16)
             except ConnectionError:
                 said = b""
-            if HURRY in said:
-                ending.hurry()
-            elif said and not said.strip(RETIRE):
-                ending.retire()
-            else:
-                ending.ask()
+            obey(ending, said)
             if not said:
                 orphaned = True
                 loop.remove_reader(channel)
@@ -85,8 +83,7 @@ def _serve(
         channel.setblocking(False)
         loop.add_reader(channel, hear)
         # A service manager may send TERM to all processes; only the parent counts how often it came.
-        # Who sends it to this worker alone has the others go on at the same sockets.
-        loop.add_signal_handler(signal.SIGTERM, partial(ending.ask, last=False))
+        loop.add_signal_handler(signal.SIGTERM, ending.ask)
         await run(settings, listeners, build, ending, lambda: _say(channel, READY))
 
     try:
@@ -102,6 +99,16 @@ def _serve(
             # Nobody else is left to remove it.
             shutil.rmtree(metrics, ignore_errors=True)
     return 0
+
+
+def obey(ending: Ending, said: bytes) -> None:
+    """Do what the parent says, all of it: who was busy hears several words at once. Nothing: it is gone."""
+    if RETIRE in said:
+        ending.retire()
+    if HURRY in said:
+        ending.hurry()
+    elif not said or said.strip(RETIRE):
+        ending.ask()
 
 
 def _say(channel: socket.socket, what: bytes) -> None:

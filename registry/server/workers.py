@@ -63,7 +63,7 @@ def _serve_alone(
     from registry.server.process import Ending, run
 
     async def main() -> None:
-        ending = Ending()
+        ending = Ending(alone=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ending.insist)
         asyncio.get_running_loop().add_signal_handler(
