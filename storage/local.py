@@ -31,7 +31,7 @@ from storage.works import Works
 # What the bodies that a process receives and sends may take of its memory here; the fewer, the larger pieces.
 _GATHERED_BYTES = 16 << 20
 _READ_BYTES = 16 << 20
-_LEAST_BYTES = 32 << 10
+_LEAST_BYTES = 16 << 10
 _GATHERED_PIECES = 512
 _NAMES_A_STEP = 1024
 _DELETES_A_STEP = 128

@@ -15,7 +15,7 @@ from functools import cache
 from storage.sharing import Share
 
 _STEP_BYTES = 128 << 10  # what the kernel reads ahead by default
-_WAITING_BYTES = 16 << 10
+_WAITING_BYTES = 8 << 10
 _NO_WAIT = getattr(os, "RWF_NOWAIT", None)
 _UNSENT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
