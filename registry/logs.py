@@ -64,6 +64,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
 _LONGEST = 1024  # characters of what a client may make as long as it likes
 _LOOKED_THROUGH = 4 * _LONGEST
 _CUT = "…"
+# So long a line waits for others that are written with it.
+GATHER_SECONDS = 0.02
 _WORTH_QUOTING = re.compile(r'[\s"=]|^$')
 
 
@@ -245,9 +247,6 @@ class DirectHandler(_Handler):
             self.dropped = 0
         else:
             self.dropped += 1
-
-
-GATHER_SECONDS = 0.02
 
 
 class QueueHandler(_Handler):

@@ -26,7 +26,7 @@ from storage.contract import ObjectInfo, exists
 from storage.errors import Forbidden, NotFound
 
 BY = "collection"
-_MOVES = 1000  # of data, in one record
+_MOVES = 1000  # of data in one record, or of removals that are destroyed together
 _BATCH = 20_000  # between two looks: at all manifests of a repository, at all links of the store
 
 
@@ -354,15 +354,19 @@ class Collector:
 
 
 def _alike(due: Iterable[Run]) -> Iterator[list[Run]]:
-    """Runs that one look at a repository judges, as many as are destroyed with one request of a store."""
-    by_repository = sorted(due, key=lambda run: (run.repository or "", run.by_user))
-    for _, runs in groupby(by_repository, key=lambda run: (run.repository, run.by_user)):
+    """Runs that one look at a repository judges; a larger one than goes with others by itself."""
+
+    def kind(run: Run) -> tuple[str, bool]:
+        return run.repository or "", run.by_user
+
+    for _, runs in groupby(sorted(due, key=kind), key=kind):
         some: list[Run] = []
-        moves = 0
+        room = _MOVES
         for run in runs:
-            moves += len(run.moves) + 1
-            if some and moves > _MOVES:
+            size = len(run.moves) + 1  # and its record
+            if some and size > room:
                 yield some
-                some, moves = [], len(run.moves) + 1
+                some, room = [], _MOVES
             some.append(run)
+            room -= size
         yield some

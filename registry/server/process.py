@@ -170,7 +170,8 @@ async def _end(
     for endpoint in endpoints:
         endpoint.stop_listening()
     # Whoever waits for our end knows of the drain and of the grace time, and of no third.
-    grace_ends = asyncio.get_running_loop().time() + settings.grace_seconds
+    now = asyncio.get_running_loop().time
+    grace_ends = now() + settings.grace_seconds
     idle_seconds = max(settings.drain_seconds, _IDLE_SECONDS)
     await _wait_for(
         ending.hurried.wait(),
@@ -184,8 +185,8 @@ async def _end(
         await _wait_for(
             ending.told.wait(), _all_sent(endpoints, requests), within_seconds=settings.retire_seconds
         )
-        grace_ends = asyncio.get_running_loop().time() + settings.grace_seconds
-    left = max(0.0, grace_ends - asyncio.get_running_loop().time())
+        grace_ends = now() + settings.grace_seconds
+    left = max(0.0, grace_ends - now())
     await _wait_for(ending.hurried.wait(), _all_sent(endpoints, requests), within_seconds=left)
     for endpoint in endpoints:
         endpoint.break_off()

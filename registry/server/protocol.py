@@ -253,7 +253,7 @@ class HTTPProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
                 exchange.keep_alive = False
 
     def expects(self, since: float) -> bool:
-        """Whether it waits for a request, and has not done so since then, by the loop's clock."""
+        """Whether it waits for a request, and began to later than that by the loop's clock."""
         is_over = self._exchange_is_over() and not self.transport.is_closing()
         return is_over and self._deadline.moved_at > since
 

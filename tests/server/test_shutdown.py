@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from registry.server.process import Ending
-from registry.server.worker import HURRY, RETIRE, STOP, obey
 from tests.server.conftest import Server, Start, ask, read, running, until
 
 # Each starts real processes.
@@ -153,26 +151,6 @@ def test_who_was_connected_before_the_end_is_answered(start: Start, workers: int
             os.kill(pid, signal.SIGCONT)
         assert [read(connection).status for connection in connections] == [200] * 20
     assert server.process.wait(60) == 0
-
-
-WORDS = {
-    RETIRE: (True, False, False),
-    RETIRE + RETIRE: (True, False, False),
-    STOP: (False, True, False),
-    RETIRE + RETIRE + STOP + RETIRE: (True, True, False),
-    RETIRE + HURRY: (True, True, True),
-    b"?": (False, True, False),  # of another version
-    b"": (False, True, False),
-}
-
-
-@pytest.mark.parametrize("said", WORDS)
-async def test_who_hears_several_words_at_once_obeys_all(said: bytes) -> None:
-    """Who was to go on beside others at the same sockets must not forget it for a later word."""
-    ending = Ending()
-    obey(ending, said)
-    assert ending.gently.is_set()
-    assert (ending.replaced, ending.told.is_set(), ending.hurried.is_set()) == WORDS[said]
 
 
 @both
