@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.api.registry import Registry, Repository
 from tests.api.server import Server
+from tests.folders import remove_tree
 
 Serve = Callable[..., Server]
 
@@ -32,7 +32,7 @@ def shared_folder() -> Iterator[Path]:
     """A folder for the shared server."""
     path = Path(tempfile.mkdtemp(prefix="moorage-api-"))
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    remove_tree(path)
 
 
 @pytest.fixture(scope="session")

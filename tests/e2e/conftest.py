@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -37,6 +36,7 @@ from tests.e2e.wire import Wire
 from tests.equipment import catalogue
 from tests.equipment.absence import require, summary, unavailable
 from tests.equipment.catalogue import Missing
+from tests.folders import remove_tree
 from tests.storage.buckets import Bucket, client_of
 
 # Fixtures that live beside what they start.
@@ -103,7 +103,7 @@ def session_folder() -> Iterator[Path]:
     """A folder outside the checkout whose path is short enough for the sockets of daemons."""
     path = Path(tempfile.mkdtemp(prefix="mrg", dir="/tmp"))
     yield path
-    shutil.rmtree(path)
+    remove_tree(path)
 
 
 @pytest.fixture(scope="module")
