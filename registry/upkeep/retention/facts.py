@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import replace
 
 from registry.model.digests import Digest
@@ -10,7 +10,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import state_of
 from registry.removal.hands import Hands
 from registry.removal.mark import Step, handfuls, targets_of
-from registry.removal.relations import ManifestFacts, each_manifest
+from registry.removal.relations import ManifestFacts, each_manifest, leading_to
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.retention.judging import TagFacts
@@ -75,10 +75,21 @@ class Facts:
             pending += children
         return replace(one, listed=frozenset(listed))
 
-    async def manifests(self, name: RepositoryName) -> dict[Digest, ManifestFacts]:
-        """What is known of the manifests of a repository. Raises StorageDamaged if one cannot be read."""
-        each = each_manifest(self._store, name, self._step)
-        return {digest: facts async for digest, _, facts in each}
+    async def manifests(
+        self, name: RepositoryName, in_use: Container[Digest]
+    ) -> tuple[dict[Digest, ManifestFacts], set[Digest]]:
+        """What is known of the manifests of a repository, and which of them are `in_use` or lead to such.
+
+        Raises StorageDamaged if one cannot be read.
+        """
+        found: dict[Digest, ManifestFacts] = {}
+        used: set[Digest] = set()
+        async for digest, manifest, facts in each_manifest(self._store, name, self._step):
+            found[digest] = facts
+            # What runs is known to some by the digest of its config.
+            if digest in in_use or (manifest.config is not None and manifest.config.digest in in_use):
+                used.add(digest)
+        return found, leading_to(found, used)
 
     async def lately_tagged(
         self, name: RepositoryName, digests: Collection[Digest], since: float
