@@ -44,26 +44,34 @@ class Facts:
         self, name: RepositoryName, tags: Iterable[TagFacts], matters: Callable[[Digest], bool]
     ) -> list[TagFacts]:
         """The same, with what the manifests of the tags lead to, at any depth, and matters."""
-        found: list[TagFacts] = []
-        for some in handfuls(tags, 8):
+        chosen = list(tags)
+        # Once for each manifest: it may have ten thousand tags, and list as many others.
+        lists: dict[Digest, frozenset[Digest] | None] = {}
+        for some in handfuls(dict.fromkeys(one.digest for one in chosen), 8):
             await self._step()
-            found += await self._store.effects.together(self._with_list(name, one, matters) for one in some)
-        return found
+            found = await self._store.effects.together(self._listed(name, digest, matters) for digest in some)
+            lists.update(zip(some, found, strict=True))
+        listed = [(one, lists[one.digest]) for one in chosen]
+        return [
+            replace(one, unread=True) if list_ is None else replace(one, listed=list_)
+            for one, list_ in listed
+        ]
 
-    async def _with_list(
-        self, name: RepositoryName, one: TagFacts, matters: Callable[[Digest], bool]
-    ) -> TagFacts:
+    async def _listed(
+        self, name: RepositoryName, top: Digest, matters: Callable[[Digest], bool]
+    ) -> frozenset[Digest] | None:
+        """What a manifest leads to that matters; None where that cannot be told."""
         listed: set[Digest] = set()
         seen: set[Digest] = set()
-        pending = [one.digest]
+        pending = [top]
         while pending:
             digest = pending.pop()
             if digest in seen:
                 continue
             seen.add(digest)
             manifest = await self._hands.manifest(name, digest)
-            if manifest is None and digest == one.digest:
-                return replace(one, unread=True)
+            if manifest is None and digest == top:
+                return None
             if manifest is None:
                 continue  # a blob, or of another platform than those that are here
             # What runs is known to some by the digest of its config.
@@ -71,9 +79,9 @@ class Facts:
             children = [child.digest for child in manifest.children]
             listed.update(filter(matters, (*config, *children)))
             if len(seen) + len(pending) > _DEEP:
-                return replace(one, unread=True)
+                return None
             pending += children
-        return replace(one, listed=frozenset(listed))
+        return frozenset(listed)
 
     async def manifests(
         self, name: RepositoryName, in_use: Container[Digest]
