@@ -112,7 +112,9 @@ class Facts:
                     move = await history.read(key)
                     if move is None:
                         continue
-                    if move.at.timestamp() < since:
+                    told = move.at.timestamp()
+                    # Whoever moved the tag may have been behind its time.
+                    if told < since and await self._modified(key, told) < since:
                         break
                     found |= {
                         one for one in (move.digest, move.replaced) if one is not None and one in digests

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,22 @@ async def test_a_signature_s_tag_that_stays_keeps_its_image(world: World, tmp_pa
         await world.push(signature, attached)
     await run(retaining)
     assert attached in await tags(world) and await world.holds(digest)
+
+
+async def test_who_moved_a_tag_may_have_been_behind_its_time(world: World) -> None:
+    first = await world.push(image("first"))
+    world.clock.advance(days=60)
+    effects, behind = world.store.effects, world.clock.now - timedelta(days=30)
+    world.store.effects = world.store.history._effects = replace(effects, now=lambda: behind)
+    await world.push(image("second"))
+    world.store.effects = world.store.history._effects = effects
+    world.clock.advance(hours=1)
+    rule = {"untagged_for": "14d"}
+    # By the store's clock a tag has named it an hour ago.
+    assert (await run(process(world, rule))).manifests_gone == 0
+    world.clock.advance(days=14)
+    assert (await run(process(world, rule))).manifests_gone == 1
+    assert not await world.holds(first)
 
 
 @pytest.mark.parametrize("known_by", ["manifest", "config", "index"])
