@@ -14,6 +14,7 @@ from storage.keys import NOTES_PREFIX, TEMPORARY_PREFIX, is_segment
 
 TEMPORARY_SECONDS = 24 * 3600
 _ENTRIES_A_TURN = 64
+_DEEPEST = 200  # levels; a name of a repository has 128 at most
 
 
 class Listing:
@@ -49,16 +50,23 @@ class Listing:
 
     def walk(self, prefix: str, after: str) -> Generator[str | None, None, None]:
         """Every key below `prefix` greater than `after`; what lies before is not even listed."""
-        start = f"{prefix}/" if prefix else ""
         # A directory is sorted with its slash: of the keys `a-b` and `a/x`, `a-b` is the first.
         names = yield from self._names(self._path(prefix))
-        for name in sorted(names):
+        # Not by recursion: how deep directories are nested is for those to say who made them.
+        levels = [(f"{prefix}/" if prefix else "", iter(sorted(names)))]
+        while levels:
+            start, left = levels[-1]
+            name = next(left, None)
+            if name is None:
+                levels.pop()
+                continue
             key = start + name
             if not name.endswith("/"):
                 if key > after:
                     yield key
             elif key > after or after.startswith(key):
-                yield from self.walk(key[:-1], after)
+                names = yield from self._names(self._path(key[:-1]))
+                levels.append((key, iter(sorted(names))))
 
     def _path(self, prefix: str) -> str:
         return f"{self._root}/{prefix}" if prefix else self._root
@@ -88,6 +96,10 @@ class Listing:
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # nested so deep that no key leads there
+                return []
+            raise
         found.sort(key=_name)
         for entry in islice(found, bisect_left(found, TEMPORARY_PREFIX, key=_name), None):
             if not entry.name.startswith(TEMPORARY_PREFIX):
@@ -104,7 +116,7 @@ class Listing:
         """
         if self._likely and self._is_file(f"{directory}/{self._likely}"):
             return True
-        found = self._search(directory)
+        found = self._search(directory, _DEEPEST)
         self._likely = found or self._likely
         return bool(found)
 
@@ -114,8 +126,13 @@ class Listing:
         except OSError:
             return False
 
-    def _search(self, directory: str) -> str:
-        """The path of a file somewhere below; empty when there is none."""
+    def _search(self, directory: str, levels: int) -> str:
+        """The path of a file somewhere below; empty when there is none.
+
+        What lies more than so many levels below is taken for one: each that is looked at takes a descriptor.
+        """
+        if not levels:
+            return "."
         try:
             with self._files.scan(directory) as entries:
                 for entry in entries:
@@ -123,7 +140,11 @@ class Listing:
                         continue
                     if entry.is_file():
                         return entry.name
-                    if entry.is_dir() and not self._leads_back(entry) and (below := self._search(entry.path)):
+                    if (
+                        entry.is_dir()
+                        and not self._leads_back(entry)
+                        and (below := self._search(entry.path, levels - 1))
+                    ):
                         return f"{entry.name}/{below}"
         except (FileNotFoundError, NotADirectoryError):
             pass

@@ -259,6 +259,11 @@ class LocalDriver(Driver):
         validate(key)
         return self._start_of_path + key
 
+    def _place(self, error: OSError) -> str:
+        """Where in the tree it went wrong, as a key; empty where that is not known."""
+        path = error.filename if isinstance(error.filename, str) else ""
+        return path.removeprefix(self._start_of_path) if path.startswith(self._start_of_path) else ""
+
     def _unfinished(self, key: str, durable: bool, *, noted: bool) -> Unfinished:
         """A new object; of those that are not `noted` a kill leaves some hundred bytes, and some for ever."""
         name = f"{self._own}-{next(self._names)}"
@@ -313,7 +318,7 @@ class LocalDriver(Driver):
                 async for name in listed:
                     yield name
         except OSError as error:
-            raise read_error(error, prefix) from error
+            raise read_error(error, self._place(error) or prefix) from error
 
     def _first(self, names: Generator[str | None, None, None], prefix: str) -> tuple[list[str], bool]:
         """What a listing gives within a moment, and whether that is all."""
@@ -327,7 +332,7 @@ class LocalDriver(Driver):
                 if clock() - began > _LISTED_INLINE_SECONDS or len(found) >= _NAMES_A_STEP:
                     return found, False
         except OSError as error:
-            raise read_error(error, prefix) from error
+            raise read_error(error, self._place(error) or prefix) from error
         finally:
             self._patience.took(began)
         return found, True

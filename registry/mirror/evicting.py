@@ -27,7 +27,7 @@ from registry.store.store import Store
 from registry.upkeep.retention.in_use import InUse
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others, paced
-from registry.work.reports import ReportsOf, listed
+from registry.work.reports import ReportsOf, is_due, listed
 from storage.errors import AlreadyExists, StorageError
 
 _LOG = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Evicting:
     async def _is_due(self) -> bool:
         last = await self.reports.newest()
         now = self._registry.store.effects.now()
-        return last is None or now - last[1].began >= self._settings.evict_interval
+        return last is None or is_due(now - last[1].began, self._settings.evict_interval)
 
     async def _scheduled(self, step: Step) -> None:
         async for evicted in self._held(step):
@@ -171,8 +171,9 @@ class Evicting:
         async for evicted in self._all(self._new(dry_run=False), step):
             if evicted.ended is not None:
                 kept = replace(evicted, gone=evicted.gone[:_MOST_KEPT])
-                await self.reports.save(self.reports.new(evicted.began), kept)
-                await self.reports.trim()
+                key = self.reports.new(evicted.began)
+                await self.reports.save(key, kept)
+                await self.reports.trim(key)
             yield evicted
 
     async def _all(self, evicted: Evicted, step: Step) -> AsyncIterator[Evicted]:

@@ -14,7 +14,7 @@ from registry.model.names import RepositoryName, Tag, subject_of
 from registry.model.selection import newest
 from registry.removal.claims import state_of
 from registry.removal.mark import Step, handfuls
-from registry.removal.relations import ManifestFacts, each_manifest, in_order, unneeded
+from registry.removal.relations import ManifestFacts, each_manifest, in_order, leading_to, unneeded
 from registry.store.store import Store
 from registry.upkeep.retention.in_use import InUse
 from storage.errors import NotFound
@@ -169,10 +169,8 @@ class Holdings:
         )
         used = self._used_tags(name)
         found.pinned.update(one for tag, (one, _) in found.tags.items() if tag in used)
-        for digest in reversed(in_order(found.manifests, found.manifests) if found.pinned else ()):
-            # Who runs an image may have asked for an index that leads to it.
-            if not found.pinned.isdisjoint(found.manifests[digest].listed):
-                found.pinned.add(digest)
+        # Who runs an image may have asked for an index that leads to it.
+        found.pinned = leading_to(found.manifests, found.pinned)
         if None in pins:
             found.pinned = set(found.manifests)
         found.pinned |= {one for one in pins if isinstance(one, Digest)}

@@ -23,7 +23,7 @@ from registry.remote.errors import UpstreamError
 from registry.removal.claims import state_of
 from registry.removal.releasing import Releasing
 from registry.work.leased import LEASE_SECONDS, Leased
-from registry.work.reports import ReportsOf
+from registry.work.reports import ReportsOf, is_due
 from storage.errors import StorageError
 
 Step = Callable[[], Awaitable[None]]
@@ -136,8 +136,10 @@ class Syncing:
         now = self._registry.store.effects.now()
         if (schedule := self._mirror.settings.sync_schedule) is not None:
             # However many of the times have passed meanwhile, it is due once.
-            return schedule.after(self._made if last is None else last[1].began) <= now
-        return last is None or now - last[1].began >= self._mirror.settings.sync_interval
+            # One that bears a time to come is of a clock that was wrong.
+            began = self._made if last is None or last[1].began > now else last[1].began
+            return schedule.after(began) <= now
+        return last is None or is_due(now - last[1].began, self._mirror.settings.sync_interval)
 
     async def _scheduled(self, step: Step) -> None:
         synced = self._new(dry_run=False)
@@ -161,8 +163,9 @@ class Syncing:
             await step()
             yield came
         synced.ended = self._registry.store.effects.now()
-        await self.reports.save(self.reports.new(synced.began), synced)
-        await self.reports.trim()
+        key = self.reports.new(synced.began)
+        await self.reports.save(key, synced)
+        await self.reports.trim(key)
 
     async def _all(self, synced: Synced) -> AsyncIterator[Came]:
         came = Came()

@@ -245,11 +245,17 @@ class Collector:
         repository = runs[0].repository
         if repository is None or runs[0].by_user or self._dry_run:
             return True
-        needed = await self._needs.of(repository)
+        links = [
+            (digest, move)
+            for run in runs
+            for move in run.moves
+            if (digest := parsing.layer_of(move.key)) is not None
+        ]
+        needed = await self._needs.of(repository, {digest for digest, _ in links})
         if needed is None:
             return False
-        for move in (move for run in runs for move in run.moves):
-            if parsing.layer_of(move.key) in needed and not await exists(self._driver, move.key):
+        for digest, move in links:
+            if digest in needed and not await exists(self._driver, move.key):
                 await self._put_back_link(move)
         return True
 

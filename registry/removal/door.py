@@ -180,7 +180,7 @@ class Door:
         await self._runs.mark(run, name, list(layer_moves.values()))
         for move in layer_moves.values():
             await self._hands.move(move)
-        needed = await self._needs.of(name)
+        needed = await self._needs.of(name, layer_moves)
         for digest, move in layer_moves.items():
             if needed is None or digest in needed:
                 await self._put_back_layer(name, digest, move)
@@ -228,7 +228,7 @@ class Door:
         for digest, move in moves.items():
             with suppress(NotFound):
                 await self._driver.copy(move.trash, taken[digest])
-        needed = await self._needs.of(name)
+        needed = await self._needs.of(name, moves)
         back = [digest for digest in moves if needed is None or digest in needed]
         for digest in back:
             await self._put_back_layer(name, digest, moves[digest])
@@ -242,7 +242,7 @@ class Door:
         for tag in filter(None, (parsing.tag_of(move.key) for move in moves)):
             await self.claims.put_back_newest(name, tag, frozenset(record.get("judged", ())))
         left = [move for move in moves if parsing.tag_of(move.key) is None]
-        needed = await self._needs.of(name)
+        needed = await self._needs.of(name, {digest for digest in map(_moved, left) if digest is not None})
         named = set((await self._hands.named(name)).values()) - {None}
         back = [move for move in left if needed is None or _moved(move) in needed | named]
         if run.startswith(CACHED) or any(parsing.manifest_of(move.key) for move in back):
@@ -333,7 +333,7 @@ class Door:
     async def _put_back_listed(self, name: RepositoryName, taken: Iterable[Digest], run: str) -> None:
         """Put back those of a repository's manifests that are listed by what was pushed meanwhile."""
         left = set(taken)
-        while listed := left & (await self._needs.listed(name) or set()):
+        while listed := left & (await self._needs.listed(name, left) or set()):
             left -= listed
             for digest in sorted(listed, key=str):
                 for move in self._hands.manifest_moves(name, digest, [], run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from registry.errors import ManifestUnknown, RegistryError, Unsupported
@@ -16,7 +17,11 @@ MANIFESTS_READ_MAX = 2000
 
 
 class Needs:
-    """What removers look at before they let go: intents and links, never what is derived from them."""
+    """What removers look at before they let go: intents and links, never what is derived from them.
+
+    Only of what they are about to let go is it kept in mind that it is needed: an index may list any number
+    of others.
+    """
 
     def __init__(self, store: Store, intents: Intents) -> None:
         self._store = store
@@ -32,22 +37,29 @@ class Needs:
             return None
         return frozenset(descriptor.digest for descriptor in manifest.references)
 
-    async def of(self, name: RepositoryName) -> set[Digest] | None:
-        """What pushes under way and the manifests of the repository need; None when one cannot be read."""
-        return await self._with_manifests(name, await self._intents.needed(name))
+    async def of(self, name: RepositoryName, among: Collection[Digest]) -> set[Digest] | None:
+        """Which of these pushes under way and the manifests of the repository need.
 
-    async def listed(self, name: RepositoryName) -> set[Digest] | None:
+        None when one cannot be read.
+        """
+        return await self._with_manifests(name, await self._intents.needed(name), among)
+
+    async def listed(self, name: RepositoryName, among: Collection[Digest]) -> set[Digest] | None:
         """The same without the manifests that are being pushed: they see to themselves."""
-        return await self._with_manifests(name, await self._intents.referred_to(name))
+        return await self._with_manifests(name, await self._intents.referred_to(name), among)
 
-    async def _with_manifests(self, name: RepositoryName, needed: set[Digest]) -> set[Digest] | None:
+    async def _with_manifests(
+        self, name: RepositoryName, announced: set[Digest], among: Collection[Digest]
+    ) -> set[Digest] | None:
+        wanted = frozenset(among)
+        needed = announced & wanted
         # Intents first, then links: whoever is not seen in the first has its link by the second.
         async for digest in self._store.links.manifests(name):
             with suppress(ManifestUnknown):
                 references = await self._references(name, digest)
                 if references is None:
                     return None
-                needed |= references
+                needed |= references & wanted
         return needed
 
     async def refuse(self, name: RepositoryName, digest: Digest) -> None:

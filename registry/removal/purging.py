@@ -110,6 +110,9 @@ class Purging:
             if parsing.content_of(key) in gone:
                 await self._destroy([key])
                 purge.trashed += 1
+        async for key in self._driver.walk(layout.TRANSFERS):
+            if parsing.content_of(key) in gone:
+                await self._destroy([key])
         for digest in sorted(gone, key=str):
             purge.trashed += await self._empty(layout.trash_data(digest))
             purge.quarantined += await self._empty(layout.quarantined(digest))

@@ -65,6 +65,15 @@ def in_order(gone: Collection[Digest], manifests: Mapping[Digest, ManifestFacts]
     return list(ordered)
 
 
+def leading_to(manifests: Mapping[Digest, ManifestFacts], wanted: Collection[Digest]) -> set[Digest]:
+    """Some manifests, and those that list them at any depth: who has one may have asked for its index."""
+    found = set(wanted)
+    for digest in reversed(in_order(manifests, manifests) if found else ()):
+        if not found.isdisjoint(manifests[digest].listed):
+            found.add(digest)
+    return found
+
+
 async def each_manifest(
     store: Store, name: RepositoryName, step: Step
 ) -> AsyncIterator[tuple[Digest, Manifest, ManifestFacts]]:

@@ -131,7 +131,7 @@ class Releasing:
     ) -> set[Digest]:
         """Which of those taken are needed: by a push, a tag, a manifest, or for a subject that stays."""
         # Intents first, then links: whoever is not seen in the first has its link by the second.
-        needed = await self._needs.of(name)
+        needed = await self._needs.of(name, left)
         if needed is None:
             return set(left)
         back = set(left) & (needed | set((await self._hands.named(name)).values()))

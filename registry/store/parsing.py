@@ -19,6 +19,7 @@ from registry.store.layout import (
     REFERRERS,
     REPOSITORIES,
     SECRET,
+    TRANSFERS,
     TRASH_DATA,
     TRASH_LINKS,
     WHOLE_MANIFESTS,
@@ -37,7 +38,7 @@ _ADDRESSED = (
 # All that has the bytes of content, or makes a repository have it; what refers to it has not.
 _CONTENT = re.compile(
     rf"(?:{BLOBS}|{TRASH_DATA}|{QUARANTINE}|{REPOSITORIES}/.+/(?:_layers|_manifests/revisions)"
-    rf"|{WHOLE_MANIFESTS}/.+/_|{TRASH_LINKS}/.+/_/(?:layers|revisions|manifests))"
+    rf"|(?:{WHOLE_MANIFESTS}|{TRANSFERS})/.+/_|{TRASH_LINKS}/.+/_/(?:layers|revisions|manifests))"
     r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
 )
 

@@ -24,6 +24,7 @@ from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from registry.work.pace import let_others, paced
+from registry.work.reports import is_due
 from storage.errors import Forbidden, StorageError
 
 READ_ONLY_SECONDS = 10  # every process has noticed by then
@@ -142,7 +143,7 @@ class Collecting:
             report = Collection(began, by, dry_run=False)
             key = reports.new(began)
         await reports.save(key, report)
-        await reports.trim()
+        await reports.trim(key)
         now = await stamped_now(store)
         await self._registry().door.finish_open(now)
         await store.blocked.look()
@@ -184,7 +185,7 @@ class Collecting:
             return True
         # By the store's own clock, which all processes see alike.
         age = await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
-        return age >= self._settings.gc.interval.total_seconds()
+        return is_due(timedelta(seconds=age), self._settings.gc.interval)
 
 
 async def _no_save(_: Collection) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from registry.removal.collector import Collector
 from registry.removal.mark import Trouble, found
 from registry.removal.runs import Run, Runs
 from registry.removal.trash import FLOOR, time_kept
-from registry.store import layout
+from registry.store import layout, parsing
 from registry.store.store import Store
 from registry.upkeep.reports import Collection, Kept
 from storage.errors import NotFound
@@ -171,7 +171,7 @@ async def overdue(
         if is_due:
             due.append(run)
         else:
-            young.append((age, run))
+            young.append((age, await _sized(store, run)))
     if rules.keep_bytes is not None:
         excess = sum(_size(run) for _, run in young) - rules.keep_bytes
         for age, run in young:
@@ -185,6 +185,17 @@ async def overdue(
 def _tell_strays(collector: Collector, report: Collection) -> None:
     while collector.strays:
         report.trouble(_kept(collector.strays.pop(0)))
+
+
+async def _sized(store: Store, run: Run) -> Run:
+    """The run with the sizes of manifests that lie whole in the trash, which its record does not have."""
+    moves = []
+    for move in run.moves:
+        if parsing.is_whole_manifest(move.key):
+            with suppress(NotFound):  # it lay elsewhere, or came back
+                move = replace(move, size_bytes=(await store.driver.stat(move.trash)).size_bytes)
+        moves.append(move)
+    return replace(run, moves=tuple(moves))
 
 
 def _size(run: Run) -> int:

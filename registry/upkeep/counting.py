@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from registry.core.quotas import Quotas
 from registry.core.registry import Registry
@@ -22,6 +22,7 @@ from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from registry.work.pace import paced
+from registry.work.reports import is_due
 
 SCHEDULE = "schedule"
 _EPOCHS = 100
@@ -111,7 +112,7 @@ class Counting:
         await reports.put_rows(key, rows)
         report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
         await reports.save(key, report)
-        await reports.trim()
+        await reports.trim(key)
         yield report
 
     async def _forget(self, store: Store) -> None:
@@ -134,7 +135,7 @@ class Counting:
         if began is None:
             return True
         store = self._registry().store
-        if await stamped_now(store) - began >= self._settings.interval.total_seconds():
+        if is_due(timedelta(seconds=await stamped_now(store) - began), self._settings.interval):
             return True
         quotas = self._registry().quotas
         newest = await reports.newest() if quotas.limits else None

@@ -15,7 +15,7 @@ from registry.store.store import Store
 from registry.upkeep.expiry import stamped_now
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others
-from registry.work.reports import ReportsOf
+from registry.work.reports import ReportsOf, is_due
 
 LOOK_SECONDS = 3600.0
 _DAY = timedelta(days=1)
@@ -70,7 +70,7 @@ class Folding:
         now = datetime.fromtimestamp(await stamped_now(store), UTC)
         newest = await self._reports(store).newest()
         report = Folded(now, self._who)
-        is_first = newest is None or newest[1].began.date() < now.date()
+        is_first = newest is None or newest[1].began.date() != now.date()
         oldest = now.date() - self._keep_for
         if is_first:
             await self._bury(records, report, oldest, now)
@@ -83,8 +83,9 @@ class Folding:
             await self._expire(records, [day for day in days if day < oldest], report, step)
         report.ended = datetime.fromtimestamp(await stamped_now(store), UTC)
         reports = self._reports(store)
-        await reports.save(reports.new(now), report)
-        await reports.trim()
+        key = reports.new(now)
+        await reports.save(key, report)
+        await reports.trim(key)
         return report
 
     async def _bury(self, records: PullRecords, report: Folded, oldest: date, now: datetime) -> None:
@@ -130,7 +131,7 @@ class Folding:
         if newest is None:
             return True
         age = await stamped_now(store) - (await store.driver.stat(newest[0])).modified_at.timestamp()
-        return age >= LOOK_SECONDS
+        return is_due(timedelta(seconds=age), timedelta(seconds=LOOK_SECONDS))
 
     def _reports(self, store: Store) -> ReportsOf[Folded]:
         return ReportsOf(store, "pulls", Folded)

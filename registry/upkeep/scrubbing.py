@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from registry.core.registry import Registry
 from registry.core.sources import Sources
@@ -23,6 +23,7 @@ from registry.work.effects import bounded_effects
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.leases import Lease
 from registry.work.pace import let_others
+from registry.work.reports import is_due
 from storage.paced import ReadPacedDriver
 
 _NAP_SECONDS = 5.0  # at most, between two signs of life
@@ -101,7 +102,7 @@ class Scrubbing:
             report = Scrub(began, by, dry_run=False)
             key = reports.new(report.began)
         await reports.save(key, report)
-        await reports.trim()
+        await reports.trim(key)
 
         async def save(report: Scrub) -> None:
             await reports.save(key, report)
@@ -169,8 +170,8 @@ class Scrubbing:
         newest = await self.reports().newest()
         if newest is None or newest[1].ended is None:
             return True
-        now = await stamped_now(self._registry().store)
-        return now - newest[1].began.timestamp() >= self._settings.interval.total_seconds()
+        age = await stamped_now(self._registry().store) - newest[1].began.timestamp()
+        return is_due(timedelta(seconds=age), self._settings.interval)
 
 
 async def _no_save(_: Scrub) -> None:

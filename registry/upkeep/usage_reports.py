@@ -117,12 +117,13 @@ class UsageReports(ReportsOf[Count]):
                 return int(name.partition("-")[0]) / 1e9
         return None
 
-    async def trim(self) -> None:
+    async def trim(self, key: str) -> None:
         """Let go of all but the last ones."""
-        await super().trim()
+        await super().trim(key)
         prefix = layout.reports("usage-rows")
-        names = await self._store.driver.children(prefix)
-        await self._store.driver.delete([f"{prefix}/{name}" for name in names[:-_KEPT]], durable=False)
+        keys = [f"{prefix}/{name}" for name in await self._store.driver.children(prefix)]
+        kept = [one for one in keys if one <= _rows(key)][-_KEPT:]
+        await self._store.driver.delete([one for one in keys if one not in kept], durable=False)
 
 
 def _rows(key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from registry.store import layout
@@ -41,6 +41,14 @@ def listed(lines: Sequence[str], most: int, left_out: int = 0) -> list[str]:
     return [*lines[:most], f"  and {more} more (--json has them)"] if more > 0 else [*lines]
 
 
+def is_due(age: timedelta, interval: timedelta) -> bool:
+    """Whether what was done so long ago is to be done again.
+
+    Also when it bears a time that lies as far ahead: it was done while a clock was wrong.
+    """
+    return abs(age) >= interval
+
+
 class ReportsOf(Generic[R]):
     """The reports of one `kind` of a store's, each a dataclass `form`; the last thirty are kept."""
 
@@ -72,9 +80,14 @@ class ReportsOf(Generic[R]):
         reports = [await self._read(key) for key in reversed((await self._keys())[-count:])]
         return [report for report in reports if report is not None]
 
-    async def trim(self) -> None:
-        """Let go of all but the last ones."""
-        await self._driver.delete((await self._keys())[:-_KEPT], durable=False)
+    async def trim(self, key: str) -> None:
+        """Let go of all but the last ones up to that with the `key`, which is the newest.
+
+        What bears a later time is of a clock that was wrong, and would count as the newest until that comes.
+        """
+        keys = await self._keys()
+        kept = [one for one in keys if one <= key][-_KEPT:]
+        await self._driver.delete([one for one in keys if one not in kept], durable=False)
 
     async def _keys(self) -> list[str]:
         return [f"{self._prefix}/{name}" for name in await self._driver.children(self._prefix)]

@@ -91,8 +91,8 @@ def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def links_before_intents(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def reversed_(self: Needs, name: RepositoryName) -> set[Digest] | None:
-        links = await self._with_manifests(name, set())
+    async def reversed_(self: Needs, name: RepositoryName, among: Collection[Digest]) -> set[Digest] | None:
+        links = await self._with_manifests(name, set(), among)
         return None if links is None else links | await self._intents.needed(name)
 
     monkeypatch.setattr(Needs, "of", reversed_)

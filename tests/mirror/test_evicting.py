@@ -467,6 +467,19 @@ async def test_it_is_done_when_it_is_due_whoever_did_it_last(around: Make) -> No
     assert len(await evicting(hub).reports.last(10)) == 2
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_it(around: Make) -> None:
+    hub = around(**bound(ONE, TWO, THREE), evict_interval="1h")
+    hub.world.clock.advance(days=3650)
+    await evicting(hub).if_due()
+    hub.world.clock.advance(days=-3650)
+    for number in range(3):
+        await evicting(hub).if_due()
+        await evicting(hub).if_due()
+        reports = await evicting(hub).reports.last(10)
+        assert reports[0].began == hub.world.clock.now and len(reports) == number + 1
+        hub.world.clock.advance(hours=1)
+
+
 async def test_one_process_at_a_time_does_it(around: Make) -> None:
     hub = around(**bound(ONE, TWO, THREE))
     await three(hub)

@@ -187,6 +187,21 @@ async def test_it_is_done_when_it_is_due_whoever_did_it_last(around: Make) -> No
     assert len(await syncing(hub).reports.last(10)) == 2
 
 
+@pytest.mark.parametrize("when", [{"sync_interval": "1d"}, {"sync_schedule": "0 3 * * *"}])
+async def test_a_clock_that_was_wrong_for_once_does_not_end_it(around: Make, when: dict[str, str]) -> None:
+    hub = around(**ALL, **when)
+    hub.shelf.add(image("one"), "latest")
+    process = syncing(hub)
+    hub.world.clock.advance(days=3650)
+    await process.if_due()
+    hub.world.clock.advance(days=-3649)
+    for number in range(3):
+        await process.if_due()
+        await process.if_due()
+        assert hub.shelf.calls["tags"] == number + 2
+        hub.world.clock.advance(days=1)
+
+
 async def test_it_is_done_at_set_times_and_once_for_all_that_were_missed(around: Make) -> None:
     hub = around(**ALL, sync_schedule="0 3 * * *")
     hub.shelf.add(image("one"), "latest")

@@ -17,7 +17,7 @@ from registry.model.names import Tag
 from registry.removal.purging import Needing, Purge, Purging
 from registry.store import layout
 from storage.contract import Driver, ObjectInfo
-from storage.errors import StorageError, Withheld
+from storage.errors import NotFound, StorageError, Withheld
 from storage.memory import MemoryDriver
 from storage.withholding import WithholdingDriver
 from tests.inmemory import Bytes, Counted, image
@@ -56,6 +56,24 @@ async def test_a_blob_goes_from_wherever_it_lies(driver: MemoryDriver, process: 
     assert (await process.repository().manifest(Tag("harmless"))).content == image("harmless")
     with pytest.raises(BlobUnknown):
         await process.repository().blob(LEAKED, may_push=True)
+
+
+async def test_what_of_it_is_on_its_way_from_elsewhere_goes_and_is_given_to_nobody(
+    driver: MemoryDriver, process: Process
+) -> None:
+    """As when a mirror has fetched a part of it, and its upstream does not answer any more."""
+    segment = f"{layout.transfer(NAME, LEAKED)}/segment"
+    await driver.put(segment, SECRET)
+    await process.purge()
+    assert bytes_of(driver) == []
+    with pytest.raises(Withheld):
+        await process.store.driver.put(segment, SECRET)
+    # Written by a process that had not heard of it.
+    await driver.put(segment, SECRET)
+    with pytest.raises(NotFound):
+        await process.store.driver.get(segment, limit=1000)
+    await process.again()
+    assert bytes_of(driver) == []
 
 
 async def test_who_needs_it_is_told_however_much_that_refers_to(process: Process) -> None:

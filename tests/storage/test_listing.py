@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from storage.errors import Forbidden
 from storage.local import LocalDriver
 from tests.storage.probing import walked
-from tests.storage.watched import WatchedFiles, failing
+from tests.storage.watched import Call, WatchedFiles, failing
 
 DAY = 24 * 3600.0
 NOW = 2_000_000_000.0
@@ -35,6 +37,25 @@ def make(path: Path, modified_at: float = NOW) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
     os.utime(path, (modified_at, modified_at))
+
+
+async def test_however_deep_directories_are_nested_the_rest_is_listed(
+    tmp_path: Path, driver: LocalDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deeper than Python calls itself, and than a path may be long: others may have made them."""
+    make(tmp_path / "b/key")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2100):
+        os.mkdir("a")
+        os.chdir("a")
+    make(Path("key"))
+    os.chdir(tmp_path)
+    try:
+        assert [key for key in await walked(driver, "") if len(key) < 4000] == ["b/key"]
+        assert await driver.children("") == ["a", "b"]
+    finally:
+        # Python removes no tree as deep as that.
+        subprocess.run(["rm", "-r", str(tmp_path / "a")], check=True)
 
 
 async def test_unfinished_objects_are_hidden_and_the_old_ones_removed(
@@ -162,3 +183,25 @@ async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver,
         await driver.children("")
     with pytest.raises(Forbidden):
         await walked(driver, "")
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_who_may_not_read_a_directory_is_told_which(
+    tmp_path: Path, driver: LocalDriver, files: WatchedFiles, threads: bool
+) -> None:
+    for key in ("a/b/key", "a/c/key"):
+        make(tmp_path / key)
+    path = str(tmp_path / "a/c")
+
+    def before(call: Call) -> None:
+        if call.name == "scan" and call.arguments == (path,):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    files.before = before
+    if threads:
+        for _ in range(20):
+            driver._patience.took(driver._patience.clock() - 1)
+        assert driver.reading_aside
+    with pytest.raises(Forbidden) as told:
+        await walked(driver, "")
+    assert told.value.key == "a/c"

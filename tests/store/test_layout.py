@@ -194,6 +194,7 @@ def test_what_holds_content_is_known_by_its_key(digest: Digest) -> None:
             layout.whole_manifest(name, digest),
             layout.referrer(name, other, digest),
             layout.quarantine(digest, "uuid"),
+            f"{layout.transfer(name, digest)}/1-2-3-4-uuid",
             f"{layout.trash_data(digest)}/{run}",
             f"{layout.trash_layer(name, digest)}/{run}",
             f"{layout.trash_revision(name, digest)}/{run}",

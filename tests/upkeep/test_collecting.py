@@ -120,6 +120,20 @@ async def test_the_schedule_collects_when_it_is_due_and_not_sooner(world: World)
     assert len(await Reports(world.store).last(10)) == 2
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_all_collections(world: World) -> None:
+    world.clock.advance(days=3650)
+    await process(world).if_due()
+    world.clock.advance(days=-3650)
+    for number in range(3):
+        await process(world).if_due()
+        await process(world).if_due()
+        reports = await Reports(world.store).last(10)
+        # Nobody takes the one of the future for the newest any more.
+        assert [one.began for one in reports] == sorted((one.began for one in reports), reverse=True)
+        assert reports[0].began == world.clock.now and len(reports) == number + 1
+        world.clock.advance(days=1)
+
+
 async def test_the_schedule_goes_on_where_another_process_has_died(world: World) -> None:
     dead = cast(AsyncGenerator[Collection, None], process(world, "dead").run("its own"))
     for _ in range(4):

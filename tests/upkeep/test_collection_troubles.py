@@ -241,6 +241,6 @@ async def test_the_last_thirty_reports_are_kept(world: World) -> None:
         world.clock.advance(seconds=1)
         report = Collection(world.clock.now, f"number {number}", dry_run=False)
         report.trouble(Kept(RepositoryName("a"), "b", "c"))
-        await reports.save(reports.new(report.began), report)
-        await reports.trim()
+        await reports.save(key := reports.new(report.began), report)
+        await reports.trim(key)
     assert [report.by for report in await reports.last(100)] == [f"number {n}" for n in range(34, 4, -1)]

@@ -437,6 +437,20 @@ async def test_passes_are_made_by_one_process_an_hour(world: World) -> None:
         await two.folding.run()
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_all_passes(world: World) -> None:
+    had = len(await world.keys(layout.reports("pulls")))
+    world.clock.advance(days=3650)
+    await process(world).folding.if_due()
+    world.clock.advance(days=-3650)
+    for number in range(3):
+        await process(world).folding.if_due()
+        await process(world).folding.if_due()
+        keys = sorted(await world.keys(layout.reports("pulls")))
+        told = int(keys[-1].rpartition("/")[2].partition("-")[0]) / 1e9
+        assert told == world.clock.now.timestamp() and len(keys) == had + number + 1
+        world.clock.advance(hours=1)
+
+
 Act = tuple[str, int, int]
 ACTS = st.tuples(
     st.sampled_from(["pull", "record", "die", "fail", "fold", "fold and die", "end", "wait", "wait long"]),

@@ -382,6 +382,18 @@ async def test_whether_it_is_due_goes_by_the_clock_of_the_store(world: World) ->
     assert len(await ScrubReports(world.store).last(10)) == 1
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_all_scrubs(world: World) -> None:
+    world.clock.advance(days=3650)
+    await process(world).if_due()
+    world.clock.advance(days=-3650)
+    for number in range(3):
+        await process(world).if_due()
+        await process(world).if_due()
+        reports = await ScrubReports(world.store).last(10)
+        assert reports[0].began == world.clock.now and len(reports) == number + 1
+        world.clock.advance(days=30)
+
+
 async def test_the_schedule_goes_on_where_another_has_stopped(world: World) -> None:
     stopped = begun(process(world, "stopped"))
     await anext(stopped)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from registry.errors import BlobUnknown, ManifestBlobUnknown
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_ARTIFACT
 from registry.model.names import RepositoryName
 from registry.removal.trash import FLOOR
 from registry.store import layout
@@ -93,6 +95,26 @@ async def test_what_is_too_much_goes_the_oldest_first_and_none_of_the_last_day(
     report = await collected(world, keeping(size=limit))
     assert await in_trash(world) == {b"%04d" % day for day in left}
     assert report.bytes_destroyed == 4 * (5 - len(left))
+
+
+async def test_manifests_that_lie_whole_there_are_too_much_as_well(world: World) -> None:
+    """Nobody must fill the trash beside its bound, with what is no data."""
+    for number in range(3):
+        document = {
+            "mediaType": OCI_ARTIFACT,
+            "artifactType": "application/x",
+            "annotations": {"n": "x" * 1000},
+        }
+        content = json.dumps({**document, "blobs": [], "number": number}).encode()
+        digest = Digest.of(content)
+        await world.repository().push_manifest(digest, content, OCI_ARTIFACT, [])
+        await world.repository().delete_manifest(digest)
+        world.clock.advance(hours=1)
+    wait(world, FLOOR)
+    each = len(f"{OCI_ARTIFACT}\n") + len(content)
+    report = await collected(world, keeping(size=2 * each))
+    assert (report.removals_destroyed, report.bytes_destroyed) == (1, each)
+    assert len([key for key in await world.keys(layout.TRASH_LINKS) if "/manifests/" in key]) == 2
 
 
 async def test_nothing_leaves_the_trash_within_a_day_whatever_the_rules_say(world: World) -> None:

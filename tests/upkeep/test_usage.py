@@ -296,6 +296,21 @@ async def test_the_schedule_counts_when_it_is_due_and_where_it_may() -> None:
     assert len(await world.keys(layout.reports("usage"))) == 2
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_all_counts() -> None:
+    world = World()
+    world.clock.advance(days=3650)
+    await process(world).if_due()
+    world.clock.advance(days=-3650)
+    for number in range(3):
+        await process(world).if_due()
+        await process(world).if_due()
+        for kind, most in (("usage", 3), ("usage-rows", 2)):
+            assert len(await world.keys(layout.reports(kind))) == min(most, number + 1)
+        newest = await process(world).reports().newest()
+        assert newest is not None and newest[1].began == world.clock.now
+        world.clock.advance(days=1)
+
+
 async def test_show_tells_what_was_counted_and_how_old_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     await world.push(image("one", layers=(b"x" * 3000,)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import replace
 
 from registry.model.digests import Digest
@@ -10,7 +10,7 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.claims import state_of
 from registry.removal.hands import Hands
 from registry.removal.mark import Step, handfuls, targets_of
-from registry.removal.relations import ManifestFacts, each_manifest
+from registry.removal.relations import ManifestFacts, each_manifest, leading_to
 from registry.store import layout
 from registry.store.store import Store
 from registry.upkeep.retention.judging import TagFacts
@@ -44,26 +44,34 @@ class Facts:
         self, name: RepositoryName, tags: Iterable[TagFacts], matters: Callable[[Digest], bool]
     ) -> list[TagFacts]:
         """The same, with what the manifests of the tags lead to, at any depth, and matters."""
-        found: list[TagFacts] = []
-        for some in handfuls(tags, 8):
+        chosen = list(tags)
+        # Once for each manifest: it may have ten thousand tags, and list as many others.
+        lists: dict[Digest, frozenset[Digest] | None] = {}
+        for some in handfuls(dict.fromkeys(one.digest for one in chosen), 8):
             await self._step()
-            found += await self._store.effects.together(self._with_list(name, one, matters) for one in some)
-        return found
+            found = await self._store.effects.together(self._listed(name, digest, matters) for digest in some)
+            lists.update(zip(some, found, strict=True))
+        listed = [(one, lists[one.digest]) for one in chosen]
+        return [
+            replace(one, unread=True) if list_ is None else replace(one, listed=list_)
+            for one, list_ in listed
+        ]
 
-    async def _with_list(
-        self, name: RepositoryName, one: TagFacts, matters: Callable[[Digest], bool]
-    ) -> TagFacts:
+    async def _listed(
+        self, name: RepositoryName, top: Digest, matters: Callable[[Digest], bool]
+    ) -> frozenset[Digest] | None:
+        """What a manifest leads to that matters; None where that cannot be told."""
         listed: set[Digest] = set()
         seen: set[Digest] = set()
-        pending = [one.digest]
+        pending = [top]
         while pending:
             digest = pending.pop()
             if digest in seen:
                 continue
             seen.add(digest)
             manifest = await self._hands.manifest(name, digest)
-            if manifest is None and digest == one.digest:
-                return replace(one, unread=True)
+            if manifest is None and digest == top:
+                return None
             if manifest is None:
                 continue  # a blob, or of another platform than those that are here
             # What runs is known to some by the digest of its config.
@@ -71,14 +79,25 @@ class Facts:
             children = [child.digest for child in manifest.children]
             listed.update(filter(matters, (*config, *children)))
             if len(seen) + len(pending) > _DEEP:
-                return replace(one, unread=True)
+                return None
             pending += children
-        return replace(one, listed=frozenset(listed))
+        return frozenset(listed)
 
-    async def manifests(self, name: RepositoryName) -> dict[Digest, ManifestFacts]:
-        """What is known of the manifests of a repository. Raises StorageDamaged if one cannot be read."""
-        each = each_manifest(self._store, name, self._step)
-        return {digest: facts async for digest, _, facts in each}
+    async def manifests(
+        self, name: RepositoryName, in_use: Container[Digest]
+    ) -> tuple[dict[Digest, ManifestFacts], set[Digest]]:
+        """What is known of the manifests of a repository, and which of them are `in_use` or lead to such.
+
+        Raises StorageDamaged if one cannot be read.
+        """
+        found: dict[Digest, ManifestFacts] = {}
+        used: set[Digest] = set()
+        async for digest, manifest, facts in each_manifest(self._store, name, self._step):
+            found[digest] = facts
+            # What runs is known to some by the digest of its config.
+            if digest in in_use or (manifest.config is not None and manifest.config.digest in in_use):
+                used.add(digest)
+        return found, leading_to(found, used)
 
     async def lately_tagged(
         self, name: RepositoryName, digests: Collection[Digest], since: float
@@ -93,7 +112,9 @@ class Facts:
                     move = await history.read(key)
                     if move is None:
                         continue
-                    if move.at.timestamp() < since:
+                    told = move.at.timestamp()
+                    # Whoever moved the tag may have been behind its time.
+                    if told < since and await self._modified(key, told) < since:
                         break
                     found |= {
                         one for one in (move.digest, move.replaced) if one is not None and one in digests

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +46,9 @@ class InUse:
             has_host = bool(slash) and _HOST.fullmatch(host) is not None
             self._add_tag(rest if has_host else path, file)
             if has_host and ":" not in host:
-                # `my.org/app` may be a repository, too.
-                self._add_tag(path, file)
+                # `my.org/app` may be a repository, too; a host in capitals is none.
+                with suppress(NameInvalid):
+                    self._add_tag(path, file)
         except (DigestInvalid, NameInvalid, TagInvalid) as error:
             raise Unsupported(f"{file}: {quoted(line)} is no image: {error.message}") from None
 

@@ -164,7 +164,7 @@ class Planning:
         if until is not None and end_of(until) >= since:
             return
         try:
-            manifests = await self._facts.manifests(name)
+            manifests, used = await self._facts.manifests(name, judgement.in_use)
         except StorageDamaged as error:
             # What that one lists may be any of the others.
             plan.problem = str(error)
@@ -174,7 +174,7 @@ class Planning:
             plan.problem = f"what the tag {unread[0]} names cannot be read"
             return
         attached: dict[Digest, list[TagFacts]] = {}
-        roots = {digest for digest in named.values() if digest is not None} | judgement.in_use.keys()
+        roots = {digest for digest in named.values() if digest is not None} | used
         for one in plan.facts.values():
             if (subject := subject_of(one.tag)) is not None:
                 attached.setdefault(subject, []).append(one)

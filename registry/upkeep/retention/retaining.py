@@ -38,6 +38,7 @@ from registry.upkeep.retention.reports import Decided, Retention, Retentions, Ta
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others, paced
+from registry.work.reports import is_due
 from storage.errors import StorageError
 
 BY = "retention"
@@ -178,7 +179,7 @@ class Retaining:
         )
         key = reports.new(report.began)
         await reports.keep(key, report)
-        await reports.trim()
+        await reports.trim(key)
         shares = Shares(most)
         try:
             planning = await self._planning(store, now, step)
@@ -322,7 +323,7 @@ class Retaining:
                 continue
             # One that could not do its work is soon tried again.
             wait = min(self._rules.interval, _AGAIN) if report.failed else self._rules.interval
-            return now - report.ended.timestamp() >= wait.total_seconds()
+            return is_due(timedelta(seconds=now - report.ended.timestamp()), wait)
         return True
 
 

@@ -91,6 +91,20 @@ async def test_the_schedule_runs_when_the_last_run_is_old_enough(world: World) -
     assert len(await retaining.reports().last(10)) == 2
 
 
+async def test_a_clock_that_was_wrong_for_once_does_not_end_all_runs(world: World) -> None:
+    await builds(world)
+    retaining = process(world, {"newest_pushed": 9})
+    world.clock.advance(days=3650)
+    await retaining.if_due()
+    world.clock.advance(days=-3650)
+    for number in range(3):
+        await retaining.if_due()
+        await retaining.if_due()
+        reports = await retaining.reports().last(10)
+        assert reports[0].began == world.clock.now and len(reports) == number + 1
+        world.clock.advance(days=1)
+
+
 async def test_what_another_has_done_meanwhile_is_not_done_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,8 @@ from registry.upkeep.retention.reports import TagExplained
 from registry.upkeep.retention.retaining import Retaining
 from registry.upkeep.settings import UpkeepSettings
 from tests.inmemory import NAME, World, image
-from tests.upkeep.gathering import tree
-from tests.upkeep.retention.retaining import Known, builds, process, rehearsed, run, tags
+from tests.upkeep.gathering import push_index, tree
+from tests.upkeep.retention.retaining import Known, builds, described, process, rehearsed, run, tags
 
 
 async def test_what_no_rule_keeps_goes_and_can_be_restored(world: World) -> None:
@@ -136,6 +136,22 @@ async def test_what_each_tag_names_is_read_once(
     report = await rehearsed(process(world, *rules, in_use=[{"file": str(file)}]))
     assert (report.tags, report.tags_gone) == (7, 3)
     assert [read[layout.tag_link(NAME, Tag(tag))] for tag in await tags(world)] == [1] * 7
+
+
+async def test_what_a_manifest_lists_is_looked_for_once_however_many_tags_it_has() -> None:
+    calls = []
+    for count in (1, 9):
+        world = World()
+        for number in range(count):
+            await push_index(
+                world, [described(image(f"not here {one}")) for one in range(50)], Tag(f"t{number}")
+            )
+        await world.push(image("new"))
+        world.clock.advance(days=2)
+        world.counted.calls.clear()
+        assert (await rehearsed(process(world, {"newest_versions": 1}))).tags_gone == count + 1
+        calls.append(world.counted.calls.total())
+    assert calls[1] < 2 * calls[0]
 
 
 async def test_a_tag_whose_manifest_cannot_be_read_stays(world: World) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,40 @@ async def test_a_signature_s_tag_that_stays_keeps_its_image(world: World, tmp_pa
         await world.push(signature, attached)
     await run(retaining)
     assert attached in await tags(world) and await world.holds(digest)
+
+
+async def test_who_moved_a_tag_may_have_been_behind_its_time(world: World) -> None:
+    first = await world.push(image("first"))
+    world.clock.advance(days=60)
+    effects, behind = world.store.effects, world.clock.now - timedelta(days=30)
+    world.store.effects = world.store.history._effects = replace(effects, now=lambda: behind)
+    await world.push(image("second"))
+    world.store.effects = world.store.history._effects = effects
+    world.clock.advance(hours=1)
+    rule = {"untagged_for": "14d"}
+    # By the store's clock a tag has named it an hour ago.
+    assert (await run(process(world, rule))).manifests_gone == 0
+    world.clock.advance(days=14)
+    assert (await run(process(world, rule))).manifests_gone == 1
+    assert not await world.holds(first)
+
+
+@pytest.mark.parametrize("known_by", ["manifest", "config", "index"])
+async def test_what_runs_stays_without_a_tag_however_it_is_told(
+    world: World, tmp_path: Path, known_by: str
+) -> None:
+    child = image("child", layers=[b"a layer"])
+    await world.push(child, Digest.of(child))
+    index = await push_index(world, [described(child)], TAG)
+    alone = await world.push(image("alone"), Digest.of(image("alone")))
+    await world.push(image("next"), TAG)
+    world.clock.advance(days=30)
+    # All images of these tests have the same config.
+    told = {"manifest": Digest.of(child), "config": Digest.of(b"{}"), "index": Digest.of(index)}[known_by]
+    (file := tmp_path / "in-use").write_text(f"nginx\nregistry.example/{NAME}@{told}\n")
+    await run(process(world, {"untagged_for": "7d"}, in_use=[{"file": str(file)}]))
+    assert await world.holds(Digest.of(child)) and await world.holds(Digest.of(index))
+    assert await world.holds(alone) == (known_by == "config")
 
 
 async def test_a_tag_that_cannot_be_read_keeps_what_has_no_tag(world: World) -> None:
