@@ -151,7 +151,9 @@ class Importing:
                 self._is_ours(key, one, judged, kept, empty) for key, one in some
             )
             for (key, one), is_ours in zip(some, here, strict=True):
-                if not is_ours and one.carried:
+                # The bytes of what is a manifest, too, lie with that.
+                twin = None if one.media_type else judged.statement.manifests.get(key)
+                if not is_ours and (one.carried or (twin is not None and twin.carried)):
                     absent.add(key)
                 elif not is_ours and key not in absent:
                     judged.missing.append(str(digest_of(key)))
