@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry.bundles import arriving, exporting
 from registry.bundles.errors import BundleInvalid, BundleRefused
 from registry.bundles.folders import Inbox
 from registry.bundles.format import HEAD
@@ -20,6 +22,7 @@ from registry.bundles.import_operations import operations as import_operations
 from registry.bundles.key_operations import Sign
 from registry.bundles.key_operations import operations as key_operations
 from registry.bundles.keys import SigningKey, new_key, write_key
+from registry.bundles.names import Names
 from registry.bundles.verify_bundle import (
     DAMAGED,
     Verifier,
@@ -27,6 +30,7 @@ from registry.bundles.verify_bundle import (
     verify_folders,
 )
 from registry.errors import RequestInvalid
+from registry.model.names import RepositoryName, Tag
 from registry.work.operations import Context, Operation, Result
 from tests.bundles.handmade import (
     Selection,
@@ -37,6 +41,7 @@ from tests.bundles.handmade import (
     write_folder,
 )
 from tests.bundles.sides import Gap
+from tests.inmemory import image
 
 OPERATOR = Context("operator")
 SIGSTORE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -190,3 +195,41 @@ async def test_a_folder_that_is_called_like_no_medium_is_none(gap: Gap) -> None:
     verifier = Verifier()
     verify_folders(verifier, folders([str(path)]))
     assert judged.media == [2] and verifier.exit == DAMAGED
+
+
+async def test_what_takes_long_does_not_hold_up_the_server(gap: Gap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement may have a hundred thousand images, and a slow disk so many files."""
+    is_aside = False
+    seen: list[str] = []
+
+    async def aside(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        nonlocal is_aside
+        is_aside = True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            is_aside = False
+
+    def watch(owner: Any, name: str) -> None:
+        inner = getattr(owner, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            assert is_aside, name
+            seen.append(name)
+            return inner(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for side in (gap.near, gap.far):
+        object.__setattr__(side.world.store.effects, "aside", aside)
+    for owner, name in (
+        (arriving, "index_json"),
+        (arriving, "files"),
+        (Names, "all"),
+        (exporting, "carried_of"),
+        (exporting, "index_json"),
+    ):
+        watch(owner, name)
+    await gap.near.world.push(image("one"), Tag("v1"), RepositoryName("team/app"))
+    assert (await gap.carry()).is_staged
+    assert set(seen) == {"index_json", "files", "all", "carried_of"}
