@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
 from registry.bundles.received import Received
 from registry.bundles.records import read_contents
+from registry.bundles.remote_source import RemoteSource
 from registry.bundles.selecting import Images, Selected
 from registry.bundles.statement import key_of
 from registry.bundles.telling_operations import Ask, Forget
@@ -26,6 +27,7 @@ from registry.bundles.telling_operations import operations as telling_operations
 from registry.errors import Denied, DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.remote.upstream import RemoteHead, RemoteManifest, Upstream
 from registry.work.operations import Context, Operation, Result
 from tests.bundles.handmade import (
     files_of,
@@ -211,3 +213,19 @@ async def test_a_digest_that_nobody_can_compute_is_told(gap: Gap, digest: str) -
     plan = Plan("pick", image=(f"{APP}@{digest}",))
     with pytest.raises(DigestInvalid):
         await done(export_operations(lambda: gap.near.bundles), "bundle.plan", plan)
+
+
+async def test_a_registry_that_tells_a_digest_that_nobody_can_compute_is_asked_for_the_manifest() -> None:
+    content = image("one")
+
+    class Odd:
+        """Another registry, which knows tags by digests of its own."""
+
+        async def head_manifest(self, *_: object) -> RemoteHead:
+            return RemoteHead(Digest.parse("md5:d41d8cd98f00b204e9800998ecf8427e"), None, "")
+
+        async def manifest(self, *_: object) -> RemoteManifest:
+            return RemoteManifest("", Digest.of(content), content)
+
+    source = RemoteSource(cast(Upstream, Odd()))
+    assert await source.target(APP, V1) == Digest.of(content)
