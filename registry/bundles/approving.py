@@ -60,7 +60,7 @@ class Approving:
         if await self.received.decision(bundle) is not None:
             await self._decide(bundle, Decision("approve", [by], note))
             return 0
-        importers = {staged.by, *await self.received.people(bundle, "imports")}
+        importers = {staged.by, *await self.received.brought_by(head)}
         if self._needed:
             if by in importers:
                 raise BundleRefused(
@@ -75,6 +75,8 @@ class Approving:
             statement = await read_contents(self._registry.store, head, received=True)
             await require_room(self._registry, statement, _names(staged))
         self._registry.require_writable()
+        if allow_rollback:
+            await self.received.put(bundle, "rollback", True)
         await self._decide(bundle, Decision("approve", approvals or [by], note))
         return 0
 
@@ -116,7 +118,8 @@ class Approving:
         if decision is not None and await self.received.done(bundle) is None:
             head, staged = await self.received.head(bundle), await self.received.staged(bundle)
             done = Done(0)
-            if decision.verb == "approve":
+            # What is to be undone is not done first: perhaps it cannot be.
+            if decision.verb == "approve" and await self.received.undo(bundle) is None:
                 assert staged is not None
                 statement = await read_contents(self._registry.store, head, received=True)
                 async for step in self._apply(head, staged, statement, by):
@@ -156,6 +159,10 @@ class Approving:
     ) -> AsyncIterator[int | Done]:
         names = _names(staged)
         if not await self.received.has_journal(head.id):
+            if await self._is_overtaken(head):
+                moves = [move async for move in self.moves(head, staged, statement)]
+                yield Done(0, _left(moves, [False] * len(moves)))
+                return
             await self.received.put_journal(head.id, self.moves(head, staged, statement))
         planting = Planting(self._registry, self._effects, statement, names.__getitem__, names, by)
         count = 0
@@ -173,6 +180,17 @@ class Approving:
                 await self.received.note_moved(head.id, places)
             yield count + number
         yield Done(number - len(left), left, sorted({str(one) for one in names.values()}))
+
+    async def _is_overtaken(self, head: Head) -> bool:
+        """Whether others approved a later bundle of the stream in the instant in which this one was, too.
+
+        Then each was looked at before the other was decided, and this one must not undo what that one does.
+        """
+        if await self.received.may_roll_back(head.id):
+            return False
+        newer = await self.received.newer(head, is_standing=True)
+        # Of two with one number it is the one that was begun first.
+        return newer is not None and (newer.number > head.number or await self.received.has_journal(newer.id))
 
     async def moves(self, head: Head, staged: Staged, statement: Statement) -> AsyncIterator[Move]:
         """The tags that a bundle would move as things are."""
@@ -284,6 +302,8 @@ class Approving:
         """Let the tags of the journal name again what they named before, where they name what it set."""
         count = 0
         left: list[str] = []
+        if not await self.received.has_journal(bundle):
+            return Done(0)
         async for some in self.received.journal(bundle):
             left += _left(some, await self._move_all(some, by, back))
             count += len(some)

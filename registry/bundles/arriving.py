@@ -49,27 +49,22 @@ class Arriving:
             self.statement = await self._stated_before()
         else:
             self.statement = await self._read()
-        if self.statement.totals != self._head.totals:
-            raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
-        for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement))):
-            if self._head.files[name] != sum_of(content):
-                raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
+        # In a server others are served meanwhile, and what is stated may be a hundred thousand images.
+        await self._effects.aside(self._require_fitting)
 
     async def media_to_come(self) -> list[int]:
         """The media whose files are still to be given. Raises BundleInvalid where there is no other."""
         if self._files.comes_once:
             return []
-        lacking = []
-        for file in files(self.statement):
-            name = file.name
-            size = self._files.size(name)
-            if size is not None and size != file.size:
-                raise unsound(name, f"it has {size} bytes, and should have {file.size}", _AGAIN)
-            if size is None and file.key in self.absent and not await self._has_piece(file):
-                lacking.append(file)
+        not_here = await self._effects.aside(self._not_here)
+        lacking = [file for file in not_here if not await self._has_piece(file)]
         if lacking and self._head.media == 1:
             raise unsound(lacking[0].name, "it is not there", _AGAIN)
         return sorted({file.medium for file in lacking})
+
+    def bytes_to_come(self) -> int:
+        """How many bytes of the bundle are wanted. It takes long."""
+        return sum(one.size for key, one in self.statement.carried if key in self.absent)
 
     async def keep(self) -> AsyncIterator[int]:
         """Keep the data of all that is not here; the bytes of each file. Raises BundleInvalid."""
@@ -100,6 +95,25 @@ class Arriving:
     def first_absent(self) -> str:
         """The name of a file that did not come."""
         return next(file.name for file in files(self.statement) if file.key in self.absent)
+
+    def _require_fitting(self) -> None:
+        """See that what is made of the statement is what the head says. It takes long."""
+        if self.statement.totals != self._head.totals:
+            raise unsound(HEAD, f"its totals are not those of {CONTENTS}", "have the bundle written again")
+        for name, content in ((LAYOUT, [layout_json()]), (INDEX, index_json(self.statement))):
+            if self._head.files[name] != sum_of(content):
+                raise unsound(name, "it is not what it must be beside what is stated", _AGAIN)
+
+    def _not_here(self) -> list[File]:
+        """The files that are wanted and lie in none of the folders. It blocks."""
+        lacking = []
+        for file in files(self.statement):
+            size = self._files.size(file.name)
+            if size is not None and size != file.size:
+                raise unsound(file.name, f"it has {size} bytes, and should have {file.size}", _AGAIN)
+            if size is None and file.key in self.absent:
+                lacking.append(file)
+        return lacking
 
     def _is_wanted(self, name: str) -> bool:
         if FILE.fullmatch(name) is None:

@@ -132,8 +132,14 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
 
 async def _require_rights(bundles: Bundles, bundle: str, context: Context) -> None:
-    """Raises Denied where a repository that a bundle sets or removes tags of may not be decided about."""
+    """Raises Denied where a repository that a bundle sets or removes tags of may not be decided about.
+
+    As long as not all of it has come nobody knows which those are: who imports bundles decides then.
+    """
     await bundles.importing.received.head(bundle)
+    is_known = await bundles.importing.received.staged(bundle) is not None
+    if not is_known and (why := context.refusal("admin", None, None)) is not None:
+        raise Denied(why)
     for name in sorted(await bundles.approving.repositories(bundle)):
         if (why := context.refusal("approve", name, None)) is not None:
             raise Denied(why, detail={"name": name})

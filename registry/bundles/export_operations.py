@@ -396,5 +396,5 @@ def _reference(text: str) -> tuple[RepositoryName, Tag | None, Digest | None]:
     return (
         RepositoryName(name),
         Tag(tag) if colon else (None if at else Tag("latest")),
-        Digest.parse(digest) if at else None,
+        Digest.parse(digest).require_supported() if at else None,
     )

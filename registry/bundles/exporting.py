@@ -83,8 +83,9 @@ class Exporting:
         statement = order.selected.statement
         if not statement.manifests:
             raise BundleRefused("nothing is selected, so there is nothing to write")
-        carried = carried_of(order.selected, order.belief.held)
-        head = self._head(order, statement, carried)
+        # In a server others are served meanwhile, and what is stated may be a hundred thousand images.
+        carried = await self._store.effects.aside(carried_of, order.selected, order.belief.held)
+        head = await self._store.effects.aside(self._head, order, statement, carried)
         if order.supplements is not None:
             # What is stated is the same, and the number too: it is the same bundle once more.
             return replace(head, number=order.supplements.number), statement

@@ -123,7 +123,10 @@ class Inbox:
         partial = folder / f".{path.name}{suffix}.partial"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+            # The folder may lie on the disk that was brought: no link that is there already is followed.
+            partial.unlink(missing_ok=True)
+            with partial.open("x", encoding="utf-8", errors="backslashreplace") as opened:
+                opened.write(text)
             partial.replace(folder / f"{path.name}{suffix}")
             for other in {".receipt.txt", ".refused.txt", ".missing.txt"} - {suffix}:
                 # What was said of it while it was still being copied.

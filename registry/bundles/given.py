@@ -9,6 +9,7 @@ from registry.errors import RequestInvalid
 from registry.model.units import format_size
 
 LIMIT = 1 << 30  # bytes
+_LINK = "it is a link to another file"
 
 
 def lines_of_file(file: Path) -> list[str]:
@@ -32,11 +33,18 @@ def read_file(file: Path, limit: int) -> bytes:
 
 def write_file(file: Path, text: str) -> None:
     """Put a text into a file of somebody's. Raises RequestInvalid."""
+    if _leads_elsewhere(file):
+        raise RequestInvalid(f"{file} cannot be written: {_LINK}")
     try:
         # A note may be of bytes that are no text.
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _leads_elsewhere(file: Path) -> bool:
+    """Whether a link, which may have come on a disk, has another file written; not so /dev/stdout."""
+    return file.is_symlink() and not file.is_relative_to("/dev") and (file.is_file() or not file.exists())
 
 
 def require_writable(*files: Path | None) -> None:
@@ -46,6 +54,8 @@ def require_writable(*files: Path | None) -> None:
             problem = "it is a directory"
         elif not file.parent.is_dir():
             problem = f"there is no directory {file.parent}"
+        elif _leads_elsewhere(file):
+            problem = _LINK
         elif not os.access(file if file.exists() else file.parent, os.W_OK):
             problem = "who runs this may not"
         else:

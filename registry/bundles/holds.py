@@ -79,6 +79,8 @@ class Holds:
         """Hold what an inventory says; what it is called."""
         inventory = await self._store.effects.aside(read_inventory, content)
         await self._store.driver.put(layout.bundle_given(inventory.sha256, "contents"), content)
+        # The same may have been given out and forgotten before.
+        await self._store.driver.delete([layout.bundle_given(inventory.sha256, "forgotten")])
         return inventory.sha256
 
     async def forget(self, inventory: str) -> bool:

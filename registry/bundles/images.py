@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _SIGSTORE = "application/vnd.dev.sigstore.bundle"
+_SIGNED = "https://sigstore.dev/cosign/sign/v1"
+"""What `cosign sign` says in a Sigstore bundle; `cosign attest` says other things."""
 _BESIDE = re.compile(r"sha256-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
 _LIMIT = 1 << 20  # bytes of a payload or a Sigstore bundle
 _MOST = 1000  # signatures of one image that are looked at
@@ -142,6 +144,8 @@ def _says(payload: Any, digest: Digest) -> bool:
     try:
         if "critical" in payload:
             return bool(payload["critical"]["image"]["docker-manifest-digest"] == str(digest))
-        return any(one["digest"].get(digest.algorithm) == digest.encoded for one in payload["subject"])
+        is_about = any(one["digest"].get(digest.algorithm) == digest.encoded for one in payload["subject"])
+        # The same key may have said of it that it is bad: an attestation says anything.
+        return is_about and payload["predicateType"] == _SIGNED
     except (KeyError, TypeError, AttributeError):
         return False

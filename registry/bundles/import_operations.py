@@ -204,5 +204,9 @@ def _paths(bundles: Bundles, names: Iterable[str], context: Context) -> list[Pat
     for one in names:
         if not one or "\0" in one or Path(one).name != one or one.startswith("."):
             raise RequestInvalid(f"{one} is no name of a folder or tar in bundles.import.dir")
-        found.append(folder / one)
+        path = folder / one
+        if path.exists() and not (path.is_dir() or path.is_file()):
+            # A pipe would be waited for by all of this process.
+            raise RequestInvalid(f"{one} in bundles.import.dir is neither a folder nor a file")
+        found.append(path)
     return found

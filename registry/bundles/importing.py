@@ -96,9 +96,8 @@ class Importing:
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
         await arriving.read_statement()
         statement = arriving.statement
-        judged = Judged(
-            head, statement, signed_by, rules.names.all(statement.repositories), rules.names.mappings
-        )
+        names = await self._effects.aside(lambda: rules.names.all(statement.repositories))
+        judged = Judged(head, statement, signed_by, names, rules.names.mappings)
         _require_short(judged)
         arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
@@ -109,7 +108,7 @@ class Importing:
         self._registry.require_writable()
         await self.received.put_head(head.id, opening.head)
         await self.received.note(head.id, "imports", wish.by)
-        done, total = 0, sum(one.size for key, one in statement.carried if key in arriving.absent)
+        done, total = 0, await self._effects.aside(arriving.bytes_to_come)
         async for size in arriving.keep():
             done += size
             yield done, total
@@ -151,7 +150,9 @@ class Importing:
                 self._is_ours(key, one, judged, kept, empty) for key, one in some
             )
             for (key, one), is_ours in zip(some, here, strict=True):
-                if not is_ours and one.carried:
+                # The bytes of what is a manifest, too, lie with that.
+                twin = None if one.media_type else judged.statement.manifests.get(key)
+                if not is_ours and (one.carried or (twin is not None and twin.carried)):
                     absent.add(key)
                 elif not is_ours and key not in absent:
                     judged.missing.append(str(digest_of(key)))

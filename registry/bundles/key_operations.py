@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.bundles.errors import BundleRefused
-from registry.bundles.format import HEAD, HEAD_BYTES, Head
+from registry.bundles.format import HEAD, Head
+from registry.bundles.given import read_file
 from registry.bundles.reading import Folders
 from registry.bundles.settings import BundlesSettings, imports
-from registry.bundles.signatures import Algorithm, signature_files
+from registry.bundles.signatures import SIGNATURE_BYTES, Algorithm, signature_files
 from registry.errors import InputInvalid, RequestInvalid
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
 
@@ -135,10 +136,7 @@ def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
         if asked.public_key is None:
             raise InputInvalid("name the public key of the signature (--public-key)")
         public = read_public_key(asked.public_key)
-        try:
-            signature = asked.attach.read_bytes()[:HEAD_BYTES]
-        except OSError as error:
-            raise RequestInvalid(f"{asked.attach} cannot be read: {error.strerror}") from None
+        signature = read_file(asked.attach, SIGNATURE_BYTES)
         if not public.verifies(signature, head):
             raise BundleRefused(f"{asked.attach} is no signature of {HEAD} by {asked.public_key}")
         return public, signature
@@ -188,7 +186,9 @@ def _shown(key: PublicKey, use: str) -> ShownKey:
 def _put(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as opened:
+            opened.write(content)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):

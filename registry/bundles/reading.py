@@ -6,9 +6,10 @@ Nothing but the names that a bundle has is ever opened, and no link is followed.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -29,6 +30,7 @@ _PAX_BYTES = 4 << 10
 _MOST_SIGNATURES = 64
 _FOLDERS = ("", "blobs", "blobs/sha256", "blobs/sha512")
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"PK\x03\x04")
+_MEDIUM = re.compile(r"medium-[0-9]{3,4}")
 _AGAIN = "copy it once more from where it was made"
 
 
@@ -90,8 +92,9 @@ class Folders:
         for place, root in enumerate(self.roots):
             signatures: dict[str, bytes] = {}
             for name in sorted(os.listdir(root)):
-                if is_signature(name) and len(signatures) < _MOST_SIGNATURES:
+                if is_signature(name):
                     signatures[name] = self._read(root, name, SIGNATURE_BYTES)
+                    _require_few(signatures, name)
             here = Opening(self._read(root, HEAD, HEAD_BYTES), signatures)
             if first is None:
                 first = here
@@ -102,8 +105,9 @@ class Folders:
             else:
                 # A signature may have been attached to one medium alone.
                 for name, content in signatures.items():
-                    if len(first.signatures) < _MOST_SIGNATURES:
-                        first.signatures[name] = content
+                    if first.signatures.setdefault(name, content) != content:
+                        raise unsound(name, f"in {root.name} it is not as before", "sign all media at once")
+                    _require_few(first.signatures, name)
             self._require_known(root, self.roots[:place])
         assert first is not None
         return first
@@ -184,10 +188,13 @@ class Tar:
         signatures: dict[str, bytes] = {}
         while (found := self._next()) is not None:
             name, size = found
-            if not is_signature(name) or len(signatures) >= _MOST_SIGNATURES:
+            if not is_signature(name):
                 self._held = found
                 break
+            if name in signatures:
+                raise unsound(name, "it comes twice", "this was not written by Moorage")
             signatures[name] = self._entry(name, size).whole(SIGNATURE_BYTES)
+            _require_few(signatures, name)
             self._skip(name, size)
         return Opening(head, signatures)
 
@@ -219,7 +226,8 @@ class Tar:
         return Entry(name, size, _chunks(self._opened, name, size))
 
     def _skip(self, name: str, size: int) -> None:
-        _exactly(self._opened, -size % _BLOCK, name)
+        if _exactly(self._opened, -size % _BLOCK, name).strip(b"\0"):
+            raise unsound("the tar", f"something hides behind {name}", "this was not written by Moorage")
 
     def _end(self) -> None:
         """Raises BundleInvalid for what comes behind the end."""
@@ -283,10 +291,16 @@ def _media_in(path: Path) -> list[Path]:
     """The folders at a path that are each one medium. Raises BundleInvalid."""
     if (path / HEAD).exists() or (path / HEAD).is_symlink():
         return [path]
-    found = sorted(one for one in path.glob("medium-*") if (one / HEAD).is_file() and not one.is_symlink())
+    named = (one for one in path.glob("medium-*") if _MEDIUM.fullmatch(one.name) is not None)
+    found = sorted(one for one in named if (one / HEAD).is_file() and not one.is_symlink())
     if not found:
         raise unsound(HEAD, f"it is not in {path}", "name the folder that has it")
     return found
+
+
+def _require_few(signatures: Sized, name: str) -> None:
+    if len(signatures) > _MOST_SIGNATURES:
+        raise unsound(name, f"there are more than {_MOST_SIGNATURES} signatures", "take away what is none")
 
 
 def _is_folder(root: Path, name: str) -> bool:

@@ -1,8 +1,9 @@
 """What is remembered of a bundle that has come: who brought it, who decided, and what was done.
 
 The objects of one, each put once: `head`; `imports/<who>`; `staged` once it was accepted whole;
-`approvals/<who>`; `decision`, of which the first counts; `journal` and `moved/<places in it>`; `done`;
-`undo`; `undone`. While it comes, `kept/<uuid>` names some of what has come.
+`approvals/<who>`; `rollback` where an older state may be had; `decision`, of which the first counts;
+`journal` and `moved/<places in it>`; `done`; `undo`; `undone`. While it comes, `kept/<uuid>` names some of
+what has come.
 """
 
 from __future__ import annotations
@@ -186,6 +187,19 @@ class Received:
                 key = layout.bundle_received(bundle, deed, name)
                 found.append(str(json.loads(await self._driver.get(key, limit=_LIMIT))["by"]))
         return sorted(found)
+
+    async def may_roll_back(self, bundle: str) -> bool:
+        """Whether it was approved though it may be an older state."""
+        return await exists(self._driver, layout.bundle_received(bundle, "rollback"))
+
+    async def brought_by(self, head: Head) -> set[str]:
+        """Who has imported a bundle, or what it supplements, or what supplements it."""
+        found: set[str] = set()
+        for bundle in await self.ids():
+            other = await self.head(bundle)
+            if (other.source, other.stream, other.number) == (head.source, head.stream, head.number):
+                found.update(await self.people(bundle, "imports"))
+        return found
 
     async def note_moved(self, bundle: str, places: range) -> None:
         """Note that tags of the journal were moved, so that who goes on leaves them alone."""

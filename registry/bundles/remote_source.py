@@ -41,7 +41,9 @@ class RemoteSource:
             return None
         try:
             head = await self._upstream.head_manifest(name, tag)
-            return head.digest or (await self._upstream.manifest(name, tag)).digest
+            if head.digest is not None and head.digest.supported:
+                return head.digest
+            return (await self._upstream.manifest(name, tag)).digest
         except UpstreamError as error:
             if error.cause == "absent":
                 return None

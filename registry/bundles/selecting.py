@@ -166,6 +166,7 @@ class Selecting:
         seen: Digests,
     ) -> None:
         """Take a manifest with all that belongs to it: what it lists before it."""
+        root.require_supported()
         # Not by recursion: how deep indexes are nested is for those to say who push them.
         pending: list[tuple[Digest, _Read | None]] = [(root, None)]
         began = len(seen)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import binascii
 import hashlib
 import json
 import os
@@ -56,9 +57,11 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 ANY_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
+MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 SIGNATURE = re.compile(r"bundle\.json\.([0-9a-f]{16})\.(sig|sigstore\.json)")
-BLOB = re.compile(r"blobs/(?:sha256/([0-9a-f]{64})|sha512/([0-9a-f]{128}))(?:\.[0-9]{3,})?")
+BLOB = re.compile(r"blobs/(?:sha256/([0-9a-f]{64})|sha512/([0-9a-f]{128}))(?:\.([0-9]{3,6}))?")
 MEDIUM = re.compile(r"medium-([0-9]{3,4})")
 
 OCI, DOCKER = "application/vnd.oci.", "application/vnd.docker."
@@ -72,6 +75,7 @@ ELSEWHERE = {
 MANIFEST_FIELDS = {"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs"}
 MANIFEST_FIELDS |= {"subject", "annotations"}
 DESCRIPTOR_FIELDS = {"mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"}
+PLATFORM_TEXTS, PLATFORM_LISTS = ("architecture", "os", "os.version", "variant"), ("os.features", "features")
 TOTALS = ("repositories", "tags", "manifests", "blobs", "bytes", "carried_files", "carried_bytes")
 
 # What public keys begin with in DER, and how many bytes follow.
@@ -119,8 +123,12 @@ class Content(NamedTuple):
 
     def names(self, key: bytes) -> list[str]:
         """The names of the files in which its bytes lie."""
+        return [self.name(key, number) for number in range(len(self.pieces))]
+
+    def name(self, key: bytes, number: int) -> str:
+        """The name of the file with one piece of them."""
         name = f"blobs/{'sha256' if len(key) == 32 else 'sha512'}/{key.hex()}"
-        return [name] if len(self.pieces) == 1 else [f"{name}.{n:03d}" for n in range(len(self.pieces))]
+        return name if len(self.pieces) == 1 else f"{name}.{number:03d}"
 
 
 class Key(NamedTuple):
@@ -154,7 +162,9 @@ def parse(content: bytes, file: str, *, is_ours: bool = True) -> dict[str, Any]:
     if content.count(b"[") + content.count(b"{") > MOST_BRACKETS:
         raise Damaged(file, "it is nested or long beyond all use", AWAY)
     level = 0
-    for bracket in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content)):
+    # Not by an expression for texts, which takes as long as the square of what it does not find the end of.
+    outside = content.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    for bracket in re.findall(rb"[][{}]", b"".join(outside)):
         level += 1 if bracket in b"[{" else -1
         if level > DEEPEST:
             raise Damaged(file, f"it is nested deeper than {DEEPEST} levels", AWAY)
@@ -665,8 +675,10 @@ class Verifier:
         key = bytes.fromhex(found[1] or found[2])
         for kind in (self.statement.manifests, self.statement.blobs):
             one = kind.get(key)
-            if one is not None and name in one.names(key):
-                return key, one, one.names(key).index(name)
+            # Not by going through all pieces, of which there may be many thousands.
+            number = int(found[3] or 0)
+            if one is not None and number < len(one.pieces) and name == one.name(key, number):
+                return key, one, number
         return None
 
     def _check_sums(self, place: Place, chunks: Iterable[bytes]) -> None:
@@ -794,10 +806,13 @@ def descriptors(manifest: dict[str, Any], media_type: str) -> Iterator[tuple[str
     _require(manifest.get("mediaType") in (None, media_type), "it says another media type")
     is_index, is_image = media_type in INDEXES, media_type in IMAGES
     own = {"manifests"} if is_index else {"config", "layers"} if is_image else {"blobs"}
+    is_artifact = not is_index and not is_image
     version = manifest.get("schemaVersion")
-    _require(media_type in ARTIFACTS or (type(version) is int and version == 2), "its schemaVersion is not 2")
+    _require(is_artifact or (type(version) is int and version == 2), "its schemaVersion is not 2")
     _require(not is_index or "manifests" in manifest, "it has no manifests")
     _require(not is_image or manifest.get("config") is not None, "it has no config")
+    _require(not is_artifact or manifest.get("mediaType") is not None, "it does not say its media type")
+    _require(_has_notes(manifest), "its artifactType or its annotations are garbled")
     for field in ("config", "layers", "manifests", "blobs", "subject"):
         value = manifest.get(field)
         if value is None or (field == "blobs" and field not in own):
@@ -810,10 +825,42 @@ def descriptors(manifest: dict[str, Any], media_type: str) -> Iterator[tuple[str
             _same_case(each, DESCRIPTOR_FIELDS)
             digest, size, kind = each["digest"], each["size"], each["mediaType"]
             pattern = DIGEST if str(digest).startswith(("sha256:", "sha512:")) else ANY_DIGEST
-            _require(_is_text(digest, pattern) and is_whole(size), f"{field} has a garbled descriptor")
-            _require(isinstance(kind, str), f"{field} has a garbled descriptor")
+            is_sound = _is_text(digest, pattern) and is_whole(size) and _is_text(kind, MEDIA_TYPE)
+            _require(is_sound and _is_described(each), f"{field} has a garbled descriptor")
             if field != "subject":
                 yield field, digest, size, kind
+
+
+def _has_notes(value: dict[str, Any]) -> bool:
+    """Whether what a manifest or a descriptor says besides of its kind and for people can be read."""
+    kind, notes = value.get("artifactType"), value.get("annotations")
+    is_noted = notes is None or (
+        isinstance(notes, dict) and all(isinstance(one, str) for one in notes.values())
+    )
+    return is_noted and (kind is None or kind == "" or _is_text(kind, MEDIA_TYPE))
+
+
+def _is_described(value: dict[str, Any]) -> bool:
+    """Whether the fields of a descriptor that may be missing can be read."""
+    data, platform = value.get("data"), value.get("platform")
+    try:
+        is_whole_data = data is None or len(binascii.a2b_base64(data)) == value["size"]
+        # Strictly, which the function is only from Python 3.11 on.
+        is_whole_data = is_whole_data and (data is None or BASE64.fullmatch(data) is not None)
+    except (TypeError, ValueError):
+        return False
+    if platform is not None:
+        if not isinstance(platform, dict):
+            return False
+        _same_case(platform, {*PLATFORM_TEXTS, *PLATFORM_LISTS})
+        if not all(isinstance(platform.get(one) or "", str) for one in PLATFORM_TEXTS):
+            return False
+    lists = [value.get("urls"), *((platform or {}).get(one) for one in PLATFORM_LISTS)]
+    return is_whole_data and _has_notes(value) and all(map(_are_texts, lists))
+
+
+def _are_texts(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _same_case(value: dict[str, Any], fields: set[str]) -> None:
