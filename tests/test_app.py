@@ -13,7 +13,8 @@ import pytest
 from starlette.types import Message
 
 from registry import logs
-from registry.app import RegistryApplication, operations
+from registry.app.offering import operations
+from registry.app.serving import RegistryApplication
 from registry.config import Config
 from registry.errors import ReadOnly
 from registry.store import layout, parsing
@@ -90,7 +91,7 @@ async def test_without_rules_no_web_page_reads_either_listener(
 async def test_a_newer_program_that_takes_the_store_over_ends_all_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("registry.app._STORAGE_SECONDS", 0.001)
+    monkeypatch.setattr("registry.app.serving._STORAGE_SECONDS", 0.001)
     mark = tmp_path / "data" / layout.FORMAT
 
     async def begin() -> tuple[int, bytes]:
@@ -138,7 +139,7 @@ async def test_health_asks_nothing_of_the_storage(
         metered.append(MeteredDriver(TimedDriver(driver, observe)))
         return metered[-1]
 
-    monkeypatch.setattr("registry.app.TimedDriver", meter)
+    monkeypatch.setattr("registry.app.serving.TimedDriver", meter)
     async with serving(tmp_path, "127.0.0.1:0") as app:
         assert metered[0].calls
         metered[0].reset()
@@ -179,7 +180,7 @@ async def test_manifests_that_the_storage_holds_up_hold_up_none_that_is_in_memor
         hanging.append(Hanging(TimedDriver(driver, observe)))
         return hanging[-1]
 
-    monkeypatch.setattr("registry.app.TimedDriver", hang)
+    monkeypatch.setattr("registry.app.serving.TimedDriver", hang)
     monkeypatch.setattr("registry.work.effects._PATIENCE_SECONDS", 0.05)
 
     async def get(number: int, method: str = "GET") -> int:

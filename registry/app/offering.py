@@ -1,77 +1,46 @@
-"""What can be asked of a registry: the operations of all rooms, in one table."""
+"""The table of operations for a process that does not serve: opened when it is entered, on any storage."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
-from registry.access.administration import Administration
-from registry.access.apikey_operations import operations as apikey_operations
-from registry.access.audit import Audit, audited
-from registry.access.operations import operations as audit_operations
-from registry.access.rule_operations import operations as rule_operations
-from registry.access.user_operations import operations as user_operations
+from registry.access.audit import Audit
 from registry.app.audit import open_audit, tell_person
-from registry.app.bundling import make_bundles
 from registry.app.opening import check_format, open_registry, open_scratch
 from registry.app.places import seal_of, settings_of
+from registry.app.process import process
+from registry.app.rooms import NOUNS, Means, offered
 from registry.app.storage import Storage
-from registry.bundles.bundles import Bundles
-from registry.bundles.decision_operations import operations as bundle_decision_operations
-from registry.bundles.export_operations import operations as bundle_export_operations
-from registry.bundles.import_operations import operations as bundle_import_operations
-from registry.bundles.key_operations import operations as bundle_key_operations
-from registry.bundles.kit_operations import operations as bundle_kit_operations
-from registry.bundles.list_operations import operations as bundle_list_operations
-from registry.bundles.settings import BundlesSettings
-from registry.bundles.telling_operations import operations as bundle_telling_operations
-from registry.bundles.verify_operations import operations as bundle_verify_operations
 from registry.config import Config, load_policy
-from registry.core.operations import operations as core_operations
-from registry.core.pull_operations import operations as pull_operations
 from registry.core.registry import Registry
-from registry.core.tag_operations import operations as tag_operations
-from registry.core.trash_operations import operations as trash_operations
-from registry.mirror.client_operations import Reached
-from registry.mirror.client_operations import operations as client_operations
-from registry.mirror.eviction_operations import operations as eviction_operations
-from registry.mirror.operations import operations as mirror_operations
 from registry.store.marks import FormatTooNew
-from registry.upkeep.adopt_operations import operations as adopt_operations
-from registry.upkeep.collecting import Collecting
-from registry.upkeep.copy_operations import Opened
-from registry.upkeep.copy_operations import operations as copy_operations
-from registry.upkeep.counting import Counting
-from registry.upkeep.crash.report import Place
-from registry.upkeep.gc_operations import operations as gc_operations
-from registry.upkeep.operations import operations as upkeep_operations
-from registry.upkeep.purge_operations import operations as purge_operations
-from registry.upkeep.retention.operations import operations as retention_operations
-from registry.upkeep.retention.retaining import Retaining
-from registry.upkeep.scrub_operations import operations as scrub_operations
-from registry.upkeep.scrubbing import Scrubbing
-from registry.upkeep.usage_operations import operations as usage_operations
-from registry.work.operations import Operation, Operations
+from registry.work.operations import Operations
 from storage.contract import Driver
 from storage.errors import StorageError
-from storage.findings import Finding
 from storage.named import NamedDriver, naming
 
 if TYPE_CHECKING:
+    from registry.access.administration import Administration
     from registry.app.authority import Authority
+    from registry.bundles.bundles import Bundles
+    from registry.mirror.client_operations import Reached
     from registry.mirror.mirrors import Mirrors
-
+    from registry.upkeep.collecting import Collecting
+    from registry.upkeep.copy_operations import Opened
+    from registry.upkeep.counting import Counting
+    from registry.upkeep.crash.report import Place
+    from registry.upkeep.retention.retaining import Retaining
+    from registry.upkeep.scrubbing import Scrubbing
 
 LOOK_SECONDS = 5.0  # between two looks at the marks of the store
 
 
-def operations(config: Config) -> Operations:
-    """The table of all operations; entered, they work on the storage that the configuration names."""
+def operations(config: Config, noun: str | None = None) -> Operations:
+    """The table of all operations, or of one noun's; entered, they work on the storage that is configured."""
     opened: list[tuple[Registry, Audit]] = []
     storages: list[Storage] = []
     offices: list[Authority] = []
@@ -124,6 +93,8 @@ def operations(config: Config) -> Operations:
 
     @asynccontextmanager
     async def store_at(where: str | None, who: str, *, new: bool = False) -> AsyncIterator[Opened]:
+        from registry.upkeep.copy_operations import Opened
+
         settings = config if where is None else settings_of(where, new=new)
         name = f"{who}, {settings.storage.text}"
         async with AsyncExitStack() as stack:
@@ -140,31 +111,58 @@ def operations(config: Config) -> Operations:
         async with open_mirrors(config, registry(), None, who=process()) as opened_there:
             yield opened_there
 
-    collecting = Collecting(registry, config, who=process())
-    scrubbing = scrubbing_of(registry, config, mirrors)
-    counting = Counting(registry, config.usage, who=process())
-    bundles = make_bundles(config, registry, who=process())
-    retaining = Retaining(registry, config, who=process(), held=lambda: bundles.holds.held())
-    place = None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
-    table = (
-        *offered(
-            registry,
-            office,
-            audit,
-            lambda: storages[-1].try_out(),
-            lambda: collecting,
-            lambda: scrubbing,
-            lambda: retaining,
-            lambda: counting,
-            config.trash.keep_for,
-            reached_by_clients(config),
-            mirrors,
-            lambda: bundles,
-            config.bundles,
+    @cache
+    def collecting() -> Collecting:
+        from registry.upkeep.collecting import Collecting
+
+        return Collecting(registry, config, who=process())
+
+    @cache
+    def counting() -> Counting:
+        from registry.upkeep.counting import Counting
+
+        return Counting(registry, config.usage, who=process())
+
+    @cache
+    def bundles() -> Bundles:
+        from registry.app.bundling import make_bundles
+
+        return make_bundles(config, registry, who=process())
+
+    @cache
+    def retaining() -> Retaining:
+        from registry.upkeep.retention.retaining import Retaining
+
+        return Retaining(registry, config, who=process(), held=lambda: bundles().holds.held())
+
+    def place() -> Place | None:
+        from registry.upkeep.crash.report import Place
+
+        return None if config.storage.driver != "local" else Place(str(config.storage.root), open_scratch)
+
+    table = offered(
+        Means(
+            registry=registry,
+            office=office,
+            audit=audit,
+            try_out=lambda: storages[-1].try_out(),
+            collecting=collecting,
+            scrubbing=cache(lambda: scrubbing_of(registry, config, mirrors)),
+            retaining=retaining,
+            counting=counting,
+            mirrors=mirrors,
+            bundles=bundles,
+            reached=lambda: reached_by_clients(config),
             place=place,
+            keep_for=config.trash.keep_for,
+            bundles_settings=config.bundles,
         ),
-        *copy_operations(store_at),
+        noun if noun in NOUNS else None,
     )
+    if noun == "storage" or noun not in NOUNS:
+        from registry.upkeep.copy_operations import operations as copy_operations
+
+        table += copy_operations(store_at)
     return Operations(table, opening)
 
 
@@ -184,58 +182,10 @@ async def _watch(registry: Registry) -> None:
             await _look(registry)
 
 
-def offered(
-    registry: Callable[[], Registry],
-    office: Callable[[], Administration],
-    audit: Callable[[], Audit],
-    try_out: Callable[[], Awaitable[Sequence[Finding]]],
-    collecting: Callable[[], Collecting],
-    scrubbing: Callable[[], Scrubbing],
-    retaining: Callable[[], Retaining],
-    counting: Callable[[], Counting],
-    keep_for: timedelta,
-    reached: Reached,
-    mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
-    bundles: Callable[[], Bundles],
-    bundles_settings: BundlesSettings,
-    *,
-    deletes: bool = True,
-    place: Place | None = None,
-) -> Iterable[Operation[Any]]:
-    """What every room offers; what changes anything is written down."""
-    rooms = (
-        *core_operations(registry, deletes=deletes),
-        *tag_operations(registry),
-        *trash_operations(registry, keep_for),
-        *pull_operations(registry),
-        *upkeep_operations(registry, place, try_out),
-        *adopt_operations(registry),
-        *gc_operations(collecting),
-        *scrub_operations(scrubbing),
-        *retention_operations(retaining),
-        *usage_operations(counting),
-        *purge_operations(collecting),
-        *user_operations(office),
-        *apikey_operations(office),
-        *rule_operations(office),
-        *audit_operations(registry, audit),
-        *mirror_operations(registry, reached.mirrors, mirrors, process()),
-        *eviction_operations(registry, reached.mirrors, lambda: retaining().in_use(), process()),
-        *client_operations(reached),
-        *bundle_export_operations(bundles),
-        *bundle_telling_operations(bundles),
-        *bundle_import_operations(bundles),
-        *bundle_decision_operations(bundles),
-        *bundle_list_operations(bundles),
-        *bundle_key_operations(bundles_settings),
-        *bundle_verify_operations(bundles_settings),
-        *bundle_kit_operations(bundles),
-    )
-    return [audited(operation, audit) for operation in rooms]
-
-
 def reached_by_clients(config: Config) -> Reached:
     """Where clients reach the registry."""
+    from registry.mirror.client_operations import Reached
+
     listener = config.registry
     return Reached(config.url, listener.listen, listener.tls is not None, config.mirrors)
 
@@ -246,6 +196,7 @@ def scrubbing_of(
     mirrors: Callable[[], AbstractAsyncContextManager[Mirrors]],
 ) -> Scrubbing:
     """Who scrubs in this process, and has what came from elsewhere again from there."""
+    from registry.upkeep.scrubbing import Scrubbing
 
     return Scrubbing(
         registry,
@@ -254,8 +205,3 @@ def scrubbing_of(
         scheduled=config.scrubs,
         sources=mirrors if config.mirrors else nullcontext,
     )
-
-
-def process() -> str:
-    """How other processes know this one."""
-    return f"process {os.getpid()} on {socket.gethostname()}"

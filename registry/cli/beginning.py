@@ -134,7 +134,7 @@ def _remove(paths: list[Path]) -> None:
 
 
 async def _make_admin(composition: Composition, config: Config, password: str) -> None:
-    async with composition.operations(config) as table:
+    async with composition.operations(config, "user") as table:
         operation = table["user.add"]
         asked = operation.input(name=_ADMIN, group=("admins",), password=password)
         async for step in operation.run(asked, Context("operator")):

@@ -13,13 +13,14 @@ from registry.cli.verbs import add_operations
 from registry.cli.verification import add_audit
 from registry.cli.versions import add_version
 
-_OWN = frozenset({"serve", "config", "init", "version", "--version"})
+_OWN = frozenset({"serve", "config", "version", "--version"})
 
 
 def build(words: Sequence[str], composition: Composition) -> Callable[..., object]:
-    """The command line; the table of operations is made only if `words` name none of its own commands.
+    """The command line; of the table of operations only what `words` begin with, if they do.
 
-    So the process that only starts workers imports nothing that it does not need.
+    So the process that only starts workers imports nothing that it does not need, and no command waits for
+    what belongs to others.
     """
     app = typer.Typer(
         help="Moorage, an OCI registry whose storage is the whole registry.",
@@ -32,12 +33,15 @@ def build(words: Sequence[str], composition: Composition) -> Callable[..., objec
     add_serve(app, composition, words)
     add_config(app)
     add_version(app)
-    if not words or words[0] not in ("serve", "config", "version", "--version"):
+    first = words[0] if words else ""
+    if first in _OWN:
+        return app
+    nouns = set() if first == "init" else add_operations(app, composition, words)
+    if first not in nouns:
         # Here, since it takes cryptography, which the parent of workers must not import.
         from registry.cli.beginning import add_init
 
         add_init(app, composition)
-    if not words or words[0] not in _OWN:
-        add_operations(app, composition, words)
+    if first == "audit" or first not in nouns:
         add_audit(app)
     return app

@@ -47,7 +47,7 @@ class Here:
 
     def table(self, operation: Operation[Any], asked: object) -> Operations:
         """The table on the store, if there is one."""
-        table = self._composition.operations(self._settings)
+        table = self._composition.operations(self._settings, operation.words[0])
         if operation.own_places:
             return Operations(table)
         if self._root is not None:
@@ -80,7 +80,7 @@ class Elsewhere:
         for field in fields(operation.input):
             if field.local and getattr(asked, field.name) != field.default:
                 raise Refused(f"{field.flag} works on the machine of the store alone, not through a server")
-        return remote(self._server, self._composition.operations(Config()))
+        return remote(self._server, self._composition.operations(Config(), operation.words[0]))
 
 
 def place(composition: Composition, words: Sequence[str], own: Mapping[str, Any]) -> Place:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -49,10 +49,10 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing, o
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal this is required.")]
 
 
-def add_operations(app: typer.Typer, composition: Composition, words: Sequence[str]) -> None:
-    """Offer every operation of the table."""
+def add_operations(app: typer.Typer, composition: Composition, words: Sequence[str]) -> Collection[str]:
+    """Offer every operation of the table, or of the noun that `words` begin with. Their nouns."""
     nouns: dict[str, typer.Typer] = {}
-    for operation in composition.operations(Config()):
+    for operation in composition.operations(Config(), words[0] if words else None):
         *above, verb = operation.words
         group = app
         for at, noun in enumerate(above, 1):
@@ -62,6 +62,7 @@ def add_operations(app: typer.Typer, composition: Composition, words: Sequence[s
                 group.add_typer(nouns[name], name=noun)
             group = nouns[name]
         group.command(verb, help=operation.summary)(_command(operation, composition, words))
+    return nouns.keys()
 
 
 def _command(

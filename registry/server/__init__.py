@@ -17,7 +17,7 @@ What the composition root writes against:
     ) -> int
 
 `build` is called once in each serving process. With several workers the parent must not import what it does
-not need: give `Deferred("registry.app:build", config)`, which imports `registry.app` when called, and there
+not need: give `Deferred("registry.app.serving:build", config)`, which imports that when called, and there
 calls `build(config)`. `on_ready` gets the URL by listener, `{"registry": "http://127.0.0.1:5000", "ops": …}`,
 once, in the process that called `serve`, when the first connection can be answered. `serve` belongs on the
 main thread: it sets up the log, takes TERM and INT, blocks until one of them came, and returns the exit code.

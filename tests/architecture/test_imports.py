@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.server import environment
 from tests.architecture.source import CHECKOUT
+from tests.e2e.processes import run
 
 # Each looks into a process of its own.
 pytestmark = pytest.mark.e2e
@@ -20,7 +22,7 @@ UNWANTED = (
 )
 OF_WORKERS = (
     *("starlette", "uvicorn", "httptools", "aiofiles"),
-    *("registry.app", "registry.api.application", "storage.local"),
+    *("registry.app.serving", "registry.api.application", "storage.local"),
 )
 
 # Serves as the command does; when it listens, a thread asks, and then says what the process has imported.
@@ -76,3 +78,16 @@ def test_the_parent_of_workers_has_only_what_it_needs(tmp_path: Path) -> None:
 def test_a_lone_process_has_what_the_parent_has_not(tmp_path: Path) -> None:
     """So that the names above cannot go stale unseen."""
     assert set(OF_WORKERS) <= imported(tmp_path, 1)
+
+
+def test_a_command_imports_what_its_noun_needs_and_no_more(tmp_path: Path) -> None:
+    """Half of the time that a short command takes is imports."""
+    words = ("-m", "registry.cli", "repo", "list", "--root", tmp_path)
+    told = run((sys.executable, "-X", "importtime", *words), environ=environment(), code=1).err
+    found = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    assert "registry.core.operations" in found
+    others = ("starlette", "prometheus_client", "cryptography", "multiprocessing", "registry.app.serving")
+    assert [name for name in (*others, *UNWANTED) if name in found] == []
+    assert [
+        name for name in found if name.endswith("operations") and name.startswith("registry.bundles")
+    ] == []

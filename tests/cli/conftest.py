@@ -40,7 +40,7 @@ class Fake:
         on_ready(self.urls)
         return self.code
 
-    def operations(self, config: Config) -> Operations:
+    def operations(self, config: Config, noun: str | None = None) -> Operations:
         """A table that notes when it is open."""
         self.tables.append(config)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from registry.api.openapi import describe
-from registry.app import operations
+from registry.app.offering import operations
 from registry.config import Config
 
 TABLE = list(operations(Config()))

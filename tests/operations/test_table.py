@@ -9,6 +9,9 @@ from typing import Any, get_args
 import pytest
 
 from registry.access.rights import RIGHTS, Right
+from registry.app.offering import operations
+from registry.app.rooms import NOUNS
+from registry.config import Config
 from registry.work.inputs import fields
 from registry.work.operations import Operation
 from tests.operations.asking import Client, api
@@ -33,6 +36,13 @@ KEYWORDS: dict[str, type | tuple[type, ...]] = {
     "$ref": str,
 }
 TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
+
+
+@pytest.mark.parametrize("noun", [*sorted(NOUNS), "no noun"])
+def test_the_table_of_a_noun_is_that_part_of_the_whole(noun: str) -> None:
+    found = [one.name for one in operations(Config(), noun)]
+    assert sorted(found) == sorted(one.name for one in TABLE if one.words[0] == noun or noun not in NOUNS)
+    assert found
 
 
 @pytest.mark.parametrize("operation", TABLE, ids=lambda one: one.name)
