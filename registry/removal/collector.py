@@ -26,6 +26,7 @@ from storage.contract import ObjectInfo, exists
 from storage.errors import Forbidden, NotFound
 
 BY = "collection"
+UNNEEDED, UNLINKED = "needed by no manifest", "no repository links to it"
 _MOVES = 1000  # of data in one record, or of removals that are destroyed together
 _BATCH = 20_000  # between two looks: at all manifests of a repository, at all links of the store
 
@@ -127,14 +128,14 @@ class Collector:
             digest: Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
             for digest in digests
         }
-        await self._runs.record(run, name, moves.values(), BY, done=False)
+        await self._runs.record(run, name, moves.values(), BY, done=False, why=UNNEEDED)
         await self._runs.mark(run, name, moves.values())
         await self._move(moves.values())
         await self._look_again(name, needed)
         stays = {digest for digest, move in moves.items() if move.key in self._refused}
         back = {digest for digest in moves if needed.needs(digest)} - stays
         await self._effects.together(self._put_back_link(moves[digest]) for digest in back)
-        await self._runs.record(run, name, moves.values(), BY, done=True)
+        await self._runs.record(run, name, moves.values(), BY, done=True, why=UNNEEDED)
         await self._runs.unmark(run)
         gone = moves.keys() - back - stays
         return gone, Taken(len(gone), put_back=len(back))
@@ -184,7 +185,7 @@ class Collector:
                 digests[key] = digest
             if moves:
                 if not self._dry_run:
-                    await self._runs.record(run, None, moves, BY, done=False)
+                    await self._runs.record(run, None, moves, BY, done=False, why=UNLINKED)
                     await self._move(moves)
                 runs[run] = [move for move in moves if move.key not in self._refused]
         needed = (
@@ -198,7 +199,7 @@ class Collector:
             stays = [move for move in moves if short(digests[move.key]) not in needed]
             taken.add(Taken(len(stays), sum(move.size_bytes for move in stays), len(back)))
             if not self._dry_run:
-                await self._runs.record(run, None, moves, BY, done=True)
+                await self._runs.record(run, None, moves, BY, done=True, why=UNLINKED)
         return taken
 
     async def forget_marks(self) -> None:

@@ -41,6 +41,12 @@ class Decided:
         """The reason, and whose it is."""
         return f"{self.reason} ({self.rule})" if self.rule else self.reason
 
+    @property
+    def for_the_record(self) -> str:
+        """The rule and the reason, as whoever looks into the trash is told."""
+        rule = self.rule if self.rule.startswith("rule ") else f"rule {self.rule}"
+        return f"{rule} ({self.reason})" if self.rule else self.reason
+
 
 @dataclass(slots=True)
 class Retention:

@@ -252,20 +252,23 @@ class Retaining:
     async def _remove_from(self, report: Retention, plan: Plan, releasing: Releasing, step: Step) -> None:
         for decision in plan.going:
             await step()
-            history = plan.facts[decision.tag].history
-            if await releasing.release_tag(plan.name, decision.tag, decision.digest, history):
+            history, told = plan.facts[decision.tag].history, of_tag(plan, decision)
+            why = told.for_the_record
+            if await releasing.release_tag(plan.name, decision.tag, decision.digest, history, why):
                 report.tags_gone += 1
-                report.decide(of_tag(plan, decision))
+                report.decide(told)
         for some in handfuls(plan.manifests.items(), _AT_ONCE):
             await step()
-            gone = await releasing.release_manifests(plan.name, dict(some))
+            why = of_manifest(plan, some[0][0]).for_the_record
+            gone = await releasing.release_manifests(plan.name, dict(some), why=why)
             for digest in sorted(gone):
                 report.manifests_gone += 1
                 report.decide(of_manifest(plan, digest))
                 for facts in plan.attached.get(digest, []):
-                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, facts.history):
+                    history, told = facts.history, of_attached(plan, facts, digest)
+                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, history, why):
                         report.tags_gone += 1
-                        report.decide(of_attached(plan, facts, digest))
+                        report.decide(told)
         if plan.empty_rule and await releasing.release_repository(plan.name):
             report.repositories_gone += 1
             report.decide(of_repository(plan))
