@@ -34,14 +34,14 @@ from registry.upkeep.retention.deciding import (
 from registry.upkeep.retention.in_use import InUse, read_in_use
 from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
-from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
+from registry.upkeep.retention.reports import BY, Decided, Retention, Retentions, TagExplained
+from registry.upkeep.retention.taken import what_became_of
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others, paced
 from registry.work.reports import is_due
 from storage.errors import StorageError
 
-BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
 _AT_ONCE = 2000  # manifests of one removal
 _LOOKED_AT = 5  # reports
@@ -157,6 +157,10 @@ class Retaining:
             None if pulled is None else pulled.isoformat(),
             self._rules.enforce,
         )
+
+    async def became_of(self, name: RepositoryName, tag: Tag) -> str:
+        """What became of a tag that is not there; empty where that is not known."""
+        return await what_became_of(self._store(), name, tag)
 
     async def _scheduled(self, step: Step) -> None:
         most = self._rules.max_delete_percent
