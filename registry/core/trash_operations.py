@@ -16,7 +16,9 @@ from registry.errors import (
     NameUnknown,
     NotFoundHere,
 )
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.removal.contents import Contents
 from registry.removal.runs import Run
 from registry.removal.trash import time_kept
 from registry.store import layout, parsing
@@ -27,6 +29,7 @@ Outcome = AsyncIterator[Progress | Result]
 
 _RUN = re.compile(r"[uc]-[A-Za-z0-9-]{1,64}")
 _TOLD = 20
+_MOST = 1000  # of what a run holds, told at once
 
 
 class RunName(str):
@@ -98,7 +101,8 @@ class ListTrash:
 class TrashedRun:
     """One removal: what it has taken, from where (None: data, from the store as a whole), and by whom.
 
-    `size_bytes` is that of data. It is kept until `until`, if the trash does not grow too large before.
+    `size_bytes` is that of data. It is kept until `until`, if the trash does not grow too large before. A
+    policy says `why`.
     """
 
     run: str
@@ -111,6 +115,7 @@ class TrashedRun:
     data: int
     size_bytes: int
     until: datetime
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,45 @@ class TrashedRuns:
 
     runs: list[TrashedRun]
     next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRun:
+    """Which removal, and how much of what it holds."""
+
+    run: RunName = argument("the run, as `moorage trash list` shows it")
+    limit: Limit = option("at most so many, and never over 1000", default=Limit(100))
+    last: Limit | None = option("begin behind so many", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TrashedItem:
+    """A `tag` with the digest that it named, a `manifest` or a `blob` of the repository, or `data`.
+
+    `size_bytes` are those of the content, None where it is gone for good.
+    """
+
+    kind: str
+    tag: str | None
+    digest: str | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """One removal, and what it holds: from where (None: data, from the store as a whole), by whom and why.
+
+    `next` is where the rest begins. It can be restored until `until`, if the trash does not grow too large.
+    """
+
+    run: str
+    at: str
+    by: str
+    why: str | None
+    repository: str | None
+    until: datetime
+    next: int | None
+    items: list[TrashedItem]
 
 
 def operations(registry: Callable[[], Registry], keep_for: timedelta) -> Iterable[Operation[Any]]:
@@ -155,6 +199,20 @@ def operations(registry: Callable[[], Registry], keep_for: timedelta) -> Iterabl
             text = f"the trash has nothing of {asked.repository}"
         yield Result(TrashedRuns(runs[: asked.limit], more), text=text)
 
+    async def trash_show(asked: ShowRun, _: Context) -> Outcome:
+        run = await _run(registry(), asked.run)
+        until = await _until(registry(), asked.run, keep_for)
+        if until is None:
+            raise _no_run(asked.run)
+        contents = Contents(registry().store, registry().restoring.trashed)
+        held, more = await contents.page(run, asked.last or 0, min(asked.limit, _MOST))
+        items = [TrashedItem(one.kind, one.tag, _text(one.digest), one.size_bytes) for one in held]
+        text = "" if more is None else f"there is more: --last {more}"
+        if not items and asked.last is None and more is None:
+            text = "all that it took is back, or was never there"
+        shown = ShownRun(run.name, run.at, run.by, run.why or None, run.repository, until, more, items)
+        yield Result(shown, text=text)
+
     async def trash_restore(asked: RestoreRun, context: Context) -> Outcome:
         run = await _run(registry(), asked.run)
         yield await _restored(registry(), run, context, overwrite=asked.overwrite, some=asked.partial)
@@ -180,6 +238,15 @@ def operations(registry: Callable[[], Registry], keep_for: timedelta) -> Iterabl
             ListTrash,
             trash_list,
             result=TrashedRuns,
+        ),
+        Operation(
+            "trash.show",
+            "Show what one removal holds in the trash, who took it and why, and until when",
+            "admin",
+            False,
+            ShowRun,
+            trash_show,
+            result=ShownRun,
         ),
         Operation(
             "trash.restore",
@@ -233,10 +300,8 @@ async def _shown(registry: Registry, name: str, keep_for: timedelta) -> TrashedR
         at = datetime.fromisoformat(run.at).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    try:
-        # The age of what is in the trash is that of its run's record, by the store's own clock.
-        recorded = await registry.store.driver.stat(layout.trash_run(name))
-    except NotFound:
+    until = await _until(registry, name, keep_for)
+    if until is None:
         return None
     return TrashedRun(
         run.name,
@@ -249,8 +314,23 @@ async def _shown(registry: Registry, name: str, keep_for: timedelta) -> TrashedR
         sum(parsing.layer_of(key) is not None for key in keys),
         len(keys) if run.repository is None else 0,
         sum(move.size_bytes for move in run.moves),
-        recorded.modified_at + time_kept(run.name, keep_for),
+        until,
+        run.why or None,
     )
+
+
+async def _until(registry: Registry, name: str, keep_for: timedelta) -> datetime | None:
+    """Until when the trash keeps what a run has taken; None when it is gone."""
+    try:
+        # The age of what is in the trash is that of its run's record, by the store's own clock.
+        recorded = await registry.store.driver.stat(layout.trash_run(name))
+    except NotFound:
+        return None
+    return recorded.modified_at + time_kept(name, keep_for)
+
+
+def _text(digest: Digest | None) -> str | None:
+    return None if digest is None else str(digest)
 
 
 def _no_run(name: str) -> NotFoundHere:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, groupby
 
@@ -19,6 +18,7 @@ from registry.removal.intents import Intents
 from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, handfuls, linked_of, short
 from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Run, Runs
+from registry.removal.tally import Removal, Taken, Tally
 from registry.removal.trash import BY_POLICY, CACHED, Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
@@ -26,25 +26,9 @@ from storage.contract import ObjectInfo, exists
 from storage.errors import Forbidden, NotFound
 
 BY = "collection"
+UNNEEDED, UNLINKED = "needed by no manifest", "no repository links to it"
 _MOVES = 1000  # of data in one record, or of removals that are destroyed together
 _BATCH = 20_000  # between two looks: at all manifests of a repository, at all links of the store
-
-
-@dataclass(slots=True)
-class Taken:
-    """What was taken and did not come back."""
-
-    count: int = 0
-    size_bytes: int = 0
-    put_back: int = 0
-    kept_young: int = 0
-
-    def add(self, other: Taken) -> None:
-        """Count another's in."""
-        self.count += other.count
-        self.size_bytes += other.size_bytes
-        self.put_back += other.put_back
-        self.kept_young += other.kept_young
 
 
 class Collector:
@@ -70,6 +54,7 @@ class Collector:
         self._cached = Cached(store, now=now, step=step)
         self.mark = Mark(store, self._trash)
         self.strays: list[Trouble] = []
+        self.tally = Tally()
         # What the storage does not let go, such as the files of another user; told among the strays.
         self._refused: set[str] = set()
 
@@ -80,7 +65,9 @@ class Collector:
         """
         taken = Taken()
         gone: set[Digest] = set()
-        if repository.name is not None:
+        if repository.name is None:
+            self.tally.unread += len(repository.layers)
+        else:
             async for digests, some in self._unneeded_links(repository, repository.name, needed):
                 gone |= digests
                 taken.add(some)
@@ -90,15 +77,24 @@ class Collector:
     async def _unneeded_links(
         self, repository: Found, name: RepositoryName, needed: Needed
     ) -> AsyncIterator[tuple[set[Digest], Taken]]:
+        layers = repository.layers
         if needed.troubles:
+            self.tally.unread += len(layers)
             return
         needed.need(short(digest) for digest in await self._intents.needed(name))
+        claimed = sum(map(needed.needs, layers)) if needed.digests else 0
         await self.mark.read(name, repository.revisions, needed, self._step, followed=True)
-        candidates = [digest for digest in repository.layers if not needed.needs(digest)]
+        candidates = [digest for digest in layers if not needed.needs(digest)]
         if candidates and not needed.troubles:
             whole = [digest async for digest in self._store.links.whole_manifests(name)]
             await self.mark.read(name, whole, needed, self._step)
-        for some in handfuls([digest for digest in candidates if not needed.needs(digest)], _BATCH):
+        if needed.troubles:
+            self.tally.unread += len(layers)
+            return
+        unneeded = [digest for digest in candidates if not needed.needs(digest)]
+        self.tally.claimed += claimed
+        self.tally.needed += len(layers) - len(unneeded) - claimed
+        for some in handfuls(unneeded, _BATCH):
             infos = await self._old([layout.layer_link(name, digest) for digest in some])
             old = [digest for digest, info in zip(some, infos, strict=True) if info is not None]
             yield set(), Taken(kept_young=len(some) - len(old))
@@ -120,23 +116,27 @@ class Collector:
     async def _take_links(
         self, name: RepositoryName, digests: Sequence[Digest], needed: Needed, prefix: str
     ) -> tuple[set[Digest], Taken]:
+        why = _why(prefix, UNNEEDED)
         if self._dry_run:
+            self.tally.would_take(name, ((digest, 0) for digest in digests), why)
             return set(digests), Taken(len(digests))
         run = self._runs.new(prefix)
         moves = {
             digest: Move(layout.layer_link(name, digest), f"{layout.trash_layer(name, digest)}/{run}")
             for digest in digests
         }
-        await self._runs.record(run, name, moves.values(), BY, done=False)
+        await self._runs.record(run, name, moves.values(), BY, done=False, why=why)
         await self._runs.mark(run, name, moves.values())
         await self._move(moves.values())
         await self._look_again(name, needed)
         stays = {digest for digest, move in moves.items() if move.key in self._refused}
         back = {digest for digest in moves if needed.needs(digest)} - stays
         await self._effects.together(self._put_back_link(moves[digest]) for digest in back)
-        await self._runs.record(run, name, moves.values(), BY, done=True)
+        await self._runs.record(run, name, moves.values(), BY, done=True, why=why)
         await self._runs.unmark(run)
         gone = moves.keys() - back - stays
+        if gone:
+            self.tally.removals.append(Removal(run, name, len(gone), 0, 0, why))
         return gone, Taken(len(gone), put_back=len(back))
 
     async def take_data(self, *, after: str = "") -> AsyncIterator[tuple[str, Taken]]:
@@ -156,7 +156,11 @@ class Collector:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
                 continue
             await self._cached.see(digest)
-            if short(digest) not in self.mark.linked and short(digest) not in claimed:
+            if short(digest) in self.mark.linked:
+                self.tally.linked += 1
+            elif short(digest) in claimed:
+                self.tally.claimed += 1
+            else:
                 batch.append(digest)
                 if len(batch) == _BATCH:
                     yield key, await self._take_data(batch)
@@ -184,7 +188,7 @@ class Collector:
                 digests[key] = digest
             if moves:
                 if not self._dry_run:
-                    await self._runs.record(run, None, moves, BY, done=False)
+                    await self._runs.record(run, None, moves, BY, done=False, why=_why(run, UNLINKED))
                     await self._move(moves)
                 runs[run] = [move for move in moves if move.key not in self._refused]
         needed = (
@@ -195,10 +199,15 @@ class Collector:
             for few in handfuls(back):
                 await self._step()
                 await self._effects.together(self._trash.put_back_data(digest) for digest in few)
-            stays = [move for move in moves if short(digests[move.key]) not in needed]
-            taken.add(Taken(len(stays), sum(move.size_bytes for move in stays), len(back)))
-            if not self._dry_run:
-                await self._runs.record(run, None, moves, BY, done=True)
+            gone = [move for move in moves if short(digests[move.key]) not in needed]
+            size, why = sum(move.size_bytes for move in gone), _why(run, UNLINKED)
+            taken.add(Taken(len(gone), size, len(back)))
+            if self._dry_run:
+                self.tally.would_take(None, ((digests[one.key], one.size_bytes) for one in gone), why)
+                continue
+            await self._runs.record(run, None, moves, BY, done=True, why=why)
+            if gone:
+                self.tally.removals.append(Removal(run, None, 0, len(gone), size, why))
         return taken
 
     async def forget_marks(self) -> None:
@@ -319,6 +328,7 @@ class Collector:
 
     def _refuse(self, move: Move, error: Forbidden) -> None:
         self._refused.add(move.key)
+        self.tally.refused += 1
         self.strays.append(
             Trouble("", move.key, f"nothing needs it, and it cannot be taken: {error.message}")
         )
@@ -357,6 +367,11 @@ class Collector:
             return None
         age = self.now - info.modified_at.timestamp()
         return info if age > self._grace.total_seconds() else None
+
+
+def _why(run: str, why: str) -> str:
+    """Why a run of that name, or whose name begins so, takes what it takes."""
+    return f"{why}, and it comes from elsewhere again" if run.startswith(CACHED) else why
 
 
 def _alike(due: Iterable[Run]) -> Iterator[list[Run]]:

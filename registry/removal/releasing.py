@@ -42,10 +42,13 @@ class Releasing:
         self._runs = Runs(store.driver, store.effects)
         self._trash = Trash(store.driver)
 
-    async def release_tag(self, name: RepositoryName, tag: Tag, digest: Digest, history: int) -> bool:
+    async def release_tag(
+        self, name: RepositoryName, tag: Tag, digest: Digest, history: int, why: str = ""
+    ) -> bool:
         """Take a tag away that names `digest`; False if anything has been pushed to it since it was judged.
 
-        `history` is what its history was then (`state_of`), which was read before the tag.
+        `history` is what its history was then (`state_of`), which was read before the tag; `why` is for the
+        record.
         """
         judged = await self._claims.judge(name, tag)
         if state_of(judged.entries) != history or judged.moving:
@@ -55,13 +58,13 @@ class Releasing:
         run = self._runs.new(self._prefix)
         move = self._hands.tag_move(name, tag, run)
         own = await self._store.history.add(name, tag, None, digest, self._by)
-        await self._runs.record(run, name, [move], self._by, done=False)
+        await self._runs.record(run, name, [move], self._by, done=False, why=why)
         # If we die behind the next step, somebody has to do the one after that.
         await self._runs.mark(run, name, [move], {*judged.entries, own})
         await self._hands.move_tag(name, tag, move)
         # Also where it was the same manifest, pushed once more: that push was told that the tag stands.
         await self._claims.put_back(name, tag, judged)
-        await self._runs.record(run, name, [move], self._by, done=True)
+        await self._runs.record(run, name, [move], self._by, done=True, why=why)
         await self._runs.unmark(run)
         return await self._store.links.target(name, tag) is None
 
@@ -70,12 +73,13 @@ class Releasing:
         name: RepositoryName,
         judged: Mapping[Digest, float],
         kept: Callable[[], Awaitable[set[Digest]]] = _nothing,
+        why: str = "",
     ) -> set[Digest]:
         """Take manifests away that nothing led to when that was looked at; those that are gone now.
 
         Each was given to the repository at a time (s), by the store's clock; one that was since, stays, and
         so does one that cannot be read. They come in the order in which they are to go. What is `kept` for
-        another reason is asked when they are away.
+        another reason is asked when they are away. `why` is for the record.
         """
         run = self._runs.new(self._prefix)
         taken: dict[Digest, _Taken] = {}
@@ -90,7 +94,7 @@ class Releasing:
         if not taken:
             return set()
         all_moves = [move for one in taken.values() for move in one.moves]
-        await self._runs.record(run, name, all_moves, self._by, done=False)
+        await self._runs.record(run, name, all_moves, self._by, done=False, why=why)
         # While it is marked, whoever asks for one of them finds it in the trash.
         await self._runs.mark(run, name, all_moves)
         left = set[Digest]()
@@ -110,7 +114,7 @@ class Releasing:
         for digest in sorted(left):
             if (subject := taken[digest].subject) is not None:
                 await self._hands.remove_referrer(name, subject, digest)
-        await self._runs.record(run, name, all_moves, self._by, done=True)
+        await self._runs.record(run, name, all_moves, self._by, done=True, why=why)
         await self._runs.unmark(run)
         return left
 

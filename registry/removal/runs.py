@@ -30,7 +30,7 @@ class Move:
 class Run:
     """What a removal has taken, or was about to take; data (no `repository`) belongs to the whole store.
 
-    With `whole` it was all that the repository had.
+    With `whole` it was all that the repository had. A policy says `why`: the rule, or the reason.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Run:
     moves: tuple[Move, ...]
     done: bool
     whole: bool = False
+    why: str = ""
 
     @property
     def by_user(self) -> bool:
@@ -67,6 +68,7 @@ class Runs:
         *,
         done: bool,
         whole: bool = False,
+        why: str = "",
     ) -> None:
         """Say what a run takes, before it does, and again when it has.
 
@@ -80,6 +82,7 @@ class Runs:
             "moves": told,
             "done": done,
             "whole": whole,
+            "why": why,
         }
         content = json.dumps(record).encode()
         if len(content) > LIMIT and not done:
@@ -104,6 +107,7 @@ class Runs:
                 tuple(moves),
                 bool(record["done"]),
                 record.get("whole") is True,
+                str(record.get("why", "")),
             )
         except (NotFound, TooLarge, NameInvalid, ValueError, KeyError, TypeError):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from registry.errors import DigestInvalid, NameInvalid, TagInvalid
 from registry.model.digests import Digest
@@ -42,6 +42,7 @@ _CONTENT = re.compile(
     r"/([^/]+)/(?:[^/]{2}/)?([^/]+)(?:/[^/]+)?"
 )
 
+_TRASHED_LINK = re.compile(rf"{TRASH_LINKS}/(.+)/_/(layers|revisions|manifests)/([^/]+)/([^/]+)/([^/]+)")
 _MIRRORED = re.compile(rf"{MIRRORED}/(.+)/_/([^/]+)/([^/]+)")
 _ORIGIN = re.compile(rf"{ORIGINS}/(.+)/_/(elsewhere|here)/([^/]+)/([^/]+)")
 _PIN = re.compile(rf"{PINS}/(.+)/_/(?:repository|tags/([^/]+)|manifests/([^/]+)/([^/]+))")
@@ -141,6 +142,26 @@ def trashed_data(key: str) -> tuple[Digest, str] | None:
     """Whose bytes a trash copy of data has, and the run that took them; None for a stray object."""
     digest = _digest(_ADDRESSED[1].fullmatch(key))
     return (digest, key.rpartition("/")[2]) if digest is not None and digest.supported else None
+
+
+class TrashedLink(NamedTuple):
+    """What a repository had by what lies in the trash: a `blob` or a `manifest`, and the run that took it."""
+
+    repository: str
+    kind: Literal["blob", "manifest"]
+    digest: Digest
+    run: str
+    is_whole: bool
+
+
+def trashed_link(key: str) -> TrashedLink | None:
+    """What a trash copy of a link, or of a whole manifest, was; None for a tag or a stray object."""
+    match = _TRASHED_LINK.fullmatch(key)
+    digest = None if match is None else _parsed(f"{match[3]}:{match[4]}")
+    if match is None or digest is None or not digest.supported:
+        return None
+    kind: Literal["blob", "manifest"] = "blob" if match[2] == "layers" else "manifest"
+    return TrashedLink(match[1], kind, digest, match[5], match[2] == "manifests")
 
 
 def mirrored_of(key: str) -> tuple[RepositoryName, Digest] | None:

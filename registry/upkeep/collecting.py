@@ -12,9 +12,10 @@ from typing import Any
 from registry.core.registry import Registry
 from registry.errors import Unsupported
 from registry.logs import event
-from registry.removal.collector import BY, Collector, Taken
+from registry.removal.collector import BY, Collector
 from registry.removal.mark import Step
 from registry.removal.purging import Purging
+from registry.removal.tally import Taken
 from registry.removal.trash import FLOOR
 from registry.store.store import Store
 from registry.upkeep.collection import Rules, collect, overdue

@@ -14,6 +14,7 @@ from datetime import timedelta
 from registry.removal.collector import Collector
 from registry.removal.mark import Trouble, found
 from registry.removal.runs import Run, Runs
+from registry.removal.tally import Tally
 from registry.removal.trash import FLOOR, time_kept
 from registry.store import layout, parsing
 from registry.store.store import Store
@@ -93,13 +94,14 @@ async def _phases(
         report.repositories_kept_whole += bool(needed.troubles)
         for trouble in needed.troubles:
             report.trouble(_kept(trouble))
-        _tell_strays(collector, report)
+        _tell(collector, report)
         report.after = repository.path
         yield
     if report.phase == "links":
         report.phase, report.after = "data", ""
     if report.phase == "data" and collector.mark.is_unsure:
         # A link that could not be read just now may hold on to anything.
+        report.data_left_alone = True
         report.phase, report.after = "trash", ""
     if report.phase == "data":
         async for after, taken in collector.take_data(after=report.after):
@@ -108,9 +110,9 @@ async def _phases(
             report.bytes_taken += taken.size_bytes
             report.blobs_put_back += taken.put_back
             report.kept_young += taken.kept_young
-            _tell_strays(collector, report)
+            _tell(collector, report)
             yield
-        _tell_strays(collector, report)
+        _tell(collector, report)
         await collector.forget_marks()
         report.phase, report.after = "trash", ""
     due = await overdue(store, rules, now=collector.now, step=step, trouble=report.trouble)
@@ -182,7 +184,9 @@ async def overdue(
     return due
 
 
-def _tell_strays(collector: Collector, report: Collection) -> None:
+def _tell(collector: Collector, report: Collection) -> None:
+    report.count(collector.tally)
+    collector.tally = Tally()
     while collector.strays:
         report.trouble(_kept(collector.strays.pop(0)))
 

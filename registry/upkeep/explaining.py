@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from registry.errors import ManifestUnknown, RegistryError
@@ -11,10 +11,18 @@ from registry.model.names import RepositoryName
 from registry.model.units import format_duration, format_size
 from registry.removal.intents import Intents
 from registry.removal.mark import Found, Mark, Step, found, handfuls, targets_of
-from registry.removal.runs import Runs
 from registry.removal.trash import Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
+from registry.upkeep.gone import (
+    InTrash,
+    content_of_link,
+    data_in_trash,
+    in_quarantine,
+    links_in_trash,
+    why_gone,
+)
+from storage.contract import ObjectInfo
 from storage.errors import NotFound
 
 _PURGED = "purged, and blocked (`moorage trash purged` says by whom and why)"
@@ -37,17 +45,11 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class InTrash:
-    """A copy in the trash, by what removal, of when, and by whom."""
-
-    run: str
-    at: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class Explained:
-    """Why content stays or goes; no `size_bytes` where its data is not here."""
+    """Why content stays or goes; no `size_bytes` where its data is not here.
+
+    `quarantined` are the keys of what was damaged and set aside.
+    """
 
     digest: str
     size_bytes: int | None
@@ -55,6 +57,7 @@ class Explained:
     trash: list[InTrash]
     pushes_under_way: bool
     verdict: str
+    quarantined: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         """For people."""
@@ -66,7 +69,10 @@ class Explained:
             lines += [f"    needed by {digest}" for digest in holder.needed_by[:_TOLD]]
             if len(holder.needed_by) > _TOLD:
                 lines.append(f"    and by {len(holder.needed_by) - _TOLD} more")
-        lines += [f"  in the trash since {one.at}, by {one.by}: {one.run}" for one in self.trash]
+        lines += [f"  {one.told()}" for one in self.trash[:_TOLD]]
+        if len(self.trash) > _TOLD:
+            lines.append(f"  and {len(self.trash) - _TOLD} more in the trash")
+        lines += [f"  in quarantine, for you to look at: {key}" for key in self.quarantined]
         return "\n".join(lines)
 
 
@@ -79,6 +85,8 @@ class _Asked:
     now: float
     grace: timedelta
     step: Step
+    # What of a manifest lies whole in repositories, since Distribution would refuse it.
+    whole: list[ObjectInfo] = field(default_factory=list)
 
 
 async def explain(store: Store, digest: Digest, *, now: float, grace: timedelta, step: Step) -> Explained:
@@ -89,16 +97,23 @@ async def explain(store: Store, digest: Digest, *, now: float, grace: timedelta,
     targets = {digest}
     async for repository in found(store, step):
         holders += await _holders(asked, repository, targets)
+    trash = await links_in_trash(store, digest, targets, step)
     # A link that Distribution has called after a sha512 contains the sha256 under which the data lies.
-    lying = [one for one in sorted(targets) if await _age(store, layout.blob_data(one), now) is not None]
-    data = lying[0] if lying else digest
-    size = (await store.content.stat(data)).size_bytes if lying else None
-    age = await _age(store, layout.blob_data(data), now)
-    trash = [copy for one in sorted(targets) for copy in await _trash(store, one)]
-    verdict = _verdict(age, holders, trash, under_way=under_way, grace=grace)
+    data = [info for one in sorted(targets) if (info := await _info(store, layout.blob_data(one)))]
+    lies = next(iter([*data, *asked.whole]), None)
+    trash += await data_in_trash(store, targets)
+    quarantined = await in_quarantine(store, targets)
+    if lies is not None:
+        age = None if asked.whole and not data else now - lies.modified_at.timestamp()
+        verdict = _of_what_lies(
+            age, holders, why_gone(trash, _having(holders)), under_way=under_way, grace=grace
+        )
+    else:
+        verdict = _of_what_is_away(holders, trash, quarantined)
     if store.blocked.of(digest) is not None:
         verdict = f"{_PURGED}; {verdict}"
-    return Explained(str(digest), size, holders, trash, under_way, verdict)
+    size = None if lies is None else lies.size_bytes
+    return Explained(str(digest), size, holders, trash, under_way, verdict, quarantined)
 
 
 async def _holders(asked: _Asked, repository: Found, targets: set[Digest]) -> list[Holder]:
@@ -109,10 +124,9 @@ async def _holders(asked: _Asked, repository: Found, targets: set[Digest]) -> li
     manifests = await _linking(
         asked, [layout.revision_link(path, one) for one in repository.revisions], targets
     )
-    is_whole = (
-        name is not None and await _age(store, layout.whole_manifest(name, digest), asked.now) is not None
-    )
-    if manifests or is_whole:
+    whole = None if name is None else await _info(store, layout.whole_manifest(name, digest))
+    asked.whole.extend([whole] if whole else [])
+    if manifests or whole:
         tags = [] if name is None else await _tags(asked, name)
         stays = "stays: a manifest goes only when somebody deletes it, or a retention rule does"
         holders.append(Holder(repository.path, "manifest", [], tags, stays))
@@ -121,7 +135,7 @@ async def _holders(asked: _Asked, repository: Found, targets: set[Digest]) -> li
         needing, verdict = await _judged(asked, repository, blobs)
         holders.append(Holder(repository.path, "blob", needing, [], verdict))
     strays = [key for key in repository.strays if parsing.is_link(key)]
-    contents = await store.effects.together(_content(store, key) for key in strays)
+    contents = await store.effects.together(content_of_link(store, key) for key in strays)
     holders += [
         Holder(repository.path, "stray", [], [], f"stays: {key} names it, and does not belong there")
         for key, content in zip(strays, contents, strict=True)
@@ -150,7 +164,8 @@ async def _judged(asked: _Asked, repository: Found, links: list[str]) -> tuple[l
     assert name is not None
     if asked.digest in await Intents(asked.store.driver, asked.store.effects).needed(name):
         return needing, "stays: a push that is under way needs it"
-    ages = [age for key in links if (age := await _age(asked.store, key, asked.now)) is not None]
+    infos = [info for key in links if (info := await _info(asked.store, key)) is not None]
+    ages = [asked.now - info.modified_at.timestamp() for info in infos]
     return needing, f"needed by no manifest: {_goes(min(ages, default=0.0), asked.grace)}"
 
 
@@ -159,7 +174,7 @@ async def _linking(asked: _Asked, keys: list[str], targets: set[Digest]) -> list
     linking = []
     for some in handfuls(keys):
         await asked.step()
-        contents = await asked.store.effects.together(_content(asked.store, key) for key in some)
+        contents = await asked.store.effects.together(content_of_link(asked.store, key) for key in some)
         for key, content in zip(some, contents, strict=True):
             if asked.digest not in (content, parsing.content_of(key)):
                 continue
@@ -167,13 +182,6 @@ async def _linking(asked: _Asked, keys: list[str], targets: set[Digest]) -> list
             if content is not None:
                 targets.add(content)
     return linking
-
-
-async def _content(store: Store, key: str) -> Digest | None:
-    try:
-        return await store.links.read(key)
-    except (NotFound, RegistryError):
-        return None
 
 
 async def _tags(asked: _Asked, name: RepositoryName) -> list[str]:
@@ -202,20 +210,15 @@ async def _needing(
     return needing, unreadable
 
 
-async def _age(store: Store, key: str, now: float) -> float | None:
+async def _info(store: Store, key: str) -> ObjectInfo | None:
     try:
-        return now - (await store.driver.stat(key)).modified_at.timestamp()
+        return await store.driver.stat(key)
     except NotFound:
         return None
 
 
-async def _trash(store: Store, digest: Digest) -> list[InTrash]:
-    runs = Runs(store.driver, store.effects)
-    copies = []
-    for name in await store.driver.children(layout.trash_data(digest)):
-        run = await runs.read(name)
-        copies.append(InTrash(name, run.at, run.by) if run else InTrash(name, "", ""))
-    return copies
+def _having(holders: list[Holder]) -> set[tuple[str, str]]:
+    return {(holder.repository, holder.kind) for holder in holders}
 
 
 def _goes(age: float, grace: timedelta) -> str:
@@ -225,15 +228,28 @@ def _goes(age: float, grace: timedelta) -> str:
     return f"it goes when it is older than the grace period, in {format_duration(left.total_seconds())}"
 
 
-def _verdict(
-    age: float | None, holders: list[Holder], trash: list[InTrash], *, under_way: bool, grace: timedelta
+def _of_what_lies(
+    age: float | None, holders: list[Holder], gone: str, *, under_way: bool, grace: timedelta
 ) -> str:
-    if age is None:
-        if trash:
-            return "collected; it comes back from the trash when something needs it"
-        return "missing, though it is linked" if holders else "not here"
+    """What becomes of data of an `age` (s), or (None) of what lies whole in a repository."""
     if under_way:
         return "stays: a push that is under way needs it"
-    if holders:
+    if holders or age is None:
         return "stays while a repository links to it"
-    return f"no repository links to it: {_goes(age, grace)}"
+    verdict = f"no repository links to it: {_goes(age, grace)}"
+    return f"{verdict}; {gone}" if gone else verdict
+
+
+def _of_what_is_away(holders: list[Holder], trash: list[InTrash], quarantined: list[str]) -> str:
+    """Why there is no data here, and how it comes back."""
+    in_trash = any(one.repository is None for one in trash)
+    if holders and in_trash:
+        return "collected; it comes back from the trash when something needs it"
+    if quarantined and (holders or not trash):
+        linked = ", though it is linked" if holders else ""
+        return f"missing{linked}: it was damaged, and set aside (quarantine); push it again"
+    if holders:
+        return "missing, though it is linked; push it again"
+    if gone := why_gone(trash, ()):
+        return gone
+    return "collected; it comes back from the trash when something links to it" if in_trash else "not here"

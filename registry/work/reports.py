@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import MISSING
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from registry.store import layout
 from registry.store.store import Store
@@ -94,8 +96,19 @@ class ReportsOf(Generic[R]):
 
     async def _read(self, key: str) -> R | None:
         try:
-            report = read_plain(self._form, json.loads(await self._driver.get(key, limit=_LIMIT)))
+            document = json.loads(await self._driver.get(key, limit=_LIMIT))
+            report = read_plain(self._form, _with_defaults(self._form, document))
         except (NotFound, TooLarge, ValueError):
             return None
         assert isinstance(report, self._form)
         return report
+
+
+def _with_defaults(form: Any, document: object) -> object:
+    """The document with what one by an earlier version lacks, as far as that has a default."""
+    if not isinstance(document, dict):
+        return document
+    lacking = [one for one in dataclasses.fields(form) if one.name not in document]
+    made = {one.name: one.default_factory() for one in lacking if one.default_factory is not MISSING}
+    given = {one.name: one.default for one in lacking if one.default is not MISSING}
+    return {**document, **{name: plain(value) for name, value in (given | made).items()}}

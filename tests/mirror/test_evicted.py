@@ -34,6 +34,7 @@ async def test_it_stays_in_the_trash_for_a_day_and_no_longer(around: Make) -> No
     report = await collected(hub)
     assert (report.blobs_taken, report.removals_destroyed) == (3, 0)
     assert all(run.startswith("c-cached-") for run in await trash(hub.world))
+    assert all(one.why.endswith(", and it comes from elsewhere again") for one in report.removals)
     assert [key for key in await hub.world.keys(layout.TRASH_DATA) if digest.encoded in key]
     hub.world.clock.advance(hours=23)
     assert (await collected(hub)).removals_destroyed == 0

@@ -211,6 +211,13 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("trash list --last u-none", 1),
         Example("trash list --last none", 2),
     ),
+    "trash.show": (
+        Example(f"trash show {RUN}", 0, ENTRIES),
+        Example(f"trash show {RUN} --limit 1 --last 1", 0, ENTRIES),
+        Example(f"trash show {RUN} --last 0", 2),
+        Example("trash show u-none", 1),
+        Example("trash show ../none", 2),
+    ),
     "trash.restore": (
         Example(f"trash restore {RUN}"),
         Example("tag list c"),

@@ -20,6 +20,7 @@ from registry.removal.runs import Move
 from registry.store import layout
 from tests.inmemory import NAME, TAG, World, image
 from tests.operations.asking import Client, KnownNames, api, policy_of
+from tests.upkeep.gathering import aged
 
 RULES = """
 - {who: anonymous, repositories: ['team/app'], may: [pull]}
@@ -226,6 +227,60 @@ async def test_the_trash_lists_all_the_newest_first_and_until_when(somebody: Som
     page = await somebody.done("dora", "trash.list", limit=1)
     rest = await somebody.done("dora", "trash.list", last=page["next"])
     assert [*page["runs"], *rest["runs"]] == listed["runs"]
+
+
+async def test_what_a_removal_holds_is_shown_a_page_at_a_time(somebody: Somebody, world: World) -> None:
+    await world.repository().delete_tag(TAG)
+    await world.registry.door.remove_repository(NAME, "tester")
+    runs = (await somebody.done("dora", "trash.list"))["runs"]
+    (whole,) = [one for one in runs if one["manifests"]]
+    await somebody.refused("alice", "trash.show", run=whole["run"])
+    shown = await somebody.done("dora", "trash.show", run=whole["run"])
+    assert [shown[name] for name in ("by", "repository", "until", "why", "next")] == [
+        *("tester", "team/app", whole["until"]),
+        *(None, None),
+    ]
+    items = shown["items"]
+    kinds = [one["kind"] for one in items]
+    assert (kinds.count("tag"), kinds.count("manifest"), kinds.count("blob")) == (
+        *(whole["tags"], whole["manifests"]),
+        whole["blobs"],
+    )
+    assert {"kind": "tag", "tag": "v1", "digest": NEW, "size_bytes": None} in items
+    assert {"kind": "manifest", "tag": None, "digest": OLD, "size_bytes": len(image("old"))} in items
+    assert {"kind": "blob", "tag": None, "digest": str(Digest.of(b"layer")), "size_bytes": 5} in items
+    paged: list[object] = []
+    last: dict[str, int] = {}
+    while True:
+        page = await somebody.done("dora", "trash.show", run=whole["run"], limit=2, **last)
+        assert len(page["items"]) <= 2
+        paged += page["items"]
+        if page["next"] is None:
+            break
+        last = {"last": page["next"]}
+    assert paged == items
+    status, _ = await somebody.ask("dora", "trash.show", run="u-none")
+    assert status == 404
+
+
+async def test_what_a_collection_took_is_shown_with_the_reason(somebody: Somebody, world: World) -> None:
+    digest = await world.blob(b"alone")
+    report = await aged(world)
+    (link, data) = report.removals
+    shown = await somebody.done("dora", "trash.show", run=link.run)
+    assert (shown["by"], shown["why"]) == ("collection", "needed by no manifest")
+    # Its bytes lie in the trash, too.
+    item = {"tag": None, "digest": str(digest), "size_bytes": 5}
+    assert shown["items"] == [{"kind": "blob", **item}]
+    shown = await somebody.done("dora", "trash.show", run=data.run)
+    assert (shown["repository"], shown["items"]) == (None, [{"kind": "data", **item}])
+    listed = (await somebody.done("dora", "trash.list"))["runs"]
+    assert {one["why"] for one in listed} == {"needed by no manifest", "no repository links to it"}
+    await world.remove_all(await world.keys(layout.TRASH_DATA))
+    shown = await somebody.done("dora", "trash.show", run=link.run)
+    assert shown["items"] == [{"kind": "blob", **item, "size_bytes": None}]
+    _, answer = await somebody.ask("dora", "trash.show", run=data.run)
+    assert answer["note"] == "all that it took is back, or was never there"
 
 
 async def test_data_that_was_taken_comes_back_alone(somebody: Somebody, world: World) -> None:

@@ -90,6 +90,8 @@ async def test_what_may_not_be_taken_is_told_and_stops_nothing_else(world: World
     report = await Run(world).go(store=Store(driver, world.store.effects, manifest_cache_bytes=0))
     assert report.ended and (report.links_taken, report.blobs_taken) == (2, 1)
     assert [one.content for one in report.troubles] == [link, data]
+    assert report.kept_refused == 2 and "what the storage refuses to remove 2" in report.told()
+    assert [(one.links, one.blobs) for one in report.removals] == [(2, 0), (0, 1)]
     assert all("cannot be taken: not yours" in one.problem for one in report.troubles)
     there = set(await world.keys())
     assert {link, data, layout.blob_data(Digest.of(b"one"))} <= there
@@ -114,6 +116,7 @@ async def test_what_cannot_be_read_just_now_keeps_its_repository_and_all_data(wo
     report = await failing(world, lambda key: key == link)
     assert [one.content for one in report.troubles] == [link]
     assert (report.links_taken, report.blobs_taken) == (1, 0)
+    assert report.data_left_alone and "no data was taken, since a link could not be read" in report.told()
 
 
 async def test_a_manifest_that_cannot_be_read_just_now_stops_nobody_else(world: World) -> None:

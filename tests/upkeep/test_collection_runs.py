@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import timedelta
 
 import pytest
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
-from registry.removal import collector, mark
+from registry.removal import collector, mark, tally
+from registry.removal.runs import Runs
 from registry.store import layout
+from registry.upkeep import reports
 from tests.durability.reader import unneeded
 from tests.inmemory import NAME, World, image
 from tests.upkeep.gathering import LATER, Interrupted, Run, Stopped, aged, another, collected, lies, tree
@@ -139,7 +142,89 @@ async def test_a_rehearsal_writes_nothing_and_says_what_a_run_then_does(world: W
     assert report.links_taken == 2 * len(NAMES) and report.blobs_taken == 3
     assert report.removals_destroyed == real.report.removals_destroyed > 0
     assert report.bytes_destroyed == real.report.bytes_destroyed > 0
-    assert report.told().replace("would take", "took").replace("would empty", "emptied") == real.report.told()
+    told, said = (
+        [line for line in one.told().splitlines() if "  " not in line] for one in (report, real.report)
+    )
+    said.remove("by these removals, of which `moorage trash show RUN` has all:")
+    assert [line.replace("would take", "took").replace("would empty", "emptied") for line in told] == said
+    # One by one: what was told to go is what the removals that are named have.
+    keys = [
+        layout.blob_data(Digest.parse(one.digest))
+        if one.repository is None
+        else layout.layer_link(one.repository, Digest.parse(one.digest))
+        for one in report.would_take
+    ]
+    runs = [await Runs(world.driver, world.store.effects).read(one.run) for one in real.report.removals]
+    assert sorted(keys) == sorted(move.key for run in runs if run for move in run.moves)
+    assert not real.report.would_take and not report.removals
+
+
+async def test_a_run_names_its_removals_with_what_they_took_and_why(world: World) -> None:
+    report = await collected(world)
+    links, (data,) = report.removals[:-1], report.removals[-1:]
+    assert sorted((one.repository or "", one.links, one.blobs, one.why) for one in links) == [
+        (name, 2, 0, "needed by no manifest") for name in NAMES
+    ]
+    assert (data.repository, data.links, data.blobs, data.size_bytes, data.why) == (
+        *(None, 0, report.blobs_taken, report.bytes_taken),
+        "no repository links to it",
+    )
+    runs = [await Runs(world.driver, world.store.effects).read(one.run) for one in report.removals]
+    assert [run and (run.repository, run.why) for run in runs] == [
+        (one.repository, one.why) for one in report.removals
+    ]
+
+
+async def test_what_stays_is_counted_once_by_what_keeps_it(world: World) -> None:
+    claimed, young = Digest.of(b"unneeded"), Digest.of(b"young")
+    await world.registry.intents.open(NAMES[0], Digest.of(b"m"), [claimed], [])
+    await world.driver.put(f"{layout.repository(NAMES[1])}/_stray/x", b"")
+    world.clock.advance(seconds=1)
+    await world.blob(b"young", NAMES[2])
+    report = await collected(world)
+    assert (report.kept_claimed, report.kept_unread, report.kept_young) == (1, 4, 1)
+    assert report.kept_needed == 2 * (len(NAMES) - 1)
+    # The image, its two blobs, what pushes need or the unread has, and the young one.
+    assert (report.kept_linked, report.kept_refused) == (6, 0)
+    assert report.links_taken == 2 * len(NAMES) - 1 - 2
+    kept = report.kept_claimed + report.kept_unread + report.kept_needed + report.kept_young
+    assert kept + report.links_taken == report.links
+    assert young in [digest async for digest in world.store.links.layers(NAMES[2])]
+    assert (
+        f"kept besides: links that manifests need {report.kept_needed}, data that repositories link to 6,"
+        " what pushes under way need 1, links of repositories in which something cannot be read 4"
+    ) in report.told()
+
+
+async def test_long_lists_of_what_goes_end_in_a_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "_REMOVALS", 4)
+    for module in (reports, tally):
+        monkeypatch.setattr(module, "UNNEEDED_MOST", 5)
+    rehearsed = await collected(world, dry_run=True)
+    assert len(rehearsed.would_take) == 5
+    assert rehearsed.would_take_left_out == rehearsed.links_taken + rehearsed.blobs_taken - 5
+    assert rehearsed.told().splitlines()[-1] == f"  not listed: {rehearsed.would_take_left_out}"
+    report = await collected(world)
+    assert (len(report.removals), report.removals_left_out) == (4, len(NAMES) + 1 - 4)
+    assert report.told().splitlines()[-1] == "  not listed: 6 (`moorage trash list` has them)"
+
+
+async def test_reports_of_before_there_were_lists_of_removals_can_be_read(world: World) -> None:
+    kept = reports.Reports(world.store)
+    report = await collected(world)
+    key = kept.new(report.began)
+    await kept.save(key, report)
+    document = json.loads(await world.driver.get(key, limit=1 << 20))
+    old = {"kept_young", "removals_destroyed"}
+    new = ("removals", "would_take", "kept_", "data_left_alone")
+    before = {name: value for name, value in document.items() if name in old or not name.startswith(new)}
+    assert len(document) - len(before) == 10
+    await world.driver.put(key, json.dumps(before).encode())
+    ((found),) = await kept.last(1)
+    assert (found.links_taken, found.removals, found.kept_needed) == (report.links_taken, [], 0)
+    # What is no report is none.
+    await world.driver.put(key, b"[]")
+    assert await kept.last(1) == []
 
 
 async def test_many_links_and_blobs_go_in_handfuls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,5 +272,11 @@ async def test_the_end_of_a_run_is_told_with_its_figures(world: World) -> None:
     assert lines[0].startswith(f"took {2 * len(NAMES)} blob links and {len(NAMES) + 1} blobs (")
     assert lines[1] == f"looked at: repositories {len(NAMES)}, manifests {len(NAMES)}, links {4 * len(NAMES)}"
     assert lines[2] == "kept for now, younger than the grace period: 0"
-    assert len(lines) == 3
+    kept = f"links that manifests need {2 * len(NAMES)}, data that repositories link to 3"
+    assert lines[3] == f"kept besides: {kept}"
+    assert lines[4] == "by these removals, of which `moorage trash show RUN` has all:"
+    first, last = report.removals[0], report.removals[-1]
+    assert lines[5] == f"  {first.run}: 2 blob links of a-b: needed by no manifest"
+    assert lines[-1] == f"  {last.run}: data of {len(NAMES) + 1} blobs (106B): no repository links to it"
+    assert len(lines) == 5 + len(NAMES) + 1
     assert report.ended is not None and report.ended - report.began < timedelta(minutes=1)

@@ -6,13 +6,15 @@ import json
 
 import pytest
 
+from registry.errors import ManifestBlobUnknown
 from registry.model.digests import Digest
 from registry.model.media_types import OCI_ARTIFACT
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.store.blocked import Block
 from tests.inmemory import NAME, TAG, World, descriptor, image
-from tests.upkeep.gathering import LATER, OTHER, collected, explained
+from tests.upkeep.gathering import LATER, OTHER, aged, collected, explained
+from tests.upkeep.retention.retaining import process, run
 
 LAYER = Digest.of(b"layer")
 GOES = "the next collection takes it"
@@ -110,7 +112,8 @@ async def test_data_that_nobody_links_to(world: World) -> None:
     assert told.verdict.startswith("no repository links to it: it goes when")
     world.clock.advance(seconds=LATER.total_seconds())
     told = await explained(world, LAYER)
-    assert (told.holders, told.verdict) == ([], f"no repository links to it: {GOES}")
+    assert told.holders == []
+    assert told.verdict.startswith(f"no repository links to it: {GOES}; deleted by tester at ")
     assert (await collected(world)).blobs_taken == 1
 
 
@@ -138,8 +141,12 @@ async def test_what_was_collected(world: World) -> None:
     report = await collected(world)
     told = await explained(world, LAYER)
     assert (told.size_bytes, told.holders) == (None, [])
-    assert told.verdict == "collected; it comes back from the trash when something needs it"
-    (copy,) = told.trash
+    link, copy = told.trash
+    assert (link.kind, link.repository, copy.kind, copy.repository) == ("blob", NAME, "data", None)
+    assert told.verdict == (
+        f"taken by collection, needed by no manifest, at {link.at} from {NAME} (run {link.run}); it comes"
+        " back from the trash when something there needs it"
+    )
     assert copy.run.startswith("c-") and copy.by == "collection"
     assert copy.at == report.began.isoformat()
     assert f"in the trash since {copy.at}, by collection" in told.told()
@@ -148,7 +155,116 @@ async def test_what_was_collected(world: World) -> None:
 async def test_what_is_linked_and_missing(world: World) -> None:
     await world.push(image("one"))
     await world.remove_all([layout.blob_data(LAYER)])
-    assert (await explained(world, LAYER)).verdict == "missing, though it is linked"
+    assert (await explained(world, LAYER)).verdict == "missing, though it is linked; push it again"
+
+
+async def test_what_a_user_deleted_stays_deleted_also_when_its_data_is_collected(world: World) -> None:
+    await world.blob(b"layer")
+    await world.repository().delete_blob(LAYER)
+    at = world.clock.now.isoformat()
+    assert (await aged(world)).blobs_taken == 1
+    told = await explained(world, LAYER)
+    link, data = told.trash
+    assert link.run.startswith("u-") and data.run.startswith("c-")
+    assert (link.repository, link.kind, link.at, link.by) == (NAME, "blob", at, "tester")
+    assert told.verdict == (
+        f"deleted by tester at {at} from {NAME} (run {link.run}); stays deleted until uploaded or restored"
+        f" (`moorage trash restore {link.run}`)"
+    )
+    assert f"blob of {NAME} in the trash since {at}, by tester: {link.run}" in told.told()
+    # As it says: what needs it is refused, until it is uploaded.
+    with pytest.raises(ManifestBlobUnknown):
+        await world.push_alone(image("one"))
+    await world.blob(b"layer")
+    told = await explained(world, LAYER)
+    assert told.verdict == "stays while a repository links to it"
+
+
+@pytest.mark.parametrize("how", ["manifest", "repository"])
+async def test_a_manifest_that_a_user_deleted(world: World, how: str) -> None:
+    digest = await world.push(image("one"))
+    await world.push(image("one"), name=OTHER)
+    for name in (NAME, OTHER):
+        world.clock.advance(seconds=1)
+        if how == "manifest":
+            await world.repository(name).delete_manifest(digest)
+        else:
+            await world.registry.door.remove_repository(name, "tester")
+    at = world.clock.now.isoformat()
+    verdict = (await explained(world, digest)).verdict
+    assert verdict.startswith("no repository links to it: it goes when it is older")
+    await aged(world)
+    told = await explained(world, digest)
+    assert [(one.repository, one.kind) for one in told.trash if one.kind != "data"] == [
+        *((NAME, "manifest"), (OTHER, "manifest"))
+    ]
+    run = told.trash[1].run
+    assert told.verdict == (
+        f"deleted by tester at {at} from {OTHER} (run {run}); stays deleted until pushed or restored"
+        f" (`moorage trash restore {run}`); gone from other repositories, too: 1"
+    )
+    await world.push(image("one"))
+    assert (await explained(world, digest)).verdict == "stays while a repository links to it"
+
+
+async def test_a_manifest_that_distribution_would_refuse_stays_and_goes_like_any(world: World) -> None:
+    content = json.dumps({"mediaType": OCI_ARTIFACT, "blobs": []}).encode()
+    digest = (await world.repository().push_manifest(TAG, content, OCI_ARTIFACT, [])).digest
+    told = await explained(world, digest)
+    # With the type that it has in front.
+    lies = await world.driver.get(layout.whole_manifest(NAME, digest), limit=1000)
+    assert (told.size_bytes, told.verdict) == (len(lies), "stays while a repository links to it")
+    await world.repository().delete_manifest(digest)
+    assert (await explained(world, digest)).verdict.startswith("deleted by tester at ")
+
+
+async def test_what_retention_took_is_told_with_the_rule(world: World) -> None:
+    digest = await world.push(image("alone"), Digest.of(image("alone")))
+    world.clock.advance(days=30)
+    await run(process(world, {"untagged_for": "7d", "name": "cleaning"}))
+    world.clock.advance(days=2)
+    await collected(world)
+    told = await explained(world, digest)
+    (link, _) = told.trash
+    assert link.why == "rule cleaning (no tag has led to it for 7d)"
+    assert told.verdict.startswith(
+        f"taken by retention, {link.why}, at {link.at} from {NAME} (run {link.run}); it comes back"
+    )
+
+
+async def test_what_a_repository_has_lost_is_no_verdict_on_what_another_has(world: World) -> None:
+    await world.blob(b"layer")
+    await world.blob(b"layer", OTHER)
+    await world.repository().delete_blob(LAYER)
+    told = await explained(world, LAYER)
+    assert told.verdict == "stays while a repository links to it"
+    assert [one.repository for one in told.trash] == [NAME]
+
+
+@pytest.mark.parametrize("what", ["layer", "manifest"])
+async def test_what_was_damaged_and_set_aside(world: World, what: str) -> None:
+    manifest = await world.push(image("one"))
+    digest = LAYER if what == "layer" else manifest
+    await world.driver.put(layout.blob_data(digest), b"other")
+    assert await world.store.content.quarantine(digest)
+    told = await explained(world, digest)
+    assert told.verdict == (
+        "missing, though it is linked: it was damaged, and set aside (quarantine); push it again"
+    )
+    (key,) = told.quarantined
+    assert f"in quarantine, for you to look at: {key}" in told.told()
+    assert await world.driver.get(key, limit=100) == b"other"
+    await world.push(image("one"))
+    assert (await explained(world, digest)).verdict == "stays while a repository links to it"
+
+
+async def test_a_trash_of_many_links_is_listed_and_not_read(world: World) -> None:
+    for number in range(50):
+        digest = await world.blob(str(number).encode())
+        await world.repository().delete_blob(digest)
+    world.counted.calls.clear()
+    await explained(world, digest)
+    assert world.counted.calls["get"] <= 5
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])

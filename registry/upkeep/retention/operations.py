@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.core.operations import naming, tag_of
+from registry.errors import ManifestUnknown, NameUnknown
 from registry.model.patterns import RepositoryPattern
 from registry.upkeep.retention.reports import Retention, TagExplained
 from registry.upkeep.retention.retaining import EVERYWHERE, Retaining
@@ -56,7 +57,7 @@ class RetentionStatus:
         for at, report in enumerate(self.reports):
             ended = f"ended {report.ended:%Y-%m-%d %H:%M:%S}" if report.ended else f"got to {report.after}"
             lines.append(f"begun {report.began:%Y-%m-%d %H:%M:%S} by {report.by}, {ended}")
-            told = report.told().splitlines()
+            told = report.told(brief=True).splitlines()
             lines += [f"  {line}" for line in (told if at == 0 else told[:1])]
         return "\n".join(lines)
 
@@ -92,8 +93,12 @@ def operations(retaining: Callable[[], Retaining]) -> Iterable[Operation[Any]]:
     async def retention_explain(asked: ExplainTag, _: Context) -> Outcome:
         name, tag = tag_of(asked.reference)
         runs = retaining()
-        with naming(name, tag):
-            yield Result(await runs.explain(name, tag))
+        try:
+            with naming(name, tag):
+                yield Result(await runs.explain(name, tag))
+        except (ManifestUnknown, NameUnknown) as error:
+            became = await runs.became_of(name, tag)
+            raise type(error)(f"{error.message}: {became}" if became else error.message) from error
 
     return (
         Operation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from registry.store.store import Store
 from registry.upkeep.reports import SHOWN_TROUBLES, TROUBLES, Kept
 from registry.work.reports import ReportsOf, append, listed
 
+BY = "retention"
 _DECISIONS = 10_000
 _KEPT_DECISIONS = 1000
 _SHOWN = 100
@@ -40,6 +42,12 @@ class Decided:
     def why(self) -> str:
         """The reason, and whose it is."""
         return f"{self.reason} ({self.rule})" if self.rule else self.reason
+
+    @property
+    def for_the_record(self) -> str:
+        """The rule and the reason, as whoever looks into the trash is told."""
+        rule = self.rule if self.rule.startswith("rule ") else f"rule {self.rule}"
+        return f"{rule} ({self.reason})" if self.rule else self.reason
 
 
 @dataclass(slots=True)
@@ -84,8 +92,11 @@ class Retention:
         """Note what was left alone for its state."""
         self.troubles_left_out += append(self.troubles, one, TROUBLES)
 
-    def told(self) -> str:
-        """A table of what goes, and how many stay for which reason."""
+    def told(self, *, brief: bool = False) -> str:
+        """A table of what goes, and how many stay for which reason.
+
+        Of a dry run it has a line for each tag, with the rule that decides, unless it is to be `brief`.
+        """
         went = "would remove" if self.dry_run else "removed"
         lines = [f"not removed: {reason}" for reason in self.stopped]
         lines += [f"not removed: {self.waits}"] if self.waits else []
@@ -93,9 +104,9 @@ class Retention:
             f"{went} tags: {self.tags_gone} of {self.tags}; manifests that no tag leads to:"
             f" {self.manifests_gone}; empty repositories: {self.repositories_gone}"
         )
-        gone = [one for one in self.decisions if not one.stays]
-        width = max((len(one.reference) for one in gone[:_SHOWN]), default=0)
-        lines += listed([f"  {one.reference:<{width}}  {one.why}" for one in gone], _SHOWN)
+        whole = self.dry_run and not brief
+        shown = [one for one in self.decisions if whole or not one.stays]
+        lines += listed(_table(shown), len(shown) if whole else _SHOWN)
         stays = Counter(one.why for one in self.decisions if one.stays)
         if (
             self.dry_run
@@ -114,6 +125,16 @@ class Retention:
             left = [f"  {one.repository}: {one.problem}" for one in self.troubles]
             lines += listed(left, SHOWN_TROUBLES, self.troubles_left_out)
         return "\n".join(lines)
+
+
+def _table(decided: Sequence[Decided]) -> list[str]:
+    """A line each, in columns: what it is, what becomes of it, by which rule, and why."""
+    rows = [(one.reference, "stays" if one.stays else "goes", one.rule or "-") for one in decided]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    return [
+        "  ".join(["", *(cell.ljust(width) for cell, width in zip(row, widths, strict=True)), one.reason])
+        for row, one in zip(rows, decided, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

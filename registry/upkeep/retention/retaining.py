@@ -34,14 +34,14 @@ from registry.upkeep.retention.deciding import (
 from registry.upkeep.retention.in_use import InUse, read_in_use
 from registry.upkeep.retention.judging import Pulls
 from registry.upkeep.retention.planning import Plan, Planning
-from registry.upkeep.retention.reports import Decided, Retention, Retentions, TagExplained
+from registry.upkeep.retention.reports import BY, Decided, Retention, Retentions, TagExplained
+from registry.upkeep.retention.taken import what_became_of
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
 from registry.work.pace import let_others, paced
 from registry.work.reports import is_due
 from storage.errors import StorageError
 
-BY = "retention"
 EVERYWHERE = RepositoryPattern("**")
 _AT_ONCE = 2000  # manifests of one removal
 _LOOKED_AT = 5  # reports
@@ -158,6 +158,10 @@ class Retaining:
             self._rules.enforce,
         )
 
+    async def became_of(self, name: RepositoryName, tag: Tag) -> str:
+        """What became of a tag that is not there; empty where that is not known."""
+        return await what_became_of(self._store(), name, tag)
+
     async def _scheduled(self, step: Step) -> None:
         most = self._rules.max_delete_percent
         async with aclosing(self._held(step, "schedule", EVERYWHERE, most)) as run:
@@ -252,20 +256,23 @@ class Retaining:
     async def _remove_from(self, report: Retention, plan: Plan, releasing: Releasing, step: Step) -> None:
         for decision in plan.going:
             await step()
-            history = plan.facts[decision.tag].history
-            if await releasing.release_tag(plan.name, decision.tag, decision.digest, history):
+            history, told = plan.facts[decision.tag].history, of_tag(plan, decision)
+            why = told.for_the_record
+            if await releasing.release_tag(plan.name, decision.tag, decision.digest, history, why):
                 report.tags_gone += 1
-                report.decide(of_tag(plan, decision))
+                report.decide(told)
         for some in handfuls(plan.manifests.items(), _AT_ONCE):
             await step()
-            gone = await releasing.release_manifests(plan.name, dict(some))
+            why = of_manifest(plan, some[0][0]).for_the_record
+            gone = await releasing.release_manifests(plan.name, dict(some), why=why)
             for digest in sorted(gone):
                 report.manifests_gone += 1
                 report.decide(of_manifest(plan, digest))
                 for facts in plan.attached.get(digest, []):
-                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, facts.history):
+                    history, told = facts.history, of_attached(plan, facts, digest)
+                    if await releasing.release_tag(plan.name, facts.tag, facts.digest, history, why):
                         report.tags_gone += 1
-                        report.decide(of_attached(plan, facts, digest))
+                        report.decide(told)
         if plan.empty_rule and await releasing.release_repository(plan.name):
             report.repositories_gone += 1
             report.decide(of_repository(plan))

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from registry.errors import ManifestUnknown
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.store.links import Links
+from registry.upkeep.retention.operations import operations
 from registry.upkeep.retention.reports import TagExplained
 from registry.upkeep.retention.retaining import Retaining
 from registry.upkeep.settings import UpkeepSettings
+from registry.work.operations import Context
 from tests.inmemory import NAME, World, image
 from tests.upkeep.gathering import push_index, tree
 from tests.upkeep.retention.retaining import Known, builds, described, process, rehearsed, run, tags
@@ -51,7 +54,11 @@ async def test_a_rehearsal_changes_nothing_and_tells_of_each_tag(world: World) -
         ("b4", True),
     ]
     told = report.told()
-    assert "would remove tags: 3 of 5" in told and "team/app:b0  nothing keeps it (rule 1)" in told
+    assert "would remove tags: 3 of 5" in told and "team/app:b0  goes   rule 1  nothing keeps it" in told
+    # Of each tag that stays, too, which rule decides.
+    assert "  team/app:b4  stays  rule 1  among the newest 2 pushed" in told.splitlines()
+    brief = report.told(brief=True)
+    assert "team/app:b0  goes  rule 1" in brief and "team/app:b4" not in brief
     assert "2  among the newest 2 pushed (rule 1)" in told
 
 
@@ -95,6 +102,46 @@ async def test_a_tag_is_explained(world: World) -> None:
     limited = process(world, {"repositories": ["team/*"], "newest_pushed": 1}, enforce=False)
     assert (await limited.explain(RepositoryName("y"), Tag("y"))).told().endswith("rules about it: none")
     assert "would go, were the rules enforced" in (await limited.explain(NAME, Tag("b0"))).told()
+
+
+async def test_a_long_table_of_a_rehearsal_has_every_tag(world: World) -> None:
+    digest = await world.push(image("one"))
+    for number in range(150):
+        await world.store.links.put_tag(NAME, Tag(f"t{number}"), digest)
+    world.clock.advance(days=2)
+    told = (await rehearsed(process(world, {"always": ["t*"], "newest_versions": 1}))).told()
+    assert sum(line.startswith(f"  {NAME}:t") for line in told.splitlines()) == 150
+    assert [line.split() for line in told.splitlines() if ":latest" in line] == [
+        [f"{NAME}:latest", "goes", "rule", "1", "nothing", "keeps", "it"]
+    ]
+
+
+async def test_of_a_tag_that_went_it_is_told_who_took_it_and_how_it_comes_back(world: World) -> None:
+    digests = await builds(world, 3)
+    retaining = process(world, {"newest_pushed": 1, "name": "builds"})
+    await run(retaining)
+    at = world.clock.now.isoformat(sep=" ")
+    (copy,) = await world.driver.children(layout.trash_tag(NAME, Tag("b0")))
+    (operation,) = [one for one in operations(lambda: retaining) if one.name == "retention.explain"]
+
+    async def refused(tag: str) -> str:
+        with pytest.raises(ManifestUnknown) as caught:
+            async for _ in operation.run(operation.input(f"{NAME}:{tag}"), Context("tester")):
+                pass
+        return caught.value.message
+
+    back = f"`moorage tag restore {NAME}:b0@{digests[0]}` brings it back"
+    told = await refused("b0")
+    assert told == (
+        f"there is no tag {NAME}:b0: it was taken by retention, rule builds (nothing keeps it), at {at} (run"
+        f" {copy}). `moorage tag history {NAME}:b0` says what it has named, and {back}"
+    )
+    # The trash has forgotten it, the report has not.
+    await world.remove_all(await world.keys(layout.TRASH))
+    assert f"by retention, rule builds (nothing keeps it), at {at}. `moorage" in await refused("b0")
+    await world.repository().delete_tag(Tag("b2"))
+    assert f"it was taken by tester at {at} (run u-" in await refused("b2")
+    assert await refused("never") == f"there is no tag {NAME}:never"
 
 
 async def test_where_nobody_has_counted_yet_all_may_have_been_pulled(world: World) -> None:
