@@ -198,6 +198,9 @@ async def test_a_dry_run_tells_and_changes_nothing_also_while_nobody_may_write(w
     report = [one async for one in scrubbing.rehearse("tester")][-1]
     assert [one.outcome for one in report.damaged] == ["left", "left"]
     assert report.ended and report.damaged[1].repositories == ["team/app", "team/other"]
+    # By what it is called, as the run itself does.
+    told = [line.strip() for line in report.told().splitlines()[2:]]
+    assert told == [f"{LAYER} in the trash: damaged", f"{LAYER}: damaged; linked by team/app, team/other"]
     with pytest.raises(ReadOnly):
         await run(scrubbing)
     await scrubbing.if_due()
