@@ -68,6 +68,7 @@ _LOG = logging.getLogger(__name__)
 _GC_SECONDS = 600.0  # at most
 _SCRUB_SECONDS = 600.0
 _USAGE_SECONDS = 600.0  # at most
+_TELL_USAGE_SECONDS = 60.0  # between two looks whether somebody has counted
 _STORAGE_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
 
 
@@ -162,9 +163,10 @@ class RegistryApplication:
                 self._schedule.every(f"bundles.outbox.{stream.name}", LOOK_SECONDS, outbox.if_due)
         if self._scrubbing.scheduled:
             self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
+        # Whoever counted: another server, or a command.
+        self._schedule.every("usage.tell", _TELL_USAGE_SECONDS, self._tell_usage)
         if self._config.usage.enabled:
             interval = self._config.usage.interval.total_seconds()
-            self._schedule.once("usage.tell", self._tell_usage)
             self._schedule.every("usage", min(interval / 10, _USAGE_SECONDS), self._count, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
