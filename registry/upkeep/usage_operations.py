@@ -108,11 +108,14 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
     """The operations of counts, with whoever counts for the registry that is open when one of them runs."""
 
     async def usage_count(_: CountUsage, context: Context) -> Outcome:
-        async for report in counting().run(context.by):
+        counts = counting()
+        async for waiting in counts.leased.waiting():
+            yield waiting
+        async for report in counts.run(context.by):
             if report.ended is None:
                 yield Progress(report.repositories, None, "items", "repositories")
             else:
-                yield _of_quotas(report, counting().quotas())
+                yield _of_quotas(report, counts.quotas())
 
     async def usage_show(asked: ShowUsage, _: Context) -> Outcome:
         reports = counting().reports()

@@ -245,7 +245,7 @@ async def test_who_counts_leaves_a_report_and_two_of_rows() -> None:
         world.clock.advance(seconds=1)
     assert len(await world.keys(layout.reports("usage"))) == 4
     assert len(await world.keys(layout.reports("usage-rows"))) == 2
-    assert await process(world).lease().holder() is None
+    assert await process(world).leased.lease().holder() is None
     assert await world.keys(layout.INTENTS) == []
 
 
