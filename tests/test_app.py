@@ -17,6 +17,8 @@ from registry.app.offering import operations
 from registry.app.serving import RegistryApplication
 from registry.config import Config
 from registry.errors import ReadOnly
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName
 from registry.store import layout, parsing
 from registry.upkeep.operations import Switch
 from registry.work.operations import Context, Operation
@@ -61,8 +63,10 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(root: Path, ops: str) -> AsyncIterator[Serving]:
-    app = RegistryApplication(Config.model_validate({"storage": {"root": str(root)}, "ops": {"listen": ops}}))
+async def serving(root: Path, ops: str, **more: object) -> AsyncIterator[Serving]:
+    app = RegistryApplication(
+        Config.model_validate({"storage": {"root": str(root)}, "ops": {"listen": ops}, **more})
+    )
     await app.start()
     try:
         yield Serving(app)
@@ -227,6 +231,27 @@ async def test_a_command_notices_that_writing_is_switched_off(
                 await _ended(table["storage.reindex"])
             except ReadOnly:
                 break
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_metrics_tell_of_a_count_that_a_command_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    """Also where servers do not count by themselves."""
+    monkeypatch.setattr("registry.app.serving._TELL_USAGE_SECONDS", 0.001)
+    root = tmp_path / "data"
+    async with serving(root, "127.0.0.1:0", usage={"enabled": enabled}) as app:
+        assert await app.status("registry", "/v2/") == 200
+        async with operations(Config.model_validate({"storage": {"root": str(root)}})) as table:
+            repository, content = RepositoryName("a"), b"x" * 1000
+            link = root / layout.layer_link(repository, Digest.of(content))
+            data = root / layout.blob_data(Digest.of(content))
+            for path, written in ((link, str(Digest.of(content)).encode()), (data, content)):
+                path.parent.mkdir(parents=True)
+                path.write_bytes(written)
+            await _ended(table["usage.count"])
+        while b"\nmoorage_usage_bytes 1000.0\n" not in (await app.ask("GET", "ops", "/metrics"))[1]:
             await asyncio.sleep(0.001)
 
 

@@ -64,10 +64,10 @@ if TYPE_CHECKING:
 
 _AUDIT_SECONDS = 3600.0  # between two looks for entries that were kept for long enough
 _LOG = logging.getLogger(__name__)
-# Between two looks whether one is due, and before the first: what grows with the store is no part of a start.
-_GC_SECONDS = 600.0  # at most
-_SCRUB_SECONDS = 600.0
-_USAGE_SECONDS = 600.0  # at most
+# Between two looks whether such work is due, and before the first: what grows with the store is no part of a
+# start.
+_DUE_SECONDS = 600.0
+_TELL_USAGE_SECONDS = 60.0  # between two looks whether somebody has counted
 _STORAGE_SECONDS = 5.0  # between two looks at the storage: the read-only mark, and whether it answers
 
 
@@ -140,12 +140,12 @@ class RegistryApplication:
         if self._config.retention.rules:
             interval = self._config.retention.interval.total_seconds()
             self._schedule.every(
-                "retention", min(interval / 10, _GC_SECONDS), self._retaining.if_due, at_once=False
+                "retention", min(interval / 10, _DUE_SECONDS), self._retaining.if_due, at_once=False
             )
         if self._config.gc.enabled:
             interval = self._config.gc.interval.total_seconds()
             self._schedule.every(
-                "gc", min(interval / 10, _GC_SECONDS), self._collecting.if_due, at_once=False
+                "gc", min(interval / 10, _DUE_SECONDS), self._collecting.if_due, at_once=False
             )
         if self._mirrors is not None:
             from registry.app.mirroring import schedule_mirrors
@@ -161,11 +161,12 @@ class RegistryApplication:
                 outbox = Outbox(self._bundles, stream, who=process())
                 self._schedule.every(f"bundles.outbox.{stream.name}", LOOK_SECONDS, outbox.if_due)
         if self._scrubbing.scheduled:
-            self._schedule.every("scrub", _SCRUB_SECONDS, self._scrubbing.if_due, at_once=False)
+            self._schedule.every("scrub", _DUE_SECONDS, self._scrubbing.if_due, at_once=False)
+        # Whoever counted: another server, or a command.
+        self._schedule.every("usage.tell", _TELL_USAGE_SECONDS, self._tell_usage)
         if self._config.usage.enabled:
             interval = self._config.usage.interval.total_seconds()
-            self._schedule.once("usage.tell", self._tell_usage)
-            self._schedule.every("usage", min(interval / 10, _USAGE_SECONDS), self._count, at_once=False)
+            self._schedule.every("usage", min(interval / 10, _DUE_SECONDS), self._count, at_once=False)
 
     def asgi(self, listener: str) -> ASGIApp:
         """The application of the listener `registry` or `ops`, or of one that is bound to a namespace."""

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, JSON lines for programs, nothing elsewhere."""
+"""Progress on standard error: a bar on a terminal, lines for programs, elsewhere what is waited for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from registry.model.units import format_size
+from registry.model.quoting import printable
+from registry.model.units import format_duration, format_size
 from registry.work.operations import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
 Report = Callable[[Progress], None]
+_AMOUNTS: dict[str, Callable[[int], str]] = {"items": str, "bytes": format_size, "seconds": format_duration}
 
 
 @contextmanager
@@ -26,13 +28,13 @@ def reporting(*, as_json: bool) -> Iterator[Report]:
         with _bar() as report:
             yield report
     else:
-        yield _nothing
+        yield _waits(lambda text: print(text, file=sys.stderr, flush=True))
 
 
 def amount(progress: Progress) -> str:
     """How far it is, in words: `3 of 10`, `1.5GiB of 4GiB`."""
     done, total = (
-        (str(number) if progress.unit == "items" else format_size(number)) if number is not None else None
+        None if number is None else _AMOUNTS[progress.unit](number)
         for number in (progress.done, progress.total)
     )
     return f"{done}" if total is None else f"{done} of {total}"
@@ -50,8 +52,17 @@ def _line(progress: Progress) -> None:
     print(json.dumps({"progress": document}, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
-def _nothing(progress: Progress) -> None:
-    del progress
+def _waits(tell: Callable[[str], None]) -> Report:
+    """Has what is waited for told, once."""
+    told = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal told
+        if progress.unit == "seconds" and progress.text != told:
+            told = progress.text
+            tell(printable(told))
+
+    return report
 
 
 @contextmanager
@@ -69,8 +80,11 @@ def _bar() -> Iterator[Report]:
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None, amount="")
+        # Above the bar, where there is room for all of it.
+        waits = _waits(lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True))
 
         def report(progress: Progress) -> None:
+            waits(progress)
             shown = bars.tasks[0]
             if _begins_anew(shown, progress):
                 # Another part of the work: how fast the last one went says nothing of how long this takes.
@@ -80,7 +94,7 @@ def _bar() -> Iterator[Report]:
             bars.update(
                 task,
                 completed=progress.done,
-                description=progress.text,
+                description="waiting" if progress.unit == "seconds" else progress.text,
                 amount=amount(progress),
             )
 

@@ -44,6 +44,11 @@ class Wanted:
         """The manifests that were asked for."""
         return list(dict.fromkeys((*self.manifests, *self.tags.values())))
 
+    def told(self, name: RepositoryName) -> str:
+        """What it is called: one tag that is wanted alone, or the repository."""
+        alone = len(self.tags) == 1 and not self.manifests and not self.blobs
+        return f"{name}:{next(iter(self.tags))}" if alone else name
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -263,7 +268,8 @@ class Restoring:
             words = "; ".join(told[:_TOLD]) + ("" if len(told) <= _TOLD else f" and {len(told) - _TOLD} more")
             hint = "" if nothing else "; --partial leaves it out"
             raise ManifestUnknown(
-                f"{name} cannot be restored: this is neither there nor in the trash: {words}{hint}",
+                f"{wanted.told(name)} cannot be restored:"
+                f" this is neither there nor in the trash: {words}{hint}",
                 detail={"name": name, "missing": told[:_DETAILED], "count": len(told)},
             )
         return chosen

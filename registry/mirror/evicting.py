@@ -113,7 +113,7 @@ class Evicting:
         self._in_use = in_use
         # How large blobs are that were there the last time.
         self._sizes: dict[int, int] = {}
-        self._leased = Leased(
+        self.leased = Leased(
             lambda: registry,
             f"evict-{segment(self._name)}",
             f"evicting from {self._name}",
@@ -127,7 +127,7 @@ class Evicting:
     async def if_due(self) -> None:
         """Do it if the last time is long enough ago, whoever did it, and nobody does."""
         if self._settings.max_size is not None:
-            await self._leased.when_due(self._is_due, self._scheduled)
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, *, dry_run: bool) -> AsyncIterator[Evicted]:
         """Evict what is too much; what has come of it so far, and last of all.
@@ -139,7 +139,7 @@ class Evicting:
                 yield evicted
             return
         self._registry.require_writable()
-        async with self._leased.held() as step, aclosing(self._held(step)) as run:
+        async with self.leased.held() as step, aclosing(self._held(step)) as run:
             async for evicted in run:
                 yield evicted
 

@@ -115,6 +115,9 @@ def operations(
         found = AllEvicted([])
         for one in _meant(configured, asked.namespace):
             evicting = Evicting(registry(), one, who=who, in_use=in_use)
+            if not context.dry_run:
+                async for waiting in evicting.leased.waiting():
+                    yield waiting
             async for evicted in evicting.run(dry_run=context.dry_run):
                 if evicted.ended is None:
                     yield Progress(evicted.repositories, None, "items", one.name)

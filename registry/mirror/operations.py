@@ -199,6 +199,9 @@ def operations(
                 if not mirror.settings.sync:
                     continue
                 syncing = Syncing(registry(), mirror, who=who)
+                if not context.dry_run:
+                    async for waiting in syncing.leased.waiting():
+                        yield waiting
                 async for one in syncing.run(dry_run=context.dry_run):
                     if isinstance(one, Synced):
                         all_synced.namespaces.append(one)

@@ -88,7 +88,7 @@ class Syncing:
         self._images = Images(mirror, registry)
         self._releasing = Releasing(registry.store, registry.intents, mirror.by)
         own = str(mirror.name)
-        self._leased = Leased(
+        self.leased = Leased(
             lambda: registry,
             f"sync-{segment(mirror.name)}",
             f"mirroring {own}",
@@ -110,7 +110,7 @@ class Syncing:
     async def if_due(self) -> None:
         """Do it if the last time is long enough ago, whoever did it, and nobody does."""
         if self._mirror.settings.sync:
-            await self._leased.when_due(self._is_due, self._scheduled)
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, *, dry_run: bool) -> AsyncIterator[Came | Synced]:
         """Fetch what is selected; what has come whenever that is more, and last what came of it.
@@ -123,7 +123,7 @@ class Syncing:
                 yield came
         else:
             self._registry.require_writable()
-            async with self._leased.held() as step, aclosing(self._held(step, synced)) as coming:
+            async with self.leased.held() as step, aclosing(self._held(step, synced)) as coming:
                 async for came in coming:
                     yield came
         yield synced

@@ -37,7 +37,8 @@ class Needing:
 class Purge:
     """What was removed: links of repositories, tags, data, and copies in the trash and in quarantine.
 
-    `needing` refer to it and have lost it; `unread` are manifests of which that cannot be told.
+    `others` are on their way from elsewhere, or in what can be no repository. `needing` refer to it and have
+    lost it; `unread` are manifests of which that cannot be told.
     """
 
     links: int = 0
@@ -45,8 +46,15 @@ class Purge:
     trashed: int = 0
     quarantined: int = 0
     data: int = 0
+    others: int = 0
     needing: list[Needing] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> bool:
+        """Whether there was anything of it, or a manifest that needs it."""
+        places = self.links + self.trashed + self.quarantined + self.data + self.others
+        return bool(places or self.tags or self.needing)
 
     def add(self, other: Purge) -> None:
         """Count in what was found when it was done again."""
@@ -55,6 +63,7 @@ class Purge:
         self.trashed += other.trashed
         self.quarantined += other.quarantined
         self.data += other.data
+        self.others += other.others
         self.needing += [one for one in other.needing if one not in self.needing]
         self.unread += [one for one in other.unread if one not in self.unread]
 
@@ -98,6 +107,7 @@ class Purging:
                 places.setdefault(name, []).append(key)
             else:
                 await self._destroy([key])
+                purge.others += 1
         others = [name async for name in self._store.catalog.tree()] if everywhere else []
         for name in dict.fromkeys((*places, *others)):
             await self._tell_needing(name, gone, purge)
@@ -113,6 +123,7 @@ class Purging:
         async for key in self._driver.walk(layout.TRANSFERS):
             if parsing.content_of(key) in gone:
                 await self._destroy([key])
+                purge.others += 1
         for digest in sorted(gone, key=str):
             purge.trashed += await self._empty(layout.trash_data(digest))
             purge.quarantined += await self._empty(layout.quarantined(digest))

@@ -105,6 +105,9 @@ def problems_of(
     for one in error.errors(include_url=False, include_input=False):
         location = one["loc"]
         path = dotted(location)
+        if one["type"] == "too_short" and _has_enough(value(location), one):
+            # Those that are not right do not count, and each of them is told.
+            continue
         if one["type"] == "extra_forbidden":
             # Whatever stands behind a misspelled key may be a password.
             near = nearest_key(path, known)
@@ -130,6 +133,10 @@ def nearest_key(path: str, known: Sequence[str]) -> str | None:
         return same[0]
     # A section that is misspelled; a key that is like none is not made more so by the section before it.
     return nearest(path, [key for key in known if nearest(word, [key.rpartition(".")[2]])])
+
+
+def _has_enough(given: object, error: ErrorDetails) -> bool:
+    return isinstance(given, list | tuple) and len(given) >= int(error["ctx"]["min_length"])
 
 
 def _written(bound: object, given: object) -> str:
@@ -170,6 +177,9 @@ def _sentence(error: ErrorDetails, given: object) -> str:
             return "must be a text"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "must be a section of keys"
+        case "too_short":
+            least = context["min_length"]
+            return f"must have at least {least} item{'' if least == 1 else 's'}"
         case "list_type" | "tuple_type" | "frozen_set_type":
             return "must be a list"
         case _:

@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.core.registry import Registry
 from registry.upkeep.adopting import Adopted, Adopting
+from registry.upkeep.check import STILL_SERVED
 from registry.upkeep.leaving import Left, look_back
 from registry.upkeep.upgrading import upgrade
 from registry.work.operations import Context, Operation, Progress, Result, Status, option
@@ -59,7 +60,8 @@ def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
         adopting = Adopting(registry(), hash_blobs=asked.hash_blobs, dry_run=context.dry_run)
         async for progress in adopting.run():
             yield progress
-        yield Result(adopting.adopted, Status.DAMAGED if adopting.adopted.damaged else Status.DONE)
+        status = Status.DAMAGED if adopting.adopted.damaged else Status.DONE
+        yield Result(adopting.adopted, status, STILL_SERVED if adopting.found_wrong_bytes else "")
 
     async def storage_leave(_: Leave, __: Context) -> Outcome:
         left = Left()

@@ -94,6 +94,11 @@ class Adopting:
         self._links = self._bytes = 0
         self.adopted = Adopted(dry_run)
 
+    @property
+    def found_wrong_bytes(self) -> bool:
+        """Whether any blob was hashed and has not its digest."""
+        return not all(self._examined.hashed.values())
+
     async def run(self) -> AsyncIterator[Progress]:
         """Do it. Raises Unsupported where there is nothing to adopt."""
         await self._require_something()

@@ -13,6 +13,12 @@ from registry.model.names import RepositoryName
 from registry.store.store import Store
 from storage.errors import NotFound
 
+STILL_SERVED = (
+    "blobs are not hashed when they are pulled: those with wrong bytes are served as they are until"
+    " `moorage scrub run` has set them aside; then the same push again makes them whole"
+)
+"""What is to be done where bytes were found that do not have their digest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -31,8 +37,10 @@ class Looked:
     tags: int = 0
     manifests: int = 0
     blobs: int = 0
-    # Of what came from elsewhere, what manifests need that nobody has asked for yet.
+    # Of what came from elsewhere, if anything did, what manifests need that nobody has asked for yet.
+    from_elsewhere: bool = False
     not_fetched: int = 0
+    wrong: int = 0  # blobs whose bytes do not have their digest
     hashed: dict[Digest, int] = field(default_factory=dict)  # with the size of each
 
 
@@ -51,6 +59,7 @@ async def check_repository(
         except RegistryError as error:
             yield Problem(name, f"tag {tag}", error.message, True)
     cached = (await store.origins.of(name)).cached
+    looked.from_elsewhere |= bool(cached)
     for digest in [digest async for digest in store.links.manifests(name)]:
         looked.manifests += 1
         try:
@@ -89,6 +98,7 @@ async def check_repository(
             if hash_blobs:
                 looked.hashed[target] = found.size_bytes
                 if not await store.content.is_sound(target):
+                    looked.wrong += 1
                     yield Problem(name, str(digest), "the bytes do not have the digest", True)
         except NotFound:
             yield Problem(name, str(digest), "linked, and the bytes are missing", True)

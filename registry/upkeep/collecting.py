@@ -23,7 +23,6 @@ from registry.upkeep.expiry import stamped_now
 from registry.upkeep.reports import Collection, Kept, Reports
 from registry.upkeep.settings import UpkeepSettings
 from registry.work.leased import LEASE_SECONDS, Leased
-from registry.work.leases import Lease
 from registry.work.pace import let_others, paced
 from registry.work.reports import is_due
 from storage.errors import Forbidden, StorageError
@@ -47,7 +46,7 @@ class Collecting:
         self._registry = registry
         self._settings = settings
         self._clock = clock
-        self._leased = Leased(
+        self.leased = Leased(
             registry, "gc", "collecting", "moorage gc status", who=who, seconds=lease_seconds, clock=clock
         )
 
@@ -65,19 +64,15 @@ class Collecting:
         """Raises ReadOnly while this process may not write to the store."""
         self._registry().require_writable()
 
-    def lease(self) -> Lease:
-        """This process's view of the lease."""
-        return self._leased.lease()
-
     async def if_due(self) -> None:
         """Collect if nobody has for long enough, or go on where somebody has died."""
         if self._settings.gc.enabled:
-            await self._leased.when_due(self._is_due, self._scheduled)
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Collection]:
         """Collect now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        async with self._leased.held() as step, aclosing(self._held(step, by)) as run:
+        async with self.leased.held() as step, aclosing(self._held(step, by)) as run:
             async for report in run:
                 yield report
 

@@ -20,7 +20,6 @@ from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count, largest
 from registry.upkeep.usage_reports import MOST_ROWS, Count, UsageReports
 from registry.work.leased import LEASE_SECONDS, Leased
-from registry.work.leases import Lease
 from registry.work.pace import paced
 from registry.work.reports import is_due
 
@@ -47,7 +46,7 @@ class Counting:
     ) -> None:
         self._registry = registry
         self._settings = settings
-        self._leased = Leased(
+        self.leased = Leased(
             registry, "usage", "counting", "moorage usage show", who=who, seconds=lease_seconds, clock=clock
         )
 
@@ -59,19 +58,15 @@ class Counting:
         """The quotas of the registry."""
         return self._registry().quotas
 
-    def lease(self) -> Lease:
-        """This process's view of the lease."""
-        return self._leased.lease()
-
     async def if_due(self) -> None:
         """Count if nobody has for long enough."""
         if self._settings.enabled:
-            await self._leased.when_due(self._is_due, self._scheduled)
+            await self.leased.when_due(self._is_due, self._scheduled)
 
     async def run(self, by: str) -> AsyncIterator[Count]:
         """Count now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        async with self._leased.held() as step, aclosing(self._count(by, step)) as run:
+        async with self.leased.held() as step, aclosing(self._count(by, step)) as run:
             async for report in run:
                 yield report
 

@@ -11,6 +11,7 @@ from registry.model.units import format_size
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.explaining import Explained, explain
 from registry.upkeep.reports import Collection, Reports
+from registry.work.leased import named, told_holder
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 from registry.work.pace import let_others
 
@@ -31,14 +32,20 @@ class ShowCollections:
 
 @dataclass(frozen=True, slots=True)
 class Collections:
-    """Who collects at the moment (None: nobody), and the last reports, the newest first."""
+    """Who collects at the moment (None: nobody), and the last reports, the newest first.
+
+    `silent_seconds` ago who does it has last said that it lives.
+    """
 
     holder: str | None
+    silent_seconds: float | None
     reports: list[Collection]
 
     def told(self) -> str:
         """For people: the newest whole, the others a line each."""
-        lines = [f"collecting now: {self.holder}" if self.holder else "nobody collects at the moment"]
+        lines = [
+            told_holder("collecting now", self.holder, self.silent_seconds) or "nobody collects at the moment"
+        ]
         for at, report in enumerate(self.reports):
             ended = f"ended {report.ended:%Y-%m-%d %H:%M:%S}" if report.ended else f"in {report.phase}"
             lines.append(f"begun {report.began:%Y-%m-%d %H:%M:%S} by {report.by}, {ended}")
@@ -84,6 +91,9 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
 
     async def gc_run(_: Collect, context: Context) -> Outcome:
         collections = collecting()
+        if not context.dry_run:
+            async for waiting in collections.leased.waiting():
+                yield waiting
         run = collections.rehearse(context.by) if context.dry_run else collections.run(context.by)
         async for report in run:
             if report.ended is None:
@@ -94,8 +104,9 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
 
     async def gc_status(_: ShowCollections, __: Context) -> Outcome:
         collections = collecting()
-        holder = await collections.lease().holder()
-        yield Result(Collections(holder, await Reports(collections.store()).last(_SHOWN)))
+        holder = await collections.leased.lease().holder()
+        reports = await Reports(collections.store()).last(_SHOWN)
+        yield Result(Collections(*named(holder), reports))
 
     async def gc_explain(asked: ExplainDigest, _: Context) -> Outcome:
         collections = collecting()

@@ -10,7 +10,7 @@ from typing import Any
 from registry.core.registry import Registry
 from registry.errors import Unsupported
 from registry.model.units import format_size
-from registry.upkeep.check import Looked, Problem, check_repository
+from registry.upkeep.check import STILL_SERVED, Looked, Problem, check_repository
 from registry.upkeep.crash.report import Place, crash_test
 from registry.upkeep.reindex import reindex
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
@@ -63,14 +63,15 @@ class Check:
 class Checked:
     """What was looked at, and what is not as it should be; `hashed_bytes` is None where none were to be.
 
-    Of what came from elsewhere, `not_fetched` are blobs that are fetched when somebody asks for them.
+    Of what came from elsewhere, `not_fetched` are blobs that are fetched when somebody asks for them; None
+    where nothing did.
     """
 
     repositories: int
     tags: int
     manifests: int
     blobs: int
-    not_fetched: int
+    not_fetched: int | None
     hashed_bytes: int | None
     problems: list[Problem]
     store: list[Finding]
@@ -154,10 +155,12 @@ def operations(
             store.append(Finding("read the registry through", False, str(error)))
         damaged = any(problem.damaged for problem in problems)
         hashed = sum(looked.hashed.values()) if asked.hash_blobs else None
-        counts = (repositories, looked.tags, looked.manifests, looked.blobs, looked.not_fetched)
+        not_fetched = looked.not_fetched if looked.from_elsewhere else None
+        counts = (repositories, looked.tags, looked.manifests, looked.blobs, not_fetched)
         checked = Checked(*counts, hashed, problems, store)
         unfit = any(not one.fit for one in store)
-        yield Result(checked, Status.DAMAGED if damaged else Status.FAILED if unfit else Status.DONE)
+        status = Status.DAMAGED if damaged else Status.FAILED if unfit else Status.DONE
+        yield Result(checked, status, STILL_SERVED if looked.wrong else "")
 
     async def storage_read_only(asked: SetReadOnly, _: Context) -> Outcome:
         marks = registry().store.marks

@@ -13,7 +13,7 @@ from registry.model.digests import Digest
 from registry.removal.purging import Needing, Purging
 from registry.store.blocked import Block
 from registry.upkeep.collecting import Collecting
-from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
 from registry.work.pace import let_others
 
 Outcome = AsyncIterator[Progress | Result]
@@ -36,7 +36,9 @@ class PurgeContent:
 class Purged:
     """What was removed, by all digests that the content has, and the manifests that need it and lost it.
 
-    Of those that are `unread` it cannot be told whether they need it.
+    Of those that are `unread` it cannot be told whether they need it. `found` says whether there was
+    anything of it, now or when it was purged before; where its bytes could not be read (`hashed`), its other
+    digest is not known, and so not blocked.
     """
 
     digests: list[str]
@@ -47,12 +49,25 @@ class Purged:
     quarantined: int
     needing: list[Needing]
     unread: list[str]
+    found: bool
+    hashed: bool
     dry_run: bool
 
     def told(self) -> str:
         """What is gone, and what to do about what has lost it."""
+        if not self.found:
+            (digest,) = self.digests
+            blocked = "this digest alone would be blocked" if self.dry_run else "only this digest is blocked"
+            unblock = "" if self.dry_run else f"; `moorage trash unblock {digest}` takes that back"
+            return (
+                f"nothing of {digest} is here, so nothing {'would be' if self.dry_run else 'was'} removed:"
+                f" is it mistyped?\n{blocked}{unblock}\n{_other_unknown(digest)}; content that lies here"
+                " under that is not found by this one: purge it by the digest that its manifest has"
+            )
         verb = "would purge" if self.dry_run else "purged and blocked"
         lines = [f"{verb} {' = '.join(self.digests)}"]
+        if not self.hashed:
+            lines.append(f"its bytes are not here, or damaged: {_other_unknown(self.digests[0])}")
         lines.append(
             f"  links: {self.links}, tags: {len(self.tags)}, data: {self.data},"
             f" in the trash: {self.trashed}, in quarantine: {self.quarantined}"
@@ -120,7 +135,7 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
         await store.blocked.look()
         purging = Purging(store, by=context.by, step=let_others, dry_run=context.dry_run)
         wanted = asked.digest.require_supported()
-        known = store.blocked.of(wanted) is not None
+        known = store.blocked.of(wanted) is not None  # then done again, which may find nothing more
         digests = await purging.same(wanted)
         if not context.dry_run:
             collecting().require_writable()
@@ -132,12 +147,22 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
             await asyncio.sleep(SEEN_SECONDS)
             purge.add(await purging.remove(digests))
         told = [str(digest) for digest in digests]
-        counts = (purge.data, purge.trashed, purge.quarantined)
-        yield Result(
-            Purged(
-                told, purge.links, purge.tags, *counts, purge.needing, purge.unread, dry_run=context.dry_run
-            )
+        hashed = len(digests) > 1
+        found = purge.found or (known and hashed)
+        purged = Purged(
+            told,
+            purge.links,
+            purge.tags,
+            purge.data,
+            purge.trashed,
+            purge.quarantined,
+            purge.needing,
+            purge.unread,
+            found,
+            hashed,
+            dry_run=context.dry_run,
         )
+        yield Result(purged, Status.DONE if found else Status.FAILED)
 
     async def trash_purged(_: ShowPurged, __: Context) -> Outcome:
         blocked = collecting().store().blocked
@@ -192,6 +217,11 @@ def operations(collecting: Callable[[], Collecting]) -> Iterable[Operation[Any]]
             event="trash.unblocked",
         ),
     )
+
+
+def _other_unknown(digest: str) -> str:
+    other = "sha256" if digest.startswith("sha512:") else "sha512"
+    return f"what {other} the same bytes have is not known, and by that they may still be pushed"
 
 
 def _few(lines: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.upkeep.scrub_reports import Scrub
 from registry.upkeep.scrubbing import Scrubbing
+from registry.work.leased import named, told_holder
 from registry.work.operations import Context, Operation, Progress, Result, Status
 
 Outcome = AsyncIterator[Progress | Result]
@@ -30,10 +31,12 @@ class ShowScrubs:
 class Scrubs:
     """Who scrubs at the moment (None: nobody), and the last reports, the newest first.
 
+    `silent_seconds` ago who does it has last said that it lives.
     All that was there at `all_verified_since` has been verified since then (None: not yet).
     """
 
     holder: str | None
+    silent_seconds: float | None
     all_verified_since: datetime | None
     reports: list[Scrub]
 
@@ -41,7 +44,7 @@ class Scrubs:
         """For people: the newest whole, the others a line each."""
         since = f"{self.all_verified_since:%Y-%m-%d %H:%M:%S}" if self.all_verified_since else "never"
         lines = [
-            f"scrubbing now: {self.holder}" if self.holder else "nobody scrubs at the moment",
+            told_holder("scrubbing now", self.holder, self.silent_seconds) or "nobody scrubs at the moment",
             f"all content verified since: {since}",
         ]
         for at, report in enumerate(self.reports):
@@ -57,6 +60,9 @@ def operations(scrubbing: Callable[[], Scrubbing]) -> Iterable[Operation[Any]]:
 
     async def scrub_run(_: Verify, context: Context) -> Outcome:
         scrubs = scrubbing()
+        if not context.dry_run:
+            async for waiting in scrubs.leased.waiting():
+                yield waiting
         run = scrubs.rehearse(context.by) if context.dry_run else scrubs.run(context.by)
         async for report in run:
             if report.ended is None:
@@ -68,7 +74,7 @@ def operations(scrubbing: Callable[[], Scrubbing]) -> Iterable[Operation[Any]]:
         scrubs = scrubbing()
         reports = await scrubs.reports().last(_SHOWN)
         since = next((report.began for report in reports if report.ended), None)
-        yield Result(Scrubs(await scrubs.lease().holder(), since, reports))
+        yield Result(Scrubs(*named(await scrubs.leased.lease().holder()), since, reports))
 
     return (
         Operation(

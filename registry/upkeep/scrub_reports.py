@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from registry.model.units import format_size
+from registry.store import layout
 from registry.store.store import Store
 from registry.work.reports import ReportsOf, append, listed
 
@@ -54,12 +55,14 @@ class Damaged:
 
     def told(self) -> str:
         """A line for people."""
-        where = self.key if self.outcome in ("left", "unreadable") else self.content
+        where = " in the trash" if self.key.startswith(layout.TRASH_DATA) else ""
+        if self.outcome == "unreadable":  # for somebody to look at it
+            where += f" ({self.key})"
         several = f" and {self.repositories_left_out} more" if self.repositories_left_out else ""
         linked = f"; linked by {', '.join(self.repositories)}{several}" if self.repositories else ""
         became = f"{_TOLD_OUTCOMES[self.outcome]} {self.source}".rstrip()
         why = f" (not fetched again: {self.reason})" if self.reason else ""
-        return f"{where}: {became}{why}{linked}"
+        return f"{self.content}{where}: {became}{why}{linked}"
 
 
 @dataclass(slots=True)

@@ -21,7 +21,6 @@ from registry.upkeep.scrub_reports import Scrub, ScrubReports
 from registry.upkeep.settings import ScrubSettings
 from registry.work.effects import bounded_effects
 from registry.work.leased import LEASE_SECONDS, Leased
-from registry.work.leases import Lease
 from registry.work.pace import let_others
 from registry.work.reports import is_due
 from storage.paced import ReadPacedDriver
@@ -53,7 +52,7 @@ class Scrubbing:
         self.scheduled = scheduled
         self._sources = sources
         self._clock = clock
-        self._leased = Leased(
+        self.leased = Leased(
             registry,
             "scrub",
             "scrubbing",
@@ -68,19 +67,15 @@ class Scrubbing:
         """What scrubs have left in the store."""
         return ScrubReports(self._registry().store)
 
-    def lease(self) -> Lease:
-        """This process's view of the lease."""
-        return self._leased.lease()
-
     async def if_due(self) -> None:
         """Scrub if nobody has for long enough, or go on where somebody has stopped."""
         if self.scheduled:
-            await self._leased.when_due(self._is_due, lambda step: self._told(self._held(step, "schedule")))
+            await self.leased.when_due(self._is_due, lambda step: self._told(self._held(step, "schedule")))
 
     async def run(self, by: str) -> AsyncIterator[Scrub]:
         """Scrub now. Raises TooManyRequests while another process does."""
         self._registry().require_writable()
-        async with self._leased.held() as step, aclosing(self._held(step, by)) as run:
+        async with self.leased.held() as step, aclosing(self._held(step, by)) as run:
             async for report in run:
                 yield report
 

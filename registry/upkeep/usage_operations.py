@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +82,8 @@ class Usage:
             f"all repositories ({self.repositories}): {whole}, {format_size(self.unneeded_bytes)} unneeded",
             *quotas,
         ]
+        if not self.usage:
+            return "\n".join(lines)
         header = ("BYTES", "UNNEEDED", "FREED", "BLOBS", "REPOSITORIES", "NAME")
         cells = [
             (
@@ -105,11 +108,14 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
     """The operations of counts, with whoever counts for the registry that is open when one of them runs."""
 
     async def usage_count(_: CountUsage, context: Context) -> Outcome:
-        async for report in counting().run(context.by):
+        counts = counting()
+        async for waiting in counts.leased.waiting():
+            yield waiting
+        async for report in counts.run(context.by):
             if report.ended is None:
                 yield Progress(report.repositories, None, "items", "repositories")
             else:
-                yield Result(report)
+                yield _of_quotas(report, counts.quotas())
 
     async def usage_show(asked: ShowUsage, _: Context) -> Outcome:
         reports = counting().reports()
@@ -121,18 +127,22 @@ def operations(counting: Callable[[], Counting]) -> Iterable[Operation[Any]]:
         key, report = newest
         kept = await reports.rows(key)
         rows = [row for row in kept or () if _is_below(row.name, asked.prefix)]
+        notes = [_NO_ROWS] if kept is None else []
         if asked.prefix is not None and kept is not None and not rows:
             left = report.rows - len(kept)
             small = f", nor is it among the largest {len(kept)}, and {left} more were counted" if left else ""
-            raise NameUnknown(
-                f"there was no repository {asked.prefix}, and none below it, when all was counted{small}",
-                detail={"name": asked.prefix},
+            told = (
+                f"there was no repository {asked.prefix}, and none below it, when all was counted{small};"
+                " if there is by now, run `moorage usage count`"
             )
+            if not used:
+                raise NameUnknown(told, detail={"name": asked.prefix})
+            # Quotas count what was pushed since.
+            notes.append(told)
         age = (reports.now() - report.began).total_seconds()
         shown = rows[: asked.limit]
         unkept = report.rows - len(kept or ()) if asked.prefix is None else 0
         left_out = len(rows) - len(shown) + unkept
-        notes = [_NO_ROWS] if kept is None else []
         if len(rows) > len(shown):
             notes.append(f"there are {len(rows) - len(shown)} more rows: --limit {len(rows)}")
         yield Result(
@@ -183,6 +193,14 @@ async def _used(quotas: Quotas, prefix: RepositoryName | None) -> list[QuotaUsed
             is_counted = standing.counts.last is not None
             used.append(QuotaUsed(one, standing.limit_bytes, standing.used_bytes, is_counted))
     return used
+
+
+def _of_quotas(report: Count, quotas: Quotas) -> Result:
+    """The count with the quotas there are here; the report in the store has those of all servers."""
+    here = [one for one in report.quotas if one.prefix in quotas.limits]
+    others = ", ".join(one.prefix for one in report.quotas if one.prefix not in quotas.limits)
+    note = f"counted as well, for servers that may have a quota for it; this configuration has none: {others}"
+    return Result(dataclasses.replace(report, quotas=here), text=note if others else "")
 
 
 def _is_below(name: str, prefix: RepositoryName | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,8 +12,10 @@ from typing import Protocol
 
 from registry.errors import TooManyRequests
 from registry.logs import event
+from registry.model.units import format_duration
 from registry.store.store import Store
-from registry.work.leases import Lease, LeaseLost
+from registry.work.leases import Holder, Lease, LeaseLost
+from registry.work.operations import Progress
 
 LEASE_SECONDS = 60.0
 _LOG = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class Leased:
         self._who = who
         self._seconds = seconds
         self._clock = clock
+        self._watched: Lease | None = None
 
     def lease(self) -> Lease:
         """This process's view of the lease."""
@@ -64,6 +68,20 @@ class Leased:
             store.driver, store.effects, self._name, who=self._who, seconds=self._seconds, clock=self._clock
         )
 
+    async def waiting(self) -> AsyncIterator[Progress]:
+        """Just before `held`: for whom that would wait, who may be dead. Raises ReadOnly."""
+        self._registry().require_writable()
+        lease = self.lease()
+        while not (await lease.is_free() or lease.is_alive) and (holder := await lease.holder()):
+            told = (
+                f"{holder.who} is {self._doing}, or has died: last heard of"
+                f" {holder.heard:%Y-%m-%d %H:%M:%S} UTC; waiting whether it says anything, for"
+                f" {format_duration(self._seconds)} at most"
+            )
+            yield Progress(int(lease.watched_seconds), math.ceil(self._seconds), "seconds", told)
+            await asyncio.sleep(min(1.0, self._seconds / 10))
+        self._watched = lease
+
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Hold the lease, and say all the time that we do; gives what to call between handfuls of work.
@@ -71,9 +89,10 @@ class Leased:
         Raises TooManyRequests while another process holds it, and when it took over since this one was silent
         for too long. The step ends the work then, or where writing is forbidden.
         """
-        lease = self.lease()
+        lease, self._watched = self._watched or self.lease(), None
         if not await lease.take():
-            holder = await lease.holder() or "another process"
+            known = await lease.holder()
+            holder = "another process" if known is None else known.who
             status = f"; `{self._status}` tells how far it is" if self._status else ""
             raise self._busy(f"{holder} is {self._doing} already{status}")
         try:
@@ -109,3 +128,18 @@ class Leased:
 
     def _busy(self, message: str) -> TooManyRequests:
         return TooManyRequests(message, headers={"Retry-After": "60"})
+
+
+def named(holder: Holder | None) -> tuple[str | None, float | None]:
+    """Who holds a lease and for how long it has been silent, as results say it."""
+    return (None, None) if holder is None else (holder.who, holder.silent_seconds)
+
+
+def told_holder(doing: str, holder: str | None, silent_seconds: float | None) -> str:
+    """What the holder of a lease is doing, for people, and whether it may have died; empty for nobody."""
+    if holder is None or silent_seconds is None:
+        return ""
+    heard = f"{doing}: {holder}, heard of {format_duration(math.floor(silent_seconds))} ago"
+    if silent_seconds <= LEASE_SECONDS:
+        return heard
+    return f"{heard}; it seems to have died: whoever does it next goes on in its place"

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from registry.store import layout
 from registry.store.effects import Effects
@@ -30,6 +31,15 @@ class Beat:
     released: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who says that it holds a lease, when it has said so last, and how long ago that is by our own clock."""
+
+    who: str
+    heard: datetime
+    silent_seconds: float
+
+
 class Lease:
     """One process's view of the lease `name`, which is lost after `seconds` of silence.
 
@@ -48,6 +58,7 @@ class Lease:
         clock: Callable[[], float],
     ) -> None:
         self._driver = driver
+        self._now = effects.now
         self._name = name
         self._who = f"{who} ({effects.unique()})"
         self._seconds = seconds
@@ -88,11 +99,27 @@ class Lease:
             await asyncio.sleep(min(1.0, self._seconds / 10))
         return True
 
-    async def holder(self) -> str | None:
+    async def is_free(self) -> bool:
+        """Look once, and claim nothing."""
+        epochs = await self._epochs()
+        return not epochs or await self._is_free(epochs[-1])
+
+    @property
+    def watched_seconds(self) -> float:
+        """For how long it has been seen that its holder says nothing."""
+        return 0.0 if self._seen is None else self._clock() - self._seen[2]
+
+    async def holder(self) -> Holder | None:
         """Who says that it holds the lease, dead or alive; None when it is free."""
         epochs = await self._epochs()
         beat = await self._read(epochs[-1]) if epochs else None
-        return None if beat is None or beat.released else beat.holder
+        if beat is None or beat.released:
+            return None
+        try:
+            heard = (await self._driver.stat(self._key(epochs[-1]))).modified_at
+        except NotFound:
+            return None
+        return Holder(beat.holder, heard, max(0.0, (self._now() - heard).total_seconds()))
 
     async def beat(self) -> None:
         """Say that we are alive, if it is time for that. Raises LeaseLost."""

@@ -42,11 +42,14 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is: `done` of `total` (None: not known) bytes or items; `text` says with what."""
+    """How far an operation is: `done` of `total` (None: not known) bytes or items; `text` says with what.
+
+    In seconds it waits, and the text says for what: that is told also where no progress is.
+    """
 
     done: int
     total: int | None = None
-    unit: Literal["bytes", "items"] = "items"
+    unit: Literal["bytes", "items", "seconds"] = "items"
     text: str = ""
 
 

@@ -50,12 +50,35 @@ def test_programs_get_a_line_of_json_each(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_what_is_waited_for_is_told_once_also_where_no_progress_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with reporting(as_json=False) as report:
+        for waited in range(3):
+            report(Progress(waited, 60, "seconds", "one is collecting"))
+        report(Progress(0, None, "items", "links"))
+        report(Progress(1, 60, "seconds", "other\x1b is collecting"))
+    assert capsys.readouterr().err.splitlines() == ["one is collecting", "other\\x1b is collecting"]
+    assert amount(Progress(12, 60, "seconds")) == "12s of 1m"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = shown(monkeypatch)
     with reporting(as_json=False) as report:
         report(STEPS[0])
     assert "1MiB of 4MiB" in terminal.getvalue()
     assert "[bold]x" in terminal.getvalue()
+
+
+def test_what_is_waited_for_stands_above_the_bar_however_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = shown(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "60")
+    told = f"{'x' * 100} is [bold]collecting"
+    with reporting(as_json=False) as report:
+        for waited in range(2):
+            report(Progress(waited, 60, "seconds", told))
+    assert terminal.getvalue().count(told) == 1
+    assert "waiting" in terminal.getvalue()
 
 
 def test_a_next_part_of_the_work_begins_a_new_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -338,6 +338,19 @@ access:
     assert len(told) == 6
 
 
+def test_a_list_of_which_nothing_is_right_is_not_told_to_be_too_short(tmp_path: Path) -> None:
+    text = """\
+retention:
+  rules:
+    - {repositories: ["**"], newest_pushed: 1, tags: ["re:(a+)+", "re:["]}
+    - {repositories: [], newest_pushed: 1}
+"""
+    told = problems(tmp_path, text)
+    assert ["repeats no group" in one for one in told] == [True, False, False]
+    assert told[1].startswith("line 3: retention.rules[0].tags[1] = 're:['")
+    assert told[2] == "line 4: retention.rules[1].repositories = []: must have at least 1 item"
+
+
 @pytest.mark.parametrize("what", ["name", "issuer"])
 def test_two_issuers_differ(tmp_path: Path, what: str) -> None:
     values = {"name": ["github", "gitlab"], "issuer": ["https://a.test", "https://b.test"]}

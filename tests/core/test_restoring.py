@@ -171,6 +171,7 @@ async def test_what_is_gone_is_named_all_of_it_and_nothing_has_changed(world: Wo
     with pytest.raises(ManifestUnknown) as raised:
         await restore(world, Wanted({Tag("both"): digest}))
     assert all(str(one) in raised.value.message for one in lost)
+    assert raised.value.message.startswith(f"{NAME}:both cannot be restored: ")
     assert sorted(raised.value.detail["missing"]) == sorted(map(str, lost))  # type: ignore[index]
     assert await world.keys() == before
 
@@ -195,6 +196,13 @@ async def test_what_lacks_a_layer_comes_back_by_no_means(world: World) -> None:
         with pytest.raises(ManifestUnknown, match=f"{LAYER}$"):
             await restore(world, Wanted({TAG: digest}), some=some)
     assert not await world.holds(digest)
+
+
+async def test_what_cannot_be_restored_as_a_whole_is_told_as_the_repository(world: World) -> None:
+    gone = Digest.of(b"gone")
+    for wanted in (Wanted({}, [gone]), Wanted({TAG: gone}, [], [gone]), Wanted({TAG: gone, Tag("b"): gone})):
+        with pytest.raises(ManifestUnknown, match=f"^{NAME} cannot be restored"):
+            await restore(world, wanted)
 
 
 async def test_damaged_bytes_are_gone(world: World) -> None:

@@ -35,6 +35,7 @@ BY_ITSELF = (
     "/_moorage/v1/catalog-complete",
     "_moorage%2Fv1%2Fblocked%2F",
     "_moorage%2Fv1%2Freports%2Fusage",
+    "/_moorage/v1/reports/usage/",
     "/_moorage/v1/pulls/",
 )
 REPOSITORIES = 10_000

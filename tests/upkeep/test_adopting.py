@@ -189,6 +189,18 @@ async def test_wrong_bytes_are_found_by_hashing_in_each_repository(world: World)
     assert all("do not have the digest" in one.problem for one in adopted.spoilt_tags)
 
 
+async def test_what_is_still_served_is_told_with_what_ends_that(world: World) -> None:
+    async def note() -> str:
+        result = (await steps(world, hash_blobs=True))[-1]
+        assert isinstance(result, Result)
+        return result.text
+
+    await world.driver.delete([layout.blob_data(LAYER)])
+    assert await note() == ""
+    await world.driver.put(layout.blob_data(LAYER), b"LAYER")
+    assert "served as they are until `moorage scrub run`" in await note()
+
+
 MANIFESTS: dict[str, tuple[Break, str]] = {
     "no data": (lambda world: world.driver.delete([layout.blob_data(IMAGE)]), "the bytes are missing"),
     "truncated": (

@@ -65,7 +65,7 @@ async def test_a_run_leaves_a_report_and_lets_go_of_the_lease(world: World) -> N
     assert (report.links_taken, report.blobs_taken, report.resumed) == (10, 1, 0)
     assert report.phase == "done" and report.by == "tester"
     assert await Reports(world.store).last(10) == [report]
-    assert await process(world, "two").lease().holder() is None
+    assert await process(world, "two").leased.lease().holder() is None
     assert unneeded(await tree(world)) == []
     # The look at the store's clock leaves nothing behind.
     assert await world.keys(layout.INTENTS) == []
@@ -102,7 +102,7 @@ async def test_a_dead_process_is_followed_by_another_that_finishes_its_report(wo
             pass
     lease = layout.leases("gc")
     assert {key: data for key, data in (await tree(world)).items() if lease not in key} == before
-    assert await process(world).lease().holder() is None
+    assert await process(world).leased.lease().holder() is None
 
 
 async def test_the_schedule_collects_when_it_is_due_and_not_sooner(world: World) -> None:
@@ -282,7 +282,7 @@ async def test_what_was_purged_and_may_not_be_removed_keeps_nothing_waiting(worl
 async def test_the_status_tells_what_each_run_took(world: World) -> None:
     for _ in range(2):
         await run(process(world))
-    told = Collections(None, await Reports(world.store).last(10)).told().splitlines()
+    told = Collections(None, None, await Reports(world.store).last(10)).told().splitlines()
     assert [line for line in told if "into the trash" in line] == [
         "  took 0 blob links and 0 blobs (0B) into the trash",
         "  took 10 blob links and 1 blobs (8B) into the trash",

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from registry.cli.rendering import as_text
 from registry.core.operations import Limit
 from registry.core.operations import operations as core_operations
 from registry.errors import Denied, NameUnknown, ReadOnly, RegistryError
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_IMAGE
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
 from registry.upkeep.operations import Switch
@@ -98,6 +101,21 @@ async def test_a_check_says_how_it_went(world: World) -> None:
     result = await perform(world, "storage.check")
     assert result.status is Status.DAMAGED
     assert result.value.problems  # type: ignore[attr-defined]
+
+
+async def test_a_check_tells_what_is_still_served_and_nothing_of_mirrors_where_there_are_none(
+    world: World,
+) -> None:
+    await world.driver.put(layout.blob_data(Digest.of(b"layer")), b"LAYER")
+    assert (await perform(world, "storage.check")).text == ""
+    result = await perform(world, "storage.check", hash_blobs=True)
+    assert "served as they are until `moorage scrub run`" in result.text
+    assert "not fetched" not in as_text(result.value)
+    content = image("elsewhere")
+    await world.store.origins.note_elsewhere(NAME, Digest.of(content))
+    await world.repository().keep_manifest(Tag("elsewhere"), content, OCI_IMAGE)
+    checked = (await perform(world, "storage.check", hash_blobs=True)).value
+    assert re.search("^not fetched: +0$", as_text(checked), re.MULTILINE)
 
 
 async def test_a_check_of_a_whole_store_says_what_it_looked_at(world: World) -> None:

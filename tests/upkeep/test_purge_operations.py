@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from registry.errors import BlobUnknown, NotFoundHere
+from registry.store import layout
 from registry.store.blocked import Block
 from registry.upkeep import purge_operations
 from registry.upkeep.collecting import Collecting
 from registry.upkeep.purge_operations import SEEN_SECONDS, AllPurged, Purged, operations
 from registry.upkeep.settings import UpkeepSettings
-from registry.work.operations import Context, Result
+from registry.work.operations import Context, Result, Status
 from storage.memory import MemoryDriver
 from tests.inmemory import image
 from tests.removal.leaking import LEAKED, NAME, SECRET, TWIN, Process, bytes_of, named, spread
@@ -30,11 +31,15 @@ class Operator:
         self._table = {one.name: one for one in operations(lambda: self.collecting)}
 
     async def do(self, name: str, *given: Any, dry_run: bool = False) -> Any:
+        return (await self.result(name, *given, dry_run=dry_run)).value
+
+    async def result(self, name: str, *given: Any, dry_run: bool = False) -> Result:
         operation = self._table[name]
         context = Context("user:operator", dry_run)
         steps = [step async for step in operation.run(operation.input(*given), context)]
-        assert isinstance(steps[-1], Result)
-        return steps[-1].value
+        result = steps[-1]
+        assert isinstance(result, Result)
+        return result
 
 
 @pytest.fixture
@@ -119,3 +124,59 @@ async def test_what_is_blocked_is_listed_and_can_be_unblocked(
     with pytest.raises(NotFoundHere, match="not blocked"):
         await operator.do("trash.unblock", TWIN)
     await process.blob(SECRET)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_digest_of_which_nothing_is_here_is_no_success(
+    driver: MemoryDriver, waiting: Callable[[Callable[[], Awaitable[object]]], list[float]], dry_run: bool
+) -> None:
+    process = Process(driver)
+    waiting(lambda: asyncio.sleep(0))
+    # Under its sha256 alone, and nothing says that it has this sha512.
+    await process.blob(SECRET)
+    result = await Operator(process).result("trash.purge", TWIN, dry_run=dry_run)
+    assert result.status is Status.FAILED
+    assert isinstance(result.value, Purged)
+    assert (result.value.found, result.value.hashed, result.value.digests) == (False, False, [str(TWIN)])
+    first, second, third = result.value.told().splitlines()
+    assert first.startswith(f"nothing of {TWIN} is here") and "mistyped?" in first
+    assert (f"moorage trash unblock {TWIN}" in second) != dry_run and "this digest" in second
+    assert third.startswith("what sha256 the same bytes have is not known")
+    assert bytes_of(driver) and (TWIN in process.blocked.digests) != dry_run
+    again = await Operator(process).result("trash.purge", TWIN, dry_run=dry_run)
+    assert again.status is Status.FAILED and again.value == result.value
+
+
+async def test_a_purge_that_is_done_again_has_found_it(
+    driver: MemoryDriver, waiting: Callable[[Callable[[], Awaitable[object]]], list[float]]
+) -> None:
+    process = Process(driver)
+    waiting(lambda: asyncio.sleep(0))
+    await process.blob(SECRET)
+    for _ in range(2):
+        result = await Operator(process).result("trash.purge", LEAKED)
+        assert result.status is Status.DONE
+        assert result.value.told().startswith(f"purged and blocked {LEAKED} = {TWIN}\n  links")  # type: ignore[attr-defined]
+
+
+async def test_links_to_bytes_that_are_gone_are_purged_and_the_other_digest_is_said_to_be_unknown(
+    driver: MemoryDriver, waiting: Callable[[Callable[[], Awaitable[object]]], list[float]]
+) -> None:
+    process = Process(driver)
+    waiting(lambda: asyncio.sleep(0))
+    await process.blob(SECRET)
+    await driver.delete([layout.blob_data(LEAKED)])
+    result = await Operator(process).result("trash.purge", LEAKED)
+    assert result.status is Status.DONE and isinstance(result.value, Purged)
+    assert (result.value.found, result.value.hashed, result.value.links) == (True, False, 1)
+    assert "what sha512 the same bytes have is not known" in result.value.told().splitlines()[1]
+
+
+async def test_what_is_on_its_way_from_elsewhere_is_found(
+    driver: MemoryDriver, waiting: Callable[[Callable[[], Awaitable[object]]], list[float]]
+) -> None:
+    process = Process(driver)
+    waiting(lambda: asyncio.sleep(0))
+    await driver.put(f"{layout.transfer(NAME, LEAKED)}/segment", SECRET[:7])
+    result = await Operator(process).result("trash.purge", LEAKED)
+    assert result.status is Status.DONE and named(driver) == []

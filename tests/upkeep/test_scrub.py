@@ -96,7 +96,7 @@ async def test_all_that_is_sound_stays_as_it_is(world: World) -> None:
     assert report.bytes_read == sum(sizes.values())
     assert await content(world) == before
     assert await ScrubReports(world.store).last(10) == [report]
-    assert await process(world, "two").lease().holder() is None
+    assert await process(world, "two").leased.lease().holder() is None
 
 
 async def test_a_damaged_blob_is_set_aside_and_not_served_and_healed_by_a_push(world: World) -> None:
@@ -198,6 +198,9 @@ async def test_a_dry_run_tells_and_changes_nothing_also_while_nobody_may_write(w
     report = [one async for one in scrubbing.rehearse("tester")][-1]
     assert [one.outcome for one in report.damaged] == ["left", "left"]
     assert report.ended and report.damaged[1].repositories == ["team/app", "team/other"]
+    # By what it is called, as the run itself does.
+    told = [line.strip() for line in report.told().splitlines()[2:]]
+    assert told == [f"{LAYER} in the trash: damaged", f"{LAYER}: damaged; linked by team/app, team/other"]
     with pytest.raises(ReadOnly):
         await run(scrubbing)
     await scrubbing.if_due()
@@ -340,7 +343,7 @@ async def test_one_process_scrubs_at_a_time(world: World) -> None:
     first = begun(process(world, "first"))
     await anext(first)
     waiting = asyncio.create_task(run(process(world, "second", tick=0.0)))
-    lease = process(world, "first").lease()
+    lease = process(world, "first").leased.lease()
     while not waiting.done():
         await world.driver.put(
             "/".join((layout.leases("scrub"), (await world.driver.children(layout.leases("scrub")))[-1])),
@@ -349,7 +352,8 @@ async def test_one_process_scrubs_at_a_time(world: World) -> None:
         await asyncio.sleep(SECONDS / 10)
     with pytest.raises(TooManyRequests, match=r"^first is scrubbing already; `moorage scrub status`"):
         await waiting
-    assert await lease.holder() == "first"
+    holder = await lease.holder()
+    assert holder is not None and holder.who == "first"
     await first.aclose()
 
 
@@ -421,7 +425,7 @@ async def test_it_reads_no_faster_than_it_may_and_stays_alive_meanwhile(
         Scrubbing(lambda: world.registry, settings, who=who, scheduled=True, clock=lambda: now)
         for who in ("one", "two")
     )
-    lease = two.lease()
+    lease = two.leased.lease()
     was_free = []
     real_sleep = asyncio.sleep
 

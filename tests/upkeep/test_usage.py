@@ -23,7 +23,7 @@ from registry.upkeep import usage_reports
 from registry.upkeep.counting import Counting
 from registry.upkeep.settings import UsageSettings
 from registry.upkeep.usage import Ledger, count
-from registry.upkeep.usage_operations import ShowUsage, Usage, operations
+from registry.upkeep.usage_operations import CountUsage, ShowUsage, Usage, operations
 from registry.upkeep.usage_reports import Count, Row, UsageReports
 from registry.work.inputs import read_input
 from registry.work.operations import Context, Result
@@ -245,7 +245,7 @@ async def test_who_counts_leaves_a_report_and_two_of_rows() -> None:
         world.clock.advance(seconds=1)
     assert len(await world.keys(layout.reports("usage"))) == 4
     assert len(await world.keys(layout.reports("usage-rows"))) == 2
-    assert await process(world).lease().holder() is None
+    assert await process(world).leased.lease().holder() is None
     assert await world.keys(layout.INTENTS) == []
 
 
@@ -331,7 +331,7 @@ async def test_show_tells_what_was_counted_and_how_old_that_is(monkeypatch: pyte
     of_one, _ = await shown(counting, ShowUsage(Prefix(OTHER)))
     assert [row.name for row in of_one.usage] == [OTHER]
     assert read_input(ShowUsage, {"prefix": f"{OTHER}/"}) == ShowUsage(Prefix(OTHER))
-    with pytest.raises(NameUnknown, match="no repository tea, and none below it"):
+    with pytest.raises(NameUnknown, match=r"no repository tea, and none below it.*run `moorage usage count`"):
         await shown(counting, ShowUsage(Prefix("tea")))
     monkeypatch.setattr("registry.upkeep.counting.MOST_ROWS", 1)
     world.clock.advance(seconds=1)
@@ -342,3 +342,32 @@ async def test_show_tells_what_was_counted_and_how_old_that_is(monkeypatch: pyte
         await shown(counting, ShowUsage(Prefix(OTHER)))
     monkeypatch.setattr(usage_reports, "_LIMIT", 10)
     assert "moorage usage count" in (await shown(counting))[1]
+
+
+async def test_quotas_of_what_came_after_the_count_are_shown() -> None:
+    new = RepositoryName("new")
+    world = World(quotas={new: 1000})
+    await world.push(image("one"))
+    await run(process(world))
+    await world.push(image("two"), name=RepositoryName("new/app"))
+    usage, note = await shown(process(world), ShowUsage(Prefix("new")))
+    assert usage.usage == [] and [one.prefix for one in usage.quotas] == ["new"]
+    assert usage.quotas[0].used_bytes == 2 + 5 + len(image("two"))
+    assert usage.told().splitlines()[2:] == [f"quota of new: {usage.quotas[0].used_bytes}B of 1000B used"]
+    assert "no repository new, and none below it" in note and "moorage usage count" in note
+
+
+async def test_a_quota_that_is_none_here_is_not_told_as_one() -> None:
+    world = World(quotas={RepositoryName("team"): 1000, RepositoryName("old"): 1000})
+    await world.push(image("one"))
+    await run(process(world))
+    del world.quotas[RepositoryName("old")]
+    counting = process(world)
+    count = next(one for one in operations(lambda: counting) if one.name == "usage.count")
+    *_, result = [one async for one in count.run(CountUsage(), Context("tester"))]
+    assert isinstance(result, Result) and isinstance(result.value, Count)
+    assert [one.prefix for one in result.value.quotas] == ["team"]
+    assert "quota of old" not in result.value.told() and result.text.endswith(": old")
+    # Servers that have it look there.
+    newest = await counting.reports().newest()
+    assert newest is not None and {one.prefix for one in newest[1].quotas} == {"team", "old"}

@@ -59,7 +59,7 @@ async def test_it_is_free_at_first_and_told_by_whom_it_is_held(world: World) -> 
     assert await one.lease.holder() is None
     assert await one.lease.acquire()
     holder = await Process(world, "other").lease.holder()
-    assert holder is not None and holder.startswith("one (")
+    assert holder is not None and holder.who.startswith("one (")
 
 
 async def test_one_of_two_that_ask_at_once_has_it(world: World) -> None:
@@ -109,7 +109,7 @@ async def test_it_is_had_at_once_when_it_was_released(world: World) -> None:
     # Nothing of what was released is said in the name of the new holder.
     await one.lease.release()
     holder = await one.lease.holder()
-    assert holder is not None and holder.startswith("other (")
+    assert holder is not None and holder.who.startswith("other (")
 
 
 async def test_it_passes_on_after_silence_by_the_clock_of_the_one_who_takes_it(world: World) -> None:
@@ -163,7 +163,7 @@ async def test_a_slow_holder_finds_out_before_it_says_another_word(world: World)
     # What it lets go of is not the new holder's.
     await one.lease.release()
     holder = await one.lease.holder()
-    assert holder is not None and holder.startswith("other (")
+    assert holder is not None and holder.who.startswith("other (")
     assert not await Process(world, "third").lease.acquire()
 
 
@@ -206,7 +206,7 @@ async def test_who_saw_an_older_epoch_does_not_get_it_once_more(world: World) ->
     gate.set()
     assert not await claiming
     holder = await quick.lease.holder()
-    assert holder is not None and holder.startswith("four (")
+    assert holder is not None and holder.who.startswith("four (")
     quick.clock.now += SECONDS
     await quick.lease.beat()
 

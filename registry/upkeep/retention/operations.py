@@ -11,6 +11,7 @@ from registry.errors import ManifestUnknown, NameUnknown
 from registry.model.patterns import RepositoryPattern
 from registry.upkeep.retention.reports import Retention, TagExplained
 from registry.upkeep.retention.retaining import EVERYWHERE, Retaining
+from registry.work.leased import named, told_holder
 from registry.work.operations import Context, Operation, Progress, Result, Status, Touched, argument, option
 
 Outcome = AsyncIterator[Progress | Result]
@@ -46,14 +47,21 @@ class ShowRetention:
 
 @dataclass(frozen=True, slots=True)
 class RetentionStatus:
-    """Who runs retention at the moment (None: nobody), and the last reports, the newest first."""
+    """Who runs retention at the moment (None: nobody), and the last reports, the newest first.
+
+    `silent_seconds` ago who does it has last said that it lives.
+    """
 
     holder: str | None
+    silent_seconds: float | None
     reports: list[Retention]
 
     def told(self) -> str:
         """For people: the newest whole, the others a line each."""
-        lines = [f"running now: {self.holder}" if self.holder else "nobody runs retention at the moment"]
+        lines = [
+            told_holder("running now", self.holder, self.silent_seconds)
+            or "nobody runs retention at the moment"
+        ]
         for at, report in enumerate(self.reports):
             ended = f"ended {report.ended:%Y-%m-%d %H:%M:%S}" if report.ended else f"got to {report.after}"
             lines.append(f"begun {report.began:%Y-%m-%d %H:%M:%S} by {report.by}, {ended}")
@@ -74,6 +82,10 @@ def operations(retaining: Callable[[], Retaining]) -> Iterable[Operation[Any]]:
 
     async def retention_run(asked: Retain, context: Context) -> Outcome:
         runs = retaining()
+        if not context.dry_run:
+            runs.require_enforced()
+            async for waiting in runs.leased.waiting():
+                yield waiting
         do = runs.rehearse if context.dry_run else runs.run
         async for report in do(context.by, asked.repositories, asked.max_delete_percent):
             if report.ended is None:
@@ -88,7 +100,7 @@ def operations(retaining: Callable[[], Retaining]) -> Iterable[Operation[Any]]:
     async def retention_status(_: ShowRetention, __: Context) -> Outcome:
         runs = retaining()
         holder = await runs.leased.lease().holder()
-        yield Result(RetentionStatus(holder, await runs.reports().last(_SHOWN)))
+        yield Result(RetentionStatus(*named(holder), await runs.reports().last(_SHOWN)))
 
     async def retention_explain(asked: ExplainTag, _: Context) -> Outcome:
         name, tag = tag_of(asked.reference)

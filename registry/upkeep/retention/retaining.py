@@ -87,6 +87,16 @@ class Retaining:
         if not self._rules.rules:
             raise Unsupported("there are no retention.rules in the configuration: nothing goes by itself")
 
+    def require_enforced(self) -> None:
+        """Raises ReadOnly, and Unsupported where the rules are not to take anything."""
+        self._registry().require_writable()
+        self.require_rules()
+        if not self._rules.enforce:
+            raise Unsupported(
+                "retention.enforce is false, so nothing is removed; see what would be with --dry-run, then"
+                " set it"
+            )
+
     async def in_use(self) -> InUse:
         """What runs by the lists that are configured, and what is held. Raises Unsupported."""
         found = await asyncio.to_thread(read_in_use, self._rules.in_use)
@@ -103,13 +113,7 @@ class Retaining:
         self, by: str, repositories: RepositoryPattern, percent: int | None
     ) -> AsyncIterator[Retention]:
         """Remove what no rule keeps. Raises TooManyRequests while another process does, Unsupported."""
-        self._registry().require_writable()
-        self.require_rules()
-        if not self._rules.enforce:
-            raise Unsupported(
-                "retention.enforce is false, so nothing is removed; see what would be with --dry-run, then"
-                " set it"
-            )
+        self.require_enforced()
         most = self._rules.max_delete_percent if percent is None else percent
         async with self.leased.held() as step, aclosing(self._held(step, by, repositories, most)) as run:
             async for report in run:
