@@ -91,6 +91,7 @@ class Importing:
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
         head = Head.decode(opening.head)
+        await self.received.require_same(head.id, opening.head)
         if not await self._was_approved(head):
             require_newer(await self.received.newer(head), head, allow_rollback=wish.allow_rollback)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
