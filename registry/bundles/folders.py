@@ -92,7 +92,7 @@ class Inbox:
 
     async def _one(self, path: Path, step: Callable[[], Awaitable[None]]) -> Judged:
         judged = None
-        wish = Wish(_BY, note=f"found in {path.name}")
+        wish = Wish(_BY, note=f"found in {path.name}", as_before=True)
         async for one in self._bundles.take_in([path], self._bundles.rules(()), wish):
             await step()
             if isinstance(one, Judged):

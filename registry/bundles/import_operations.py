@@ -39,7 +39,10 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected."""
+    """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected.
+
+    `delete` says whether selected tags go that it does not have, as it was asked when it was accepted.
+    """
 
     id: str
     stream: str
@@ -56,6 +59,7 @@ class Imported:
     moves: list[str] = field(default_factory=list)
     moved: int = 0
     left: list[str] = field(default_factory=list)
+    delete: bool = False
 
     def told(self) -> str:
         """What has happened, and what to do next."""
@@ -75,6 +79,8 @@ class Imported:
                 lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); it would move:")
                 lines += _some([f"  {one}" for one in self.moves])
             case "staged":
+                if self.delete:
+                    lines.append("selected tags that it does not have are removed with it (--delete)")
                 lines.append(
                     f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
                 )
@@ -187,6 +193,7 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         await _moves(bundles, judged, wish) if state in ("checked", "staged") else [],
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
+        wish.delete if staged is None else staged.delete,
     )
 
 

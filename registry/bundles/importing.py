@@ -47,13 +47,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What who imports asks for besides."""
+    """What who imports asks for besides; `as_before` whatever an import of the same bundle has asked for."""
 
     by: str
     allow_rollback: bool = False
     delete: bool = False
     note: str = ""
     dry_run: bool = False
+    as_before: bool = False
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ class Importing:
         names = await self._effects.aside(lambda: rules.names.all(statement.repositories))
         judged = Judged(head, statement, signed_by, names, rules.names.mappings)
         _require_short(judged)
+        await self._require_as_before(judged, wish)
         arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
@@ -140,6 +142,29 @@ class Importing:
                 f" undo that (moorage bundle undo {newer.id}), or have this state written anew"
             )
         return True
+
+    async def _require_as_before(self, judged: Judged, wish: Wish) -> None:
+        """Raises BundleRefused where a bundle was accepted without what is asked for, or by other names.
+
+        People look at it, or have approved it, as it was accepted first.
+        """
+        head, staged = judged.head, await self.received.staged(judged.head.id)
+        if staged is None or wish.as_before:
+            return
+        other = [name for name, here in judged.names.items() if staged.names.get(name) != str(here)]
+        if wish.delete and not staged.delete:
+            what = "without --delete"
+        elif other:
+            # By --map, or what was configured then.
+            what = f"with the name {staged.names.get(other[0])}, not {judged.names[other[0]]}, for {other[0]}"
+        else:
+            return
+        todo = "import the next one of its stream so"
+        if await self.received.decision(head.id) is None:
+            todo = f"approve it as it is, or reject it (moorage bundle reject {head.id}) and {todo}"
+        raise BundleRefused(
+            f"{HEAD}: {head} was accepted before, {what}, and that counts; {todo}", detail={"id": head.id}
+        )
 
     async def _absent(self, judged: Judged) -> Digests:
         """What the bundle carries and its repositories here lack; what they lack besides is missing."""
@@ -227,8 +252,8 @@ class Importing:
             await staging.begin(head.id)
             async for _ in planting.content(with_tags=True):
                 pass
-        if not accepted:
-            await self.received.put(head.id, "staged", _staged(judged, rules, wish))
+        if not accepted and not await self.received.put(head.id, "staged", _staged(judged, rules, wish)):
+            await self._require_as_before(judged, wish)
         if await self.received.done(head.id) is not None:
             await self.received.clear(head.id)
         if not rules.waits:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.bundles.errors import BundleRefused
+from registry.bundles.folders import Inbox
+from registry.bundles.import_operations import Import, Imported
+from registry.bundles.import_operations import operations as import_operations
+from registry.bundles.received import Received
 from registry.model.names import RepositoryName, Tag
+from registry.work.operations import Context, Result
 from tests.bundles.handmade import Selection, files_of, images, write_folder
 from tests.bundles.sides import Gap
+from tests.inmemory import image
 
 APP, V1 = RepositoryName("team/app"), Tag("v1")
 
@@ -18,6 +25,15 @@ APP, V1 = RepositoryName("team/app"), Tag("v1")
 def gap(tmp_path: Path) -> Gap:
     """Two sides with nothing in them; one person must approve."""
     return Gap(tmp_path, {"approvals": 1})
+
+
+async def imported(gap: Gap, **asked: Any) -> Imported:
+    """What the operation tells of an import of the folder `bundle`."""
+    [operation] = import_operations(lambda: gap.far.bundles)
+    steps = operation.run(Import((str(gap.folder / "bundle"),), **asked), Context("importer"))
+    [result] = [step async for step in steps if isinstance(step, Result)]
+    assert isinstance(result.value, Imported)
+    return result.value
 
 
 # Ids.
@@ -39,3 +55,61 @@ async def test_another_bundle_with_a_known_id_is_refused(gap: Gap, monkeypatch: 
         # Two at once, each of which found nothing before.
         await received.put_head(first.head.id, (second / "bundle.json").read_bytes())
     assert (await gap.far.take_in(gap.folder / "first")).is_staged
+
+
+# Options.
+
+
+@pytest.mark.parametrize("how", [{"delete": True}, {"maps": ["team/=other/"]}])
+async def test_what_a_second_import_asks_for_besides_is_refused(gap: Gap, how: Any) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    judged = await gap.carry()
+    bundle = gap.folder / "bundle-1"
+    for is_dry in (True, False):
+        with pytest.raises(BundleRefused, match=f"bundle reject {judged.head.id}"):
+            await gap.far.take_in(bundle, dry_run=is_dry, **how)
+    await gap.far.bundles.approving.approve(judged.head.id, "bob", "", allow_rollback=False)
+    await gap.far.finish(judged.head.id)
+    with pytest.raises(BundleRefused, match="that counts; import the next one"):
+        await gap.far.take_in(bundle, **how)
+    assert (await gap.far.take_in(bundle)).is_staged
+
+
+async def test_of_two_imports_at_once_with_other_options_one_is_refused(
+    gap: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(gap.folder / "bundle", gap.key)
+    put, others = Received.put, [1]
+
+    async def late(received: Received, bundle: str, part: str, value: object) -> bool:
+        if part == "staged" and others:
+            others.clear()
+            await gap.far.take_in(gap.folder / "bundle")
+        return await put(received, bundle, part, value)
+
+    monkeypatch.setattr(Received, "put", late)
+    with pytest.raises(BundleRefused, match="without --delete"):
+        await gap.far.take_in(gap.folder / "bundle", delete=True)
+    await gap.far.bundles.finish_all()
+    assert (await gap.far.take_in(gap.folder / "bundle")).is_staged
+
+
+async def test_an_import_says_that_tags_go(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(gap.folder / "bundle", gap.key)
+    first = await imported(gap, delete=True)
+    again = await imported(gap)
+    assert first.delete and again.delete
+    assert "removed with it (--delete)" in again.told()
+
+
+async def test_the_folder_takes_what_somebody_has_imported_with_options(tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    gap = Gap(tmp_path, {"approvals": 1, "dir": str(drop), "receipts_dir": str(tmp_path / "receipts")})
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(drop / "bundle", gap.key)
+    await gap.far.take_in(drop / "bundle", maps=["team/=other/"], delete=True)
+    await Inbox(gap.far.bundles, who="one").if_due()
+    assert [one.name for one in (tmp_path / "receipts").iterdir()] == ["bundle.receipt.txt"]
