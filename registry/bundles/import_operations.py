@@ -41,7 +41,8 @@ class Import:
 class Imported:
     """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected.
 
-    `delete` says whether selected tags go that it does not have, as it was asked when it was accepted.
+    `delete` says whether selected tags go that it does not have, as it was asked when it was accepted;
+    `sparse` is how many of its manifests list what it does not have.
     """
 
     id: str
@@ -60,12 +61,15 @@ class Imported:
     moved: int = 0
     left: list[str] = field(default_factory=list)
     delete: bool = False
+    sparse: int = 0
 
     def told(self) -> str:
         """What has happened, and what to do next."""
         lines = [f"{self.id}: {self.stream} number {self.number} from {self.source}, {self.tags} tags"]
         signed = ", ".join(self.signed_by)
         lines.append(f"signed by {signed}" if signed else "NOT signed by a trusted key")
+        if self.sparse:
+            lines.append(f"{self.sparse} of its manifests are sparse: not all that they list belongs to it")
         match self.state:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
@@ -194,6 +198,7 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
         wish.delete if staged is None else staged.delete,
+        judged.sparse,
     )
 
 

@@ -61,7 +61,8 @@ class Wish:
 class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
-    `is_staged` says that all of it waits to be approved, or was decided on; `statement` is empty then.
+    `sparse` is how many manifests list what it does not state. `is_staged` says that all of it waits to be
+    approved, or was decided on; `statement` is empty then.
     """
 
     head: Head
@@ -71,6 +72,7 @@ class Judged:
     map: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
     media: list[int] = field(default_factory=list)
+    sparse: int = 0
     is_staged: bool = False
 
 
@@ -100,6 +102,7 @@ class Importing:
         statement = arriving.statement
         names = await self._effects.aside(lambda: rules.names.all(statement.repositories))
         judged = Judged(head, statement, signed_by, names, rules.names.mappings)
+        judged.sparse = await self._effects.aside(lambda: statement.sparse)
         _require_short(judged)
         await self._require_as_before(judged, wish)
         arriving.absent = await self._absent(judged)
@@ -240,7 +243,11 @@ class Importing:
 
         planting = Planting(self._registry, self._effects, statement, target, judged.names, wish.by)
         manifests = References(
-            statement, planting.manifest, self._effects, self._registry.pushes.max_references
+            statement,
+            planting.manifest,
+            self._effects,
+            self._registry.pushes.max_references,
+            allow_missing=self._registry.allow_missing_layers,
         )
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)

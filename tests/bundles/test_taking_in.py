@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from registry.bundles.folders import Inbox
 from registry.bundles.import_operations import Import, Imported
 from registry.bundles.import_operations import operations as import_operations
 from registry.bundles.received import Received
+from registry.bundles.statement import key_of
+from registry.model import media_types
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.work.operations import Context, Result
-from tests.bundles.handmade import Selection, files_of, images, write_folder
+from tests.bundles.handmade import CONFIG, LAYER, Selection, files_of, images, write_folder
 from tests.bundles.sides import Gap
 from tests.inmemory import image
 
@@ -27,10 +31,10 @@ def gap(tmp_path: Path) -> Gap:
     return Gap(tmp_path, {"approvals": 1})
 
 
-async def imported(gap: Gap, **asked: Any) -> Imported:
+async def imported(gap: Gap, *, is_dry: bool = False, **asked: Any) -> Imported:
     """What the operation tells of an import of the folder `bundle`."""
     [operation] = import_operations(lambda: gap.far.bundles)
-    steps = operation.run(Import((str(gap.folder / "bundle"),), **asked), Context("importer"))
+    steps = operation.run(Import((str(gap.folder / "bundle"),), **asked), Context("importer", is_dry))
     [result] = [step async for step in steps if isinstance(step, Result)]
     assert isinstance(result.value, Imported)
     return result.value
@@ -113,3 +117,54 @@ async def test_the_folder_takes_what_somebody_has_imported_with_options(tmp_path
     await gap.far.take_in(drop / "bundle", maps=["team/=other/"], delete=True)
     await Inbox(gap.far.bundles, who="one").if_due()
     assert [one.name for one in (tmp_path / "receipts").iterdir()] == ["bundle.receipt.txt"]
+
+
+# What is sparse.
+
+
+def sparse(selection: Selection, descriptor: Any) -> None:
+    """State that a manifest lists what is not stated."""
+    key = key_of(Digest.parse(descriptor["digest"]))
+    selection.statement.manifests[key] = replace(selection.statement.manifests[key], sparse=True)
+
+
+@pytest.mark.parametrize("field", ["config", "layer"])
+async def test_an_image_that_lacks_its_own_is_refused_as_a_push_of_it_is(tmp_path: Path, field: str) -> None:
+    gap, made = Gap(tmp_path), Selection()
+    gone = {"mediaType": LAYER, "digest": f"sha256:{'1' * 64}", "size": 5}
+    here = made.blob(b"{}", "team/app", media_type=CONFIG)
+    fields = {"config": here, "layers": [gone]} if field == "layer" else {"config": gone, "layers": [here]}
+    lacking = made.manifest(fields, "team/app")
+    sparse(made, lacking)
+    made.tag("team/app", "v1", lacking)
+    made.statement.order()
+    write_folder(files_of(made, gap.key), tmp_path / "bundle")
+    with pytest.raises(BundleRefused, match=r"without all of its blobs.*manifests\.allow_missing_layers"):
+        await gap.far.take_in(tmp_path / "bundle")
+    assert await gap.far.tags() == {}
+    gap.far.world.registry.allow_missing_layers = True
+    told = await imported(gap)
+    assert (told.state, told.sparse) == ("approved", 1)
+    assert await gap.far.tags() == {"team/app:v1": lacking["digest"]}
+
+
+async def test_an_index_may_lack_children_and_that_is_said(tmp_path: Path) -> None:
+    gap, made = Gap(tmp_path), Selection()
+    child = made.image("amd64", "team/app")
+    gone = {**child, "digest": f"sha256:{'1' * 64}"}
+    index = made.manifest({"manifests": [child, gone]}, "team/app", media_type=media_types.OCI_INDEX)
+    sparse(made, index)
+    made.tag("team/app", "v1", index)
+    made.statement.order()
+    write_folder(files_of(made, gap.key), tmp_path / "bundle")
+    for state in ("checked", "approved", "approved"):
+        told = await imported(gap, is_dry=state == "checked")
+        assert (told.state, told.sparse) == (state, 1)
+        assert "1 of its manifests are sparse" in told.told()
+    assert await gap.far.tags() == {"team/app:v1": index["digest"]}
+
+
+async def test_of_what_is_whole_nothing_is_said(gap: Gap) -> None:
+    write_folder(files_of(images(), gap.key), gap.folder / "bundle")
+    told = await imported(gap)
+    assert told.sparse == 0 and "sparse" not in told.told()
