@@ -101,7 +101,14 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         here = bundles()
         require_writable(asked.missing_to, asked.receipt_to)
         rules = here.rules(asked.map)
-        wish = Wish(context.person, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
+        wish = Wish(
+            context.person,
+            asked.allow_rollback,
+            asked.delete,
+            asked.note,
+            context.dry_run,
+            denial=context.denial,
+        )
         judged = None
         done = None
         with told_if_full("the bundle"):

@@ -28,6 +28,7 @@ from registry.model.names import LONGEST_NAME, RepositoryName
 from registry.model.staged import staged_prefix, staged_repository
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
+from registry.work.operations import Reason, nothing
 from storage.errors import NotFound
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What who imports asks for besides; `as_before` whatever an import of the same bundle has asked for."""
+    """What who imports asks for besides; `as_before` whatever an import of the same bundle has asked for.
+
+    Where nobody has to approve it, `denial` says what rules deny to who imports.
+    """
 
     by: str
     allow_rollback: bool = False
@@ -55,6 +59,7 @@ class Wish:
     note: str = ""
     dry_run: bool = False
     as_before: bool = False
+    denial: Reason = nothing
 
 
 @dataclass(slots=True)
