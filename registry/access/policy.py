@@ -93,6 +93,17 @@ class Policy:
                 self._decided.popitem(last=False)
         return decision
 
+    def denial(
+        self, principal: Principal, right: Right, repository: RepositoryName | None, tag: Tag | None
+    ) -> Decision | None:
+        """What a rule that denies it says; None where none does, whether or not another grants it."""
+        if principal == OPERATOR:
+            return None
+        denied = _first(self._speaking((principal, _judged(principal)), right, repository, tag, grants=False))
+        if denied is None:
+            return None
+        return Decision(False, f"{denied} denies it: {_words(principal, right, repository, tag)}", denied)
+
     def allows_any(self, principal: Principal, right: Right, repository: RepositoryName) -> bool:
         """Whether somebody may do it to content or to some tag of the repository: what a token is worth."""
         if self.rules is None:
@@ -117,9 +128,9 @@ class Policy:
         bound = principal.bound
         if bound is not None and not bound.covers(right, repository):
             return Decision(False, f"the API key {principal.name} was made for {bound} only: {asked}")
-        denied = _first(self._speaking((principal, _judged(principal)), right, repository, tag, grants=False))
+        denied = self.denial(principal, right, repository, tag)
         if denied is not None:
-            return Decision(False, f"{denied} denies it: {asked}", denied)
+            return denied
         if bound is not None and bound.owner is None:
             return Decision(True, f"the API key {principal.name} was made by the operator for {bound}")
         whose = f" (the owner of {principal})" if bound is not None else ""

@@ -163,11 +163,15 @@ class OperationsAPI:
             refused = caller.refusal(cast(Right, right), repository, tag)
             return None if refused is None else refused.message
 
+        def denial(right: str, repository: RepositoryName | None, tag: Tag | None) -> str | None:
+            denied = caller.policy.denial(caller.principal, cast(Right, right), repository, tag)
+            return None if denied is None else denied.reason
+
         rule = caller.decide(cast(Right, operation.right), *operation.touches(given)).reason
         bound = caller.principal.bound
         behalf = "" if bound is None else str(bound.owner or "operator")
         context = Context(
-            str(caller.principal), bool(dry_run), refusal, behalf, **sender(request.scope), rule=rule
+            str(caller.principal), bool(dry_run), refusal, denial, behalf, **sender(request.scope), rule=rule
         )
         return Asked(operation, given, context)
 

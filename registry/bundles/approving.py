@@ -13,12 +13,12 @@ from contextlib import suppress
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import Head, is_id
 from registry.bundles.importing import require_newer, require_room
-from registry.bundles.names import Names
 from registry.bundles.planting import Planting
 from registry.bundles.received import Decision, Done, Move, Received, Staged
 from registry.bundles.records import read_contents
 from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement, digest_of
+from registry.bundles.terms import Terms, require_undenied
 from registry.core.batches import Retagged
 from registry.core.registry import Registry, Repository
 from registry.core.restoring import Wanted
@@ -30,26 +30,27 @@ from registry.model.selection import Selection, TagSelector
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
 from registry.store.manifests import StoredManifest
+from registry.work.operations import Reason, nothing
 
 Way = Callable[[Move], tuple[str | None, str | None]]
 
 
 class Approving:
-    """Decides about bundles of one registry; `names` makes names of the mappings of an import."""
+    """Decides about bundles of one registry, by its `terms`."""
 
-    def __init__(
-        self, registry: Registry, effects: Effects, names: Callable[[Sequence[str]], Names], approvals: int
-    ) -> None:
+    def __init__(self, registry: Registry, effects: Effects, terms: Terms) -> None:
         self._registry = registry
         self._effects = effects
-        self._names = names
-        self._needed = approvals
+        self._terms = terms
         self.received = Received(registry.store)
 
-    async def approve(self, bundle: str, by: str, note: str, *, allow_rollback: bool) -> int:
+    async def approve(
+        self, bundle: str, by: str, note: str, *, allow_rollback: bool, denial: Reason = nothing
+    ) -> int:
         """Approve a bundle that waits; how many more approvals it needs. It is not applied yet.
 
-        Raises BundleUnknown, QuotaExceeded, BundleRefused where it was rejected or undone.
+        Raises BundleUnknown, QuotaExceeded, Denied where by `denial` a rule denies it, BundleRefused where it
+        was rejected or undone, or does not meet the terms any more.
         """
         head = await self.received.head(bundle)
         staged = await self._waiting(bundle)
@@ -60,16 +61,21 @@ class Approving:
         if await self.received.decision(bundle) is not None:
             await self._decide(bundle, Decision("approve", [by], note))
             return 0
+        needed = self._terms.approvals
         importers = {staged.by, *await self.received.brought_by(head)}
-        if self._needed:
-            if by in importers:
-                raise BundleRefused(
-                    f"{by} has imported {bundle}, and another one must approve it (bundles.import.approvals)"
-                )
+        if needed and by in importers:
+            raise BundleRefused(
+                f"{by} has imported {bundle}, and another one must approve it (bundles.import.approvals)"
+            )
+        self._terms.require_met(bundle, staged)
+        if denial is not nothing:
+            statement = await read_contents(self._registry.store, head, received=True)
+            await require_undenied(self.moves(head, staged, statement), denial)
+        if needed:
             await self.received.note(bundle, "approvals", by)
         approvals = [one for one in await self.received.people(bundle, "approvals") if one not in importers]
-        if len(approvals) < self._needed:
-            return self._needed - len(approvals)
+        if len(approvals) < needed:
+            return needed - len(approvals)
         require_newer(await self.received.newer(head), head, allow_rollback=allow_rollback)
         if any(self._registry.quotas.above(name) for name in _names(staged).values()):
             statement = await read_contents(self._registry.store, head, received=True)
@@ -211,7 +217,7 @@ class Approving:
 
     async def _selected(self, head: Head, staged: Staged) -> AsyncIterator[tuple[RepositoryName, Selection]]:
         """The repositories here that the bundle's selection is about; none for one of images by name."""
-        names = self._names(staged.map)
+        names = self._terms.names(staged.map)
         try:
             patterns = tuple(map(RepositoryPattern, _texts(head.selection.get("repositories"))))
             tags = tuple(map(TagSelector, _texts(head.selection.get("tags"))))

@@ -24,6 +24,7 @@ from registry.bundles.signatures import signature_files
 from registry.bundles.sources import Source
 from registry.bundles.staging import Staging
 from registry.bundles.statement import Statement
+from registry.bundles.terms import Terms
 from registry.bundles.writing import FolderWriter, TarWriter
 from registry.core.registry import Registry
 from registry.errors import RegistryError, RequestInvalid, TooManyRequests
@@ -100,13 +101,14 @@ class Bundles:
     def approving(self) -> Approving:
         """Who decides about bundles."""
         effects = bounded_effects(self.registry.store.effects)
-        needed = imports(self.settings).approvals
+        settings = imports(self.settings)
 
         def names(mappings: Iterable[str]) -> Names:
             # As the import had it: those of the configuration are among them.
-            return Names(mappings, imports(self.settings).repositories)
+            return Names(mappings, settings.repositories)
 
-        return Approving(self.registry, effects, names, needed)
+        terms = Terms(names, self.trusted, settings.required_signatures, settings.approvals)
+        return Approving(self.registry, effects, terms)
 
     def names(self, mappings: Iterable[str]) -> Names:
         """What repositories of bundles are called here, by what is configured and these mappings."""
@@ -221,7 +223,11 @@ class Bundles:
         received = self.importing.received
         if await received.decision(judged.head.id) is None:
             await self.approving.approve(
-                judged.head.id, wish.by, wish.note, allow_rollback=wish.allow_rollback
+                judged.head.id,
+                wish.by,
+                wish.note,
+                allow_rollback=wish.allow_rollback,
+                denial=wish.denial,
             )
 
     async def finish(self, bundle: str, by: str) -> AsyncIterator[int | Done]:

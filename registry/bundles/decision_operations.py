@@ -65,7 +65,11 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         done = None
         with told_if_full(asked.id):
             needed = await bundles().approving.approve(
-                asked.id, context.person, asked.note, allow_rollback=asked.allow_rollback
+                asked.id,
+                context.person,
+                asked.note,
+                allow_rollback=asked.allow_rollback,
+                denial=context.denial,
             )
             async for step in bundles().finish(asked.id, context.by):
                 if isinstance(step, Done):

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from registry.bundles.bundles import Bundles, Place
@@ -23,6 +24,7 @@ from registry.errors import OutOfSpace, RegistryError
 from registry.logs import event
 from registry.store import layout
 from registry.work.leased import Leased
+from registry.work.reports import is_due
 from storage.errors import NotFound, StorageError
 
 LOOK_SECONDS = 30.0
@@ -90,7 +92,7 @@ class Inbox:
 
     async def _one(self, path: Path, step: Callable[[], Awaitable[None]]) -> Judged:
         judged = None
-        wish = Wish(_BY, note=f"found in {path.name}")
+        wish = Wish(_BY, note=f"found in {path.name}", as_before=True)
         async for one in self._bundles.take_in([path], self._bundles.rules(()), wish):
             await step()
             if isinstance(one, Judged):
@@ -158,9 +160,8 @@ class Outbox:
             head = await store.driver.stat(layout.bundle_sent(self._stream.name, last, "head"))
         except NotFound:
             return True
-        return (
-            await self._bundles.now() - head.modified_at.timestamp() >= self._stream.interval.total_seconds()
-        )
+        age = await self._bundles.now() - head.modified_at.timestamp()
+        return is_due(timedelta(seconds=age), self._stream.interval)
 
     async def _write(self, step: Callable[[], Awaitable[None]]) -> None:
         bundles, folder = self._bundles, self._bundles.settings.export.dir

@@ -39,7 +39,11 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected."""
+    """What became of a bundle; `state` is missing, incomplete, checked, staged, approved or rejected.
+
+    `delete` says whether selected tags go that it does not have, as it was asked when it was accepted;
+    `sparse` is how many of its manifests list what it does not have.
+    """
 
     id: str
     stream: str
@@ -56,12 +60,16 @@ class Imported:
     moves: list[str] = field(default_factory=list)
     moved: int = 0
     left: list[str] = field(default_factory=list)
+    delete: bool = False
+    sparse: int = 0
 
     def told(self) -> str:
         """What has happened, and what to do next."""
         lines = [f"{self.id}: {self.stream} number {self.number} from {self.source}, {self.tags} tags"]
         signed = ", ".join(self.signed_by)
         lines.append(f"signed by {signed}" if signed else "NOT signed by a trusted key")
+        if self.sparse:
+            lines.append(f"{self.sparse} of its manifests are sparse: not all that they list belongs to it")
         match self.state:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
@@ -75,6 +83,8 @@ class Imported:
                 lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); it would move:")
                 lines += _some([f"  {one}" for one in self.moves])
             case "staged":
+                if self.delete:
+                    lines.append("selected tags that it does not have are removed with it (--delete)")
                 lines.append(
                     f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
                 )
@@ -91,7 +101,14 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         here = bundles()
         require_writable(asked.missing_to, asked.receipt_to)
         rules = here.rules(asked.map)
-        wish = Wish(context.person, asked.allow_rollback, asked.delete, asked.note, context.dry_run)
+        wish = Wish(
+            context.person,
+            asked.allow_rollback,
+            asked.delete,
+            asked.note,
+            context.dry_run,
+            denial=context.denial,
+        )
         judged = None
         done = None
         with told_if_full("the bundle"):
@@ -187,6 +204,8 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         await _moves(bundles, judged, wish) if state in ("checked", "staged") else [],
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
+        wish.delete if staged is None else staged.delete,
+        judged.sparse,
     )
 
 

@@ -28,6 +28,7 @@ from registry.model.names import LONGEST_NAME, RepositoryName
 from registry.model.staged import staged_prefix, staged_repository
 from registry.removal.mark import handfuls
 from registry.store.effects import Effects
+from registry.work.operations import Reason, nothing
 from storage.errors import NotFound
 
 if TYPE_CHECKING:
@@ -47,20 +48,26 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What who imports asks for besides."""
+    """What who imports asks for besides; `as_before` whatever an import of the same bundle has asked for.
+
+    Where nobody has to approve it, `denial` says what rules deny to who imports.
+    """
 
     by: str
     allow_rollback: bool = False
     delete: bool = False
     note: str = ""
     dry_run: bool = False
+    as_before: bool = False
+    denial: Reason = nothing
 
 
 @dataclass(slots=True)
 class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
-    `is_staged` says that all of it waits to be approved, or was decided on; `statement` is empty then.
+    `sparse` is how many manifests list what it does not state. `is_staged` says that all of it waits to be
+    approved, or was decided on; `statement` is empty then.
     """
 
     head: Head
@@ -70,6 +77,7 @@ class Judged:
     map: Sequence[str] = ()
     missing: list[str] = field(default_factory=list)
     media: list[int] = field(default_factory=list)
+    sparse: int = 0
     is_staged: bool = False
 
 
@@ -91,6 +99,7 @@ class Importing:
         opening = await self._effects.aside(files.opening)
         signed_by = require_signatures(opening.head, opening.signatures, rules.trusted, rules.required)
         head = Head.decode(opening.head)
+        await self.received.require_same(head.id, opening.head)
         if not await self._was_approved(head):
             require_newer(await self.received.newer(head), head, allow_rollback=wish.allow_rollback)
         arriving = Arriving(self._registry.store, self._effects, files, head, opening)
@@ -98,7 +107,9 @@ class Importing:
         statement = arriving.statement
         names = await self._effects.aside(lambda: rules.names.all(statement.repositories))
         judged = Judged(head, statement, signed_by, names, rules.names.mappings)
+        judged.sparse = await self._effects.aside(lambda: statement.sparse)
         _require_short(judged)
+        await self._require_as_before(judged, wish)
         arriving.absent = await self._absent(judged)
         await require_room(self._registry, statement, judged.names)
         judged.media = await arriving.media_to_come()
@@ -139,6 +150,29 @@ class Importing:
                 f" undo that (moorage bundle undo {newer.id}), or have this state written anew"
             )
         return True
+
+    async def _require_as_before(self, judged: Judged, wish: Wish) -> None:
+        """Raises BundleRefused where a bundle was accepted without what is asked for, or by other names.
+
+        People look at it, or have approved it, as it was accepted first.
+        """
+        head, staged = judged.head, await self.received.staged(judged.head.id)
+        if staged is None or wish.as_before:
+            return
+        other = [name for name, here in judged.names.items() if staged.names.get(name) != str(here)]
+        if wish.delete and not staged.delete:
+            what = "without --delete"
+        elif other:
+            # By --map, or what was configured then.
+            what = f"with the name {staged.names.get(other[0])}, not {judged.names[other[0]]}, for {other[0]}"
+        else:
+            return
+        todo = "import the next one of its stream so"
+        if await self.received.decision(head.id) is None:
+            todo = f"approve it as it is, or reject it (moorage bundle reject {head.id}) and {todo}"
+        raise BundleRefused(
+            f"{HEAD}: {head} was accepted before, {what}, and that counts; {todo}", detail={"id": head.id}
+        )
 
     async def _absent(self, judged: Judged) -> Digests:
         """What the bundle carries and its repositories here lack; what they lack besides is missing."""
@@ -214,7 +248,11 @@ class Importing:
 
         planting = Planting(self._registry, self._effects, statement, target, judged.names, wish.by)
         manifests = References(
-            statement, planting.manifest, self._effects, self._registry.pushes.max_references
+            statement,
+            planting.manifest,
+            self._effects,
+            self._registry.pushes.max_references,
+            allow_missing=self._registry.allow_missing_layers,
         )
         await manifests.require()
         signatures = ImageSignatures(self._registry.store, statement, planting.manifest, rules.image_keys)
@@ -226,8 +264,8 @@ class Importing:
             await staging.begin(head.id)
             async for _ in planting.content(with_tags=True):
                 pass
-        if not accepted:
-            await self.received.put(head.id, "staged", _staged(judged, rules, wish))
+        if not accepted and not await self.received.put(head.id, "staged", _staged(judged, rules, wish)):
+            await self._require_as_before(judged, wish)
         if await self.received.done(head.id) is not None:
             await self.received.clear(head.id)
         if not rules.waits:

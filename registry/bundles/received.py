@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from registry.bundles.errors import BundleUnknown
-from registry.bundles.format import Head, is_id
+from registry.bundles.errors import BundleRefused, BundleUnknown
+from registry.bundles.format import HEAD, HEAD_BYTES, Head, is_id
 from registry.bundles.records import lines_of, read_head
 from registry.model.digests import Digest
 from registry.removal.mark import handfuls, handfuls_of
@@ -119,8 +119,24 @@ class Received:
         return head
 
     async def put_head(self, bundle: str, content: bytes) -> None:
-        """Remember that a bundle is coming, by the bytes of its head."""
-        await self._driver.put(layout.bundle_received(bundle, "head"), content)
+        """Remember that a bundle is coming, by the bytes of its head. Raises as `require_same`."""
+        try:
+            await self._driver.put(layout.bundle_received(bundle, "head"), content, if_absent=True)
+        except AlreadyExists:
+            await self.require_same(bundle, content)
+
+    async def require_same(self, bundle: str, content: bytes) -> None:
+        """Raises BundleRefused where a bundle of that id is known whose head has other bytes.
+
+        An id is a name: who can try often enough makes two bundles with the same.
+        """
+        with suppress(NotFound):
+            if await self._driver.get(layout.bundle_received(bundle, "head"), limit=HEAD_BYTES) != content:
+                raise BundleRefused(
+                    f"{HEAD}: another bundle with the id {bundle} has come here before; have this one written"
+                    " as a bundle of another number",
+                    detail={"id": bundle},
+                )
 
     async def staged(self, bundle: str) -> Staged | None:
         """What is known since it was accepted; None where it was not."""

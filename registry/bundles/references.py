@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from registry.bundles.contents import Content, Digests, Key
-from registry.bundles.errors import unsound
+from registry.bundles.errors import BundleRefused, unsound
 from registry.bundles.media import MANIFESTS_AT_ONCE, MANIFESTS_BYTES, batches, file_name
-from registry.bundles.statement import Statement, key_of
+from registry.bundles.statement import Statement, digest_of, key_of
 from registry.errors import ManifestInvalid
 from registry.model.descriptors import Descriptor
 from registry.model.manifests import Manifest
@@ -22,16 +22,26 @@ Read = Callable[[str, Key, Content], Coroutine[Any, Any, StoredManifest | None]]
 
 
 class References:
-    """Judges the manifests of one statement; `read` gives one of a repository, or None."""
+    """Judges the manifests of one statement; `read` gives one of a repository, or None.
 
-    def __init__(self, statement: Statement, read: Read, effects: Effects, max_references: int) -> None:
+    `allow_missing` lets images in that lack their config or layers, as it does where they are pushed.
+    """
+
+    def __init__(
+        self, statement: Statement, read: Read, effects: Effects, max_references: int, *, allow_missing: bool
+    ) -> None:
         self._statement = statement
         self._read = read
         self._effects = effects
         self._max_references = max_references
+        self._allow_missing = allow_missing
 
     async def require(self) -> None:
-        """Read all manifests. Raises BundleInvalid for one that is none, or lists what is not stated."""
+        """Read all manifests.
+
+        Raises BundleInvalid for one that is none, or lists what is not stated; BundleRefused for a sparse
+        image.
+        """
         seen = Digests()
         for some in batches(self._statement.manifests.items(), MANIFESTS_AT_ONCE, MANIFESTS_BYTES):
             stored = await self._effects.together(
@@ -59,8 +69,16 @@ class References:
         # Layers may lie elsewhere; a config may not, whatever it calls itself.
         config = () if manifest.config is None else (manifest.config,)
         for descriptor in (*config, *manifest.required_blobs):
+            blob = self._statement.blobs.get(_key(descriptor))
+            if stated.sparse and not self._allow_missing and not _is_with(stated, blob):
+                raise BundleRefused(
+                    f"{file_name(key)}: it is an image without all of its blobs ({descriptor.digest} is not"
+                    " stated with it); have it written from where they are, or allow such images"
+                    " (manifests.allow_missing_layers)",
+                    detail={"manifest": str(digest_of(key)), "digest": str(descriptor.digest)},
+                )
             if descriptor.digest.supported or not stated.sparse:
-                self._require(key, stated, descriptor, self._statement.blobs.get(_key(descriptor)))
+                self._require(key, stated, descriptor, blob)
         for descriptor in manifest.children:
             child = _key(descriptor)
             if (below := self._statement.manifests.get(child)) is not None and child not in seen:
@@ -68,7 +86,7 @@ class References:
             self._require(key, stated, descriptor, below or self._statement.blobs.get(child))
 
     def _require(self, key: Key, stated: Content, descriptor: Descriptor, found: Content | None) -> None:
-        if found is None or not set(stated.repositories) <= set(found.repositories):
+        if found is None or not _is_with(stated, found):
             if stated.sparse:
                 return
             raise unsound(
@@ -80,6 +98,11 @@ class References:
                 f"it says that {descriptor.digest} has {descriptor.size_bytes} bytes, not {found.size}",
                 _AGAIN,
             )
+
+
+def _is_with(stated: Content, found: Content | None) -> bool:
+    """Whether something is stated for all repositories that a manifest is in."""
+    return found is not None and set(stated.repositories) <= set(found.repositories)
 
 
 def _key(descriptor: Descriptor) -> Key:

@@ -88,6 +88,11 @@ class Statement:
         )
 
     @property
+    def sparse(self) -> int:
+        """How many manifests list what is not stated."""
+        return sum(one.sparse for one in self.manifests.values())
+
+    @property
     def names(self) -> dict[Key, list[tuple[str, str]]]:
         """The repositories and tags that name a manifest, of each that has such."""
         found: dict[Key, list[tuple[str, str]]] = {}

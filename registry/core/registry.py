@@ -37,8 +37,8 @@ from storage.errors import NotFound
 class Registry:
     """All repositories of one store; `repository` gives one of them.
 
-    `read_only` may be switched at any time; `deletes` says whether users may delete; `quotas` has the bytes
-    that prefixes may hold.
+    `read_only` may be switched at any time; `deletes` says whether users may delete; `allow_missing_layers`
+    lets images in that lack layers; `quotas` has the bytes that prefixes may hold.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Registry:
         # Why no program of this level may write to the store; None when it may.
         self.outdated: str | None = None
         self.deletes = deletes
+        self.allow_missing_layers = allow_missing_layers
         self.pulls = Pulls(store.effects.now)
         self.trash = Trash(store.driver)
         self.intents = Intents(store.driver, store.effects)

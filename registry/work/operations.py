@@ -27,6 +27,9 @@ from registry.model.names import RepositoryName, Tag
 
 I = TypeVar("I")  # noqa: E741 (the input)
 
+Reason = Callable[[str, RepositoryName | None, Tag | None], str | None]
+"""Why somebody may not do something to a repository, or a tag of it; None where nothing is against it."""
+
 # What an operation touches: a repository and a tag of it, a repository, or (None) the registry as a whole.
 Touched = tuple[RepositoryName | None, Tag | None]
 
@@ -88,13 +91,16 @@ class Context:
     """Who asks, and whether only to say what would be done.
 
     `refusal` tells why who asks may not do something to what is touched besides, None where they may: an
-    operation shows and takes only that. Who asks by a key does so on `behalf` of its owner. The rest is for
-    the audit trail: where from, how it is known who asks, by which program, and the rule that allows it.
+    operation shows and takes only that. `denial` does so only where a rule denies it, and not where none
+    grants it: for what an operation does by another right. Who asks by a key does so on `behalf` of its
+    owner. The rest is for the audit trail: where from, how it is known who asks, by which program, and the
+    rule that allows it.
     """
 
     by: str
     dry_run: bool = False
-    refusal: Callable[[str, RepositoryName | None, Tag | None], str | None] = nothing
+    refusal: Reason = nothing
+    denial: Reason = nothing
     behalf: str = ""
     address: str = ""
     via: str = "command line"

@@ -276,3 +276,23 @@ def test_a_decision_says_why(tmp_path: Path) -> None:
 )
 def test_a_principal_survives_the_way_through_a_token(who: Principal) -> None:
     assert Principal.of(who.document()) == who
+
+
+def test_a_deny_is_told_apart_from_what_nothing_grants(tmp_path: Path) -> None:
+    made = policy(
+        tmp_path,
+        """\
+- {who: 'user:alice', repositories: ['team/**'], may: [push]}
+- {who: anonymous, repositories: ['**'], tags: ['v*'], deny: [overwrite]}
+""",
+    )
+    key = Principal("key:ci", bound=Bound((RepositoryPattern("**"),), frozenset({"approve"}), ALICE))
+    for who in (ALICE, key, ANONYMOUS):
+        denied = made.denial(who, "overwrite", APP, V1)
+        assert denied is not None and denied.reason == (
+            f"access rule 2 (line 2) denies it: {who} to overwrite team/app:v1"
+        )
+        assert made.denial(who, "create", APP, V1) is None
+        assert made.denial(who, "overwrite", APP, LATEST) is None
+    assert made.denial(OPERATOR, "overwrite", APP, V1) is None
+    assert Policy.open().denial(ALICE, "overwrite", APP, V1) is None

@@ -133,7 +133,8 @@ async def test_what_was_decided_is_said_and_stays(gap: Gap) -> None:
 async def test_the_first_mapping_counts_and_all_of_it_is_put_away(gap: Gap) -> None:
     await gap.near.world.push(image("one"), V1, APP)
     judged = await gap.carry()
-    await gap.far.take_in(gap.folder / "bundle-1", maps=["team/=other/"])
+    with pytest.raises(BundleRefused, match="the name team/app, not other/app"):
+        await gap.far.take_in(gap.folder / "bundle-1", maps=["team/=other/"])
     await approve(gap, judged.head.id)
     assert set(await gap.far.tags()) == {"team/app:v1"}
     assert await waiting(gap) == []
@@ -354,11 +355,14 @@ async def test_what_was_imported_is_told_by_the_names_that_count(gap: Gap) -> No
     await gap.near.export(gap.folder / "bundle", gap.key)
     bundles = gap.far.bundles
     (operation,) = import_operations(lambda: bundles)
-    for maps in (("team/=mirror/",), ("team/=other/",)):
-        asked = Import((str(gap.folder / "bundle"),), map=maps)
+    for _ in range(2):
+        asked = Import((str(gap.folder / "bundle"),), map=("team/=mirror/",))
         steps = [step async for step in operation.run(asked, Context("operator"))]
         assert isinstance(steps[-1], Result) and isinstance(steps[-1].value, Imported)
         assert steps[-1].value.repositories == ["mirror/app"]
+    other = Import((str(gap.folder / "bundle"),), map=("team/=other/",))
+    with pytest.raises(BundleRefused, match="the name mirror/app, not other/app, for team/app"):
+        _ = [step async for step in operation.run(other, Context("operator"))]
 
 
 def test_a_note_that_is_no_text_is_written(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ async def test_is_refused(bad: Bad, keys: Keys, tmp_path: Path) -> None:
     assert not [key async for key in side.world.driver.walk("docker/registry/v2/repositories")]
 
 
+async def test_what_lies_in_another_medium_is_taken_and_the_verifier_says_where_it_belongs(
+    keys: Keys, tmp_path: Path
+) -> None:
+    path = BAD["a piece in another medium, in media"].write(tmp_path / "given", keys)
+    verifier = Verifier()
+    verify_folders(verifier, folders([str(path)]))
+    assert any(one["remedy"].startswith("move it to ") for one in verifier.problems)
+    side = far(tmp_path, keys)
+    assert (await side.take_in(path)).is_staged and await side.tags()
+
+
 @pytest.mark.e2e
 def test_the_exit_code_is_the_same_whoever_reads_it(keys: Keys, tmp_path: Path) -> None:
     bundle = write_folder(sound(keys), tmp_path / "bundle")

@@ -21,6 +21,8 @@ RULES = """\
 - {who: 'user:alice', repositories: ['team/**'], may: [pull, approve]}
 - {who: 'user:bob', repositories: ['**'], may: [pull, approve, admin]}
 - {who: 'user:eve', repositories: ['other/**'], may: [pull, approve]}
+- {who: 'user:dave', repositories: ['**'], may: [pull, approve]}
+- {who: 'user:dave', repositories: ['team/**'], tags: ['1'], deny: [push]}
 """
 
 
@@ -60,7 +62,7 @@ def far(scratch: Path, new_image: NewImage) -> Iterator[Far]:
     path = scratch / "bundle"
     near.command("bundle", "export", "images", "--image", "team/app:1", "--to", str(path))
     near.stop()
-    logins = add_users(scratch / "far", ["reader", "alice", "bob", "eve"])
+    logins = add_users(scratch / "far", ["reader", "alice", "bob", "eve", "dave"])
     imports = {"trusted_keys": [key["public"]], "approvals": 2, "dir": str(scratch / "inbox")}
     settings = merged(rules_file(scratch, RULES), {"bundles": {"import": imports}})
     server = Server(scratch / "far", scratch, {**settings, "delete": {"enabled": True}})
@@ -100,6 +102,16 @@ def test_two_people_decide(far: Far) -> None:
     status, told = far.decide("alice", "reject")
     assert status == 403
     assert "approved by" in told["errors"][0]["message"]
+
+
+def test_what_a_rule_denies_for_a_tag_is_not_approved(far: Far) -> None:
+    status, told = far.decide("dave", "approve")
+    assert status == 403
+    assert "access rule 6 (line 6) denies it: user:dave to create team/app:1" in told["errors"][0]["message"]
+    assert told["errors"][0]["detail"] == {"action": "create", "name": "team/app", "tag": "1"}
+    # It did not count.
+    assert far.decide("alice", "approve")[1]["result"]["needed"] == 1
+    assert far.decide("bob", "approve")[1]["result"]["moved"] == 1
 
 
 def test_who_has_imported_it_is_nobody_else(far: Far) -> None:
