@@ -1,0 +1,94 @@
+"""What the operations on bundles tell: what is held until when, what stands where, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.bundles.errors import BundleUnknown
+from registry.bundles.list_operations import ListBundles, OneBundle
+from registry.bundles.list_operations import operations as list_operations
+from registry.bundles.telling_operations import Acknowledge, Ask, Forget
+from registry.bundles.telling_operations import operations as telling_operations
+from registry.errors import RequestInvalid
+from registry.model.names import RepositoryName, Tag
+from registry.work.operations import Context, Operation, Result
+from tests.bundles.sides import Gap, Side
+from tests.inmemory import image
+
+APP, OTHER, V1, V2 = RepositoryName("team/app"), RepositoryName("team/other"), Tag("v1"), Tag("v2")
+
+
+@pytest.fixture
+def gap(tmp_path: Path) -> Gap:
+    """Two sides with nothing in them."""
+    return Gap(tmp_path)
+
+
+async def result(side: Side, name: str, asked: Any) -> Result:
+    """What came of an operation."""
+    offered = [*list_operations(lambda: side.bundles), *telling_operations(lambda: side.bundles)]
+    operation: Operation[Any] = next(one for one in offered if one.name == name)
+    steps = [step async for step in operation.run(asked, Context("operator"))]
+    assert isinstance(steps[-1], Result)
+    return steps[-1]
+
+
+async def value(side: Side, name: str, asked: Any) -> Any:
+    """The value of that."""
+    return (await result(side, name, asked)).value
+
+
+async def test_an_inventory_is_listed_until_it_is_forgotten_by_its_short_id(gap: Gap) -> None:
+    await gap.far.world.push(image("one"), V1, APP)
+    given = await result(gap.far, "bundle.inventory", Ask())
+    [shown] = (await value(gap.far, "bundle.list", ListBundles())).inventories
+    assert given.value.sha256.startswith(shown.id) and f"forget {shown.id}`" in given.text  # type: ignore[attr-defined]
+    days = (shown.held_until - gap.far.world.clock.now).days
+    assert days in (89, 90)
+    held = await gap.far.bundles.holds.held()
+    assert set(held.values()) == {f"inventory {shown.id}"}
+    forgotten = await value(gap.far, "bundle.forget", Forget(shown.id))
+    assert forgotten.kind == "inventory" and shown.id in forgotten.told()
+    assert (await value(gap.far, "bundle.list", ListBundles())).inventories == []
+    assert not await gap.far.bundles.holds.held()
+
+
+async def test_what_several_inventories_begin_with_is_none_of_them(gap: Gap) -> None:
+    holds, driver = gap.far.bundles.holds, gap.far.world.store.driver
+    for end in "ab":
+        await driver.put(
+            f"_moorage/v1/bundles/given/{'0' * 63}{end}/contents", b"moorage inventory 1\nend 1\n"
+        )
+    with pytest.raises(RequestInvalid, match="2 inventories begin with 000000"):
+        await holds.forget("0" * 12)
+    assert await holds.forget("00") is None
+    assert await holds.forget(f"{'0' * 63}a") == f"{'0' * 63}a"
+
+
+async def test_what_is_written_is_listed_with_what_it_carries_and_until_when_it_is_held(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    first = await gap.carry()
+    [shown] = (await value(gap.near, "bundle.list", ListBundles())).bundles
+    assert shown.held_until is not None and shown.carried_bytes == shown.stated_bytes
+    told = (await value(gap.near, "bundle.show", OneBundle(first.head.id))).told()
+    assert "held until:" in told and "decided by:" not in told and "builds on:      nothing" in told
+
+    code = (await value(gap.far, "bundle.show", OneBundle(first.head.id))).code
+    acknowledged = await value(gap.near, "bundle.acknowledge", Acknowledge(code))
+    assert "weekly builds on number 1" in acknowledged.told()
+    await gap.near.world.push(image("two"), V2, APP)
+    second = await gap.carry()
+    last, before = (await value(gap.near, "bundle.list", ListBundles())).bundles
+    assert before.held_until is None and 0 < last.carried_bytes < last.stated_bytes
+    told = (await value(gap.far, "bundle.show", OneBundle(second.head.id))).told()
+    assert f"builds on:      {first.head.id}" in told and "moves:\n  team/app:v2" in told
+
+
+async def test_what_is_not_known_may_be_a_supplement(gap: Gap) -> None:
+    with pytest.raises(BundleUnknown, match="export STREAM --missing FILE"):
+        await gap.near.bundles.exporting.sent.find("b-00000000000000000000")
+    with pytest.raises(BundleUnknown, match="supplements aside"):
+        await value(gap.near, "bundle.show", OneBundle("b-00000000000000000000"))
