@@ -28,6 +28,7 @@ from registry.bundles.import_operations import operations as bundle_import_opera
 from registry.bundles.key_operations import operations as bundle_key_operations
 from registry.bundles.kit_operations import operations as bundle_kit_operations
 from registry.bundles.list_operations import operations as bundle_list_operations
+from registry.bundles.plan_operations import operations as bundle_plan_operations
 from registry.bundles.settings import BundlesSettings
 from registry.bundles.telling_operations import operations as bundle_telling_operations
 from registry.bundles.verify_operations import operations as bundle_verify_operations
@@ -222,6 +223,7 @@ def offered(
         *mirror_operations(registry, reached.mirrors, mirrors, process()),
         *eviction_operations(registry, reached.mirrors, lambda: retaining().in_use(), process()),
         *client_operations(reached),
+        *bundle_plan_operations(bundles),
         *bundle_export_operations(bundles),
         *bundle_telling_operations(bundles),
         *bundle_import_operations(bundles),

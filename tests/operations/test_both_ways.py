@@ -129,6 +129,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("bundle export images --image a/b:v1 --unsigned", 2),
         Example("bundle export images --image a/b:v1 --unsigned --media much", 2),
         Example("bundle export Images --image a/b:v1 --unsigned", 2),
+        Example("bundle export images --image a/b:v1 --unsigned --format 2", 2),
     ),
     "bundle.import": (Example("bundle import", 2),),
     "bundle.inventory": (
