@@ -12,9 +12,12 @@ from registry.bundles.list_operations import ListBundles, OneBundle
 from registry.bundles.list_operations import operations as list_operations
 from registry.bundles.telling_operations import Acknowledge, Ask, Forget
 from registry.bundles.telling_operations import operations as telling_operations
+from registry.bundles.verify_operations import Verify
+from registry.bundles.verify_operations import operations as verify_operations
 from registry.errors import RequestInvalid
 from registry.model.names import RepositoryName, Tag
-from registry.work.operations import Context, Operation, Result
+from registry.work.operations import Context, Operation, Result, Status
+from tests.bundles.handmade import files_of, images, write_folder
 from tests.bundles.sides import Gap, Side
 from tests.inmemory import image
 
@@ -25,6 +28,23 @@ APP, OTHER, V1, V2 = RepositoryName("team/app"), RepositoryName("team/other"), T
 def gap(tmp_path: Path) -> Gap:
     """Two sides with nothing in them."""
     return Gap(tmp_path)
+
+
+async def test_media_that_were_not_given_are_told(tmp_path: Path) -> None:
+    media = sorted(write_folder(files_of(images(), piece_bytes=30_000), tmp_path / "media").iterdir())
+    [verify] = verify_operations(Side().bundles.settings)
+
+    async def verified(*paths: Path) -> Result:
+        steps = [step async for step in verify.run(Verify(tuple(map(str, paths))), Context("operator"))]
+        assert isinstance(steps[-1], Result)
+        return steps[-1]
+
+    one = await verified(media[1])
+    assert one.status is Status.FAILED
+    told = one.value.told()  # type: ignore[attr-defined]
+    assert "NOT given" in told and media[0].name in told and media[1].name not in told
+    assert "what was given is sound, and not all was given" in told
+    assert (await verified(*media)).status is Status.DONE
 
 
 async def result(side: Side, name: str, asked: Any) -> Result:
