@@ -173,6 +173,8 @@ async def _belief(
 
 def _wanted(bundles: Bundles, asked: Plan) -> StreamSettings | Images:
     images = [*asked.image, *(lines_of_file(asked.images_from) if asked.images_from is not None else ())]
+    if not images and asked.images_from is not None:
+        raise RequestInvalid(f"the list {asked.images_from} names no image")
     if not images:
         return bundles.stream(asked.stream)
     if any(one.name == asked.stream for one in bundles.settings.export.streams):

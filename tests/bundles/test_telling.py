@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 
-from registry.bundles.errors import BundleUnknown
+from registry.bundles.decision_operations import Decide
+from registry.bundles.decision_operations import operations as decision_operations
+from registry.bundles.errors import BundleRefused, BundleUnknown
+from registry.bundles.import_operations import Import
+from registry.bundles.import_operations import operations as import_operations
+from registry.bundles.key_operations import Signed
 from registry.bundles.list_operations import ListBundles, OneBundle
 from registry.bundles.list_operations import operations as list_operations
+from registry.bundles.plan_operations import Plan
+from registry.bundles.plan_operations import operations as plan_operations
 from registry.bundles.telling_operations import Acknowledge, Ask, Forget
 from registry.bundles.telling_operations import operations as telling_operations
 from registry.bundles.verify_operations import Verify
 from registry.bundles.verify_operations import operations as verify_operations
-from registry.errors import RequestInvalid
+from registry.errors import InputInvalid, RequestInvalid
 from registry.model.names import RepositoryName, Tag
 from registry.work.operations import Context, Operation, Result, Status
 from tests.bundles.handmade import files_of, images, write_folder
@@ -47,18 +54,19 @@ async def test_media_that_were_not_given_are_told(tmp_path: Path) -> None:
     assert (await verified(*media)).status is Status.DONE
 
 
-async def result(side: Side, name: str, asked: Any) -> Result:
+async def result(side: Side, name: str, asked: Any, *, dry_run: bool = False) -> Result:
     """What came of an operation."""
-    offered = [*list_operations(lambda: side.bundles), *telling_operations(lambda: side.bundles)]
+    rooms = (list_operations, telling_operations, plan_operations, decision_operations, import_operations)
+    offered = [one for room in rooms for one in room(lambda: side.bundles)]
     operation: Operation[Any] = next(one for one in offered if one.name == name)
-    steps = [step async for step in operation.run(asked, Context("operator"))]
+    steps = [step async for step in operation.run(asked, Context("operator", dry_run=dry_run))]
     assert isinstance(steps[-1], Result)
     return steps[-1]
 
 
-async def value(side: Side, name: str, asked: Any) -> Any:
+async def value(side: Side, name: str, asked: Any, *, dry_run: bool = False) -> Any:
     """The value of that."""
-    return (await result(side, name, asked)).value
+    return (await result(side, name, asked, dry_run=dry_run)).value
 
 
 async def test_an_inventory_is_listed_until_it_is_forgotten_by_its_short_id(gap: Gap) -> None:
@@ -112,3 +120,56 @@ async def test_what_is_not_known_may_be_a_supplement(gap: Gap) -> None:
         await gap.near.bundles.exporting.sent.find("b-00000000000000000000")
     with pytest.raises(BundleUnknown, match="supplements aside"):
         await value(gap.near, "bundle.show", OneBundle("b-00000000000000000000"))
+
+
+async def test_an_empty_list_of_images_is_told(tmp_path: Path) -> None:
+    (tmp_path / "images").write_text("# none yet\n")
+    with pytest.raises(RequestInvalid, match="images names no image"):
+        await value(Side(), "bundle.plan", Plan("pick", images_from=tmp_path / "images"))
+
+
+async def test_what_is_missing_and_is_not_listed_says_how(gap: Gap, tmp_path: Path) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.bundles.exporting.sent.note((await gap.near.export(tmp_path / "lost")), "acknowledged")
+    await gap.near.world.push(image("two"), V2, APP)
+    await gap.near.export(tmp_path / "next", gap.key)
+    words = (str(tmp_path / "next"),)
+    told = (await value(gap.far, "bundle.import", Import(words))).told()
+    assert "(--missing-to FILE)" in told and "--missing FILE" in told
+    listed = tmp_path / "missing.txt"
+    told = (await value(gap.far, "bundle.import", Import(words, missing_to=listed))).told()
+    assert "--missing-to" not in told and f"--missing {listed}" in told and listed.is_file()
+
+
+async def test_who_must_approve_is_told_and_what_a_rehearsal_would_move(tmp_path: Path) -> None:
+    gap = Gap(tmp_path, {"approvals": 2})
+    await gap.near.world.push(image("one"), V1, APP)
+    await gap.near.export(tmp_path / "first", gap.key)
+    asked = Import((str(tmp_path / "first"),))
+    assert "would move:\n  team/app:v1" in (await value(gap.far, "bundle.import", asked, dry_run=True)).told()
+    told = (await value(gap.far, "bundle.import", asked)).told()
+    assert "for 2 people other than who imported it to approve it" in told
+    await gap.far.world.push(image("one"), V1, APP)
+    assert "would move no tag" in (await value(gap.far, "bundle.import", asked, dry_run=True)).told()
+
+
+async def test_a_mapping_that_is_none_is_wrong_usage(gap: Gap, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match="--map"):
+        await value(gap.far, "bundle.import", Import((str(tmp_path),), map=("hub",)))
+
+
+async def test_undoing_says_which_later_bundle_may_state_the_same(gap: Gap) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    first = await gap.carry()
+    await gap.acknowledge(first)
+    await gap.near.world.push(image("two"), V2, APP)
+    second = await gap.carry()
+    undone = await value(gap.far, "bundle.undo", Decide(first.head.id))
+    assert undone.later == [str(second.head)] and f"{second.head.id} (weekly number 2)" in undone.told()
+    assert (await value(gap.far, "bundle.undo", Decide(second.head.id))).later == []
+    with pytest.raises(BundleRefused, match=f"{second.head.id} was undone by operator already"):
+        await value(gap.far, "bundle.reject", Decide(second.head.id))
+
+
+def test_signing_says_what_lies_there_now() -> None:
+    assert "b-1 is signed by 0123" in Signed("b-1", "0123", ["bundle.json.0123.sig"]).told()
