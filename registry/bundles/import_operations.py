@@ -58,12 +58,15 @@ class Imported:
     left: list[str] = field(default_factory=list)
     list_of_missing: str = ""
     approvals: int = 0
+    unread_files: int = 0
 
     def told(self) -> str:
         """What has happened, and what to do next."""
         lines = [f"{self.id}: {self.stream} number {self.number} from {self.source}, {self.tags} tags"]
         signed = ", ".join(self.signed_by)
         lines.append(f"signed by {signed}" if signed else "NOT signed by a trusted key")
+        if self.unread_files:
+            lines.append(f"{self.unread_files} of its files were not read, since what they hold is here")
         match self.state:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
@@ -195,6 +198,7 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
         approvals=imports(bundles.settings).approvals,
+        unread_files=judged.unread,
     )
 
 

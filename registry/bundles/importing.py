@@ -61,6 +61,7 @@ class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
     `is_staged` says that all of it waits to be approved, or was decided on; `statement` is empty then.
+    `unread` is how many of its files were not read, since what they hold is here.
     """
 
     head: Head
@@ -71,6 +72,7 @@ class Judged:
     missing: list[str] = field(default_factory=list)
     media: list[int] = field(default_factory=list)
     is_staged: bool = False
+    unread: int = 0
 
 
 class Importing:
@@ -112,6 +114,7 @@ class Importing:
         async for size in arriving.keep():
             done += size
             yield done, total
+        judged.unread = arriving.unread
         if arriving.absent and not judged.media:
             raise unsound(arriving.first_absent(), "it did not come", "copy the bundle once more")
         # What has come is kept for a while, though nobody sees it: a supplement has the rest.

@@ -58,11 +58,15 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What a bundle would state, and what of it would lie in it."""
+    """What a bundle would state, and what of it would lie in it.
+
+    `untagged` are referrers that go along, and images that were named by digest.
+    """
 
     stream: str
     parent: str | None
     images: list[PlannedImage]
+    untagged: list[PlannedImage]
     manifests: int
     blobs: int
     bytes: int
@@ -71,10 +75,10 @@ class Planned:
 
     def told(self) -> str:
         """An image a line, and the sums."""
-        lines = [f"{'+' if one.carried else ' '} {one.image}" for one in self.images]
+        lines = [f"{'+' if one.carried else ' '} {one.image}" for one in (*self.images, *self.untagged)]
         lines.append(
-            f"{len(self.images)} images: {self.manifests} manifests and {self.blobs} blobs,"
-            f" {format_size(self.bytes)}; of these"
+            f"{len(self.images)} images, {len(self.untagged)} without a tag:"
+            f" {self.manifests} manifests and {self.blobs} blobs, {format_size(self.bytes)}; of these"
             f" {format_size(self.carried_bytes)} in {self.carried_files} files go (+)"
         )
         return "\n".join(lines)
@@ -205,11 +209,18 @@ def planned(order: Order) -> Planned:
         PlannedImage(f"{name}:{tag}", str(digest_of(key)), key in carried)
         for (name, tag), key in statement.tags.items()
     ]
+    parts = set(statement.tags.values()).union(*order.selected.small)
+    untagged = [
+        PlannedImage(f"{one.repositories[0]}@{digest_of(key)}", str(digest_of(key)), key in carried)
+        for key, one in statement.manifests.items()
+        if key not in parts
+    ]
     sizes = [one.size for key, one in statement.all if key in carried]
     return Planned(
         order.stream,
         order.belief.parent,
         images,
+        untagged,
         len(statement.manifests),
         len(statement.blobs),
         sum(one.size for _, one in statement.all),

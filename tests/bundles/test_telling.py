@@ -22,6 +22,7 @@ from registry.bundles.telling_operations import operations as telling_operations
 from registry.bundles.verify_operations import Verify
 from registry.bundles.verify_operations import operations as verify_operations
 from registry.errors import InputInvalid, RequestInvalid
+from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.work.operations import Context, Operation, Result, Status
 from tests.bundles.handmade import files_of, images, write_folder
@@ -122,6 +123,18 @@ async def test_what_is_not_known_may_be_a_supplement(gap: Gap) -> None:
         await value(gap.near, "bundle.show", OneBundle("b-00000000000000000000"))
 
 
+async def test_a_plan_has_what_goes_along_without_a_tag(gap: Gap) -> None:
+    named = await gap.near.world.push(image("one"), V1, APP)
+    content = image("about it", subject=named)
+    about = await gap.near.world.push(content, Digest.of(content), APP)
+    planned = await value(gap.near, "bundle.plan", Plan("pick", image=(f"{APP}:{V1}",)))
+    assert [one.digest for one in planned.images] == [str(named)]
+    assert [one.image for one in planned.untagged] == [f"{APP}@{about}"]
+    assert f"+ {APP}@{about}" in planned.told() and "1 images, 1 without a tag" in planned.told()
+    alone = Plan("pick", image=(f"{APP}:{V1}",), without_referrers=True)
+    assert (await value(gap.near, "bundle.plan", alone)).untagged == []
+
+
 async def test_an_empty_list_of_images_is_told(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("# none yet\n")
     with pytest.raises(RequestInvalid, match="images names no image"):
@@ -151,6 +164,19 @@ async def test_who_must_approve_is_told_and_what_a_rehearsal_would_move(tmp_path
     assert "for 2 people other than who imported it to approve it" in told
     await gap.far.world.push(image("one"), V1, APP)
     assert "would move no tag" in (await value(gap.far, "bundle.import", asked, dry_run=True)).told()
+
+
+@pytest.mark.parametrize("is_tar", [False, True])
+async def test_files_that_are_not_read_since_they_are_here_are_counted(gap: Gap, *, is_tar: bool) -> None:
+    await gap.near.world.push(image("one"), V1, APP)
+    assert (await gap.carry(is_tar=is_tar)).unread == 0
+    await gap.near.world.push(image("two", layers=[b"more"]), V2, APP)
+    # All of it once more: the manifest, the config that both have, and the layer.
+    again = await gap.carry(is_tar=is_tar)
+    assert again.is_staged and again.unread == 3
+    await gap.near.export(gap.folder / "last", gap.key)
+    told = await value(gap.far, "bundle.import", Import((str(gap.folder / "last"),)))
+    assert f"{told.unread_files} of its files were not read" in told.told() and told.unread_files == 5
 
 
 async def test_a_mapping_that_is_none_is_wrong_usage(gap: Gap, tmp_path: Path) -> None:
