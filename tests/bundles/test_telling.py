@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,12 @@ from registry.bundles.verify_operations import operations as verify_operations
 from registry.errors import InputInvalid, RequestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
+from registry.store import layout
 from registry.work.operations import Context, Operation, Result, Status
 from tests.bundles.handmade import files_of, images, write_folder
 from tests.bundles.sides import Gap, Side
 from tests.inmemory import image
+from tests.upkeep.gathering import collected
 
 APP, OTHER, V1, V2 = RepositoryName("team/app"), RepositoryName("team/other"), Tag("v1"), Tag("v2")
 
@@ -88,9 +92,7 @@ async def test_an_inventory_is_listed_until_it_is_forgotten_by_its_short_id(gap:
 async def test_what_several_inventories_begin_with_is_none_of_them(gap: Gap) -> None:
     holds, driver = gap.far.bundles.holds, gap.far.world.store.driver
     for end in "ab":
-        await driver.put(
-            f"_moorage/v1/bundles/given/{'0' * 63}{end}/contents", b"moorage inventory 1\nend 1\n"
-        )
+        await driver.put(layout.bundle_given(f"{'0' * 63}{end}", "contents"), b"moorage inventory 1\nend 1\n")
     with pytest.raises(RequestInvalid, match="2 inventories begin with 000000"):
         await holds.forget("0" * 12)
     assert await holds.forget("00") is None
@@ -177,6 +179,26 @@ async def test_files_that_are_not_read_since_they_are_here_are_counted(gap: Gap,
     await gap.near.export(gap.folder / "last", gap.key)
     told = await value(gap.far, "bundle.import", Import((str(gap.folder / "last"),)))
     assert f"{told.unread_files} of its files were not read" in told.told() and told.unread_files == 5
+
+
+async def test_what_stays_of_a_bundle_that_never_was_whole(gap: Gap, tmp_path: Path) -> None:
+    layers = [os.urandom(1 << 20), os.urandom(20 << 20)]
+    document = json.loads(image("one", layers=layers))
+    del document["annotations"]
+    for blob in (b"{}", *layers):
+        await gap.near.world.blob(blob, APP)
+    await gap.near.world.push_alone(json.dumps(document).encode(), V1, APP)
+    await gap.near.export(tmp_path / "media", gap.key, medium_bytes=16 << 20)
+    judged = await gap.far.take_in(tmp_path / "media/medium-001")
+    assert judged.media == [2]
+    pieces = layout.bundle_received(judged.head.id, "pieces")
+    blobs = "docker/registry/v2/blobs"
+    assert await gap.far.world.keys(blobs) and await gap.far.world.keys(pieces)
+    gap.far.world.clock.advance(days=3)
+    await collected(gap.far.world)
+    assert not await gap.far.world.keys(blobs) and await gap.far.world.keys(pieces)
+    await value(gap.far, "bundle.reject", Decide(judged.head.id))
+    assert not await gap.far.world.keys(pieces)
 
 
 async def test_a_mapping_that_is_none_is_wrong_usage(gap: Gap, tmp_path: Path) -> None:
