@@ -34,7 +34,9 @@ class Export(Plan):
         "the folder that is made; bundles.export.dir has it otherwise", default=None, local=True
     )
     tar: Path | None = option("write one tar instead, to a file or a named pipe", default=None, local=True)
-    media: str | None = option("the bytes of one medium, like 4GiB: a folder for each", default=None)
+    media: str | None = option(
+        "the bytes of one medium, 16MiB at least, like 4GiB: a folder for each", default=None
+    )
     unsigned: bool = option("do not sign it; `moorage bundle sign` can do that later", default=False)
     key: Path | None = option("sign with this key instead of the configured one", default=None, local=True)
     missing: Path | None = option(
