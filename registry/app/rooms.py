@@ -174,11 +174,13 @@ def _bundle(means: Means) -> Offered:
         key_operations,
         kit_operations,
         list_operations,
+        plan_operations,
         telling_operations,
         verify_operations,
     )
 
     return (
+        *plan_operations.operations(means.bundles),
         *export_operations.operations(means.bundles),
         *telling_operations.operations(means.bundles),
         *import_operations.operations(means.bundles),

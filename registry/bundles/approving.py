@@ -89,6 +89,8 @@ class Approving:
     async def reject(self, bundle: str, by: str, note: str) -> None:
         """Reject a bundle that waits, or is still coming. It is not put away yet. Raises as `approve`."""
         await self.received.head(bundle)
+        if (undo := await self.received.undo(bundle)) is not None:
+            raise BundleRefused(f"{bundle} was undone by {', '.join(undo.by)} already")
         self._registry.require_writable()
         await self._decide(bundle, Decision("reject", [by], note))
 

@@ -41,6 +41,7 @@ class Arriving:
         self._held: Entry | None = None
         self.statement = Statement()
         self.absent = Digests()
+        self.unread = 0  # files whose content is here, so that nobody looks at their bytes
         self._taken = bytearray()
 
     async def read_statement(self) -> None:
@@ -123,7 +124,9 @@ class Arriving:
         file = file_of(self.statement, name)
         if file is None:
             raise unsound(name, "the bundle has no such file", "take it away, or copy the bundle once more")
-        return file.key in self.absent
+        is_wanted = file.key in self.absent
+        self.unread += not is_wanted
+        return is_wanted
 
     async def _read(self) -> Statement:
         for name in () if self._files.comes_once else DESCRIBED:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry.bundles.approving import Approving
 from registry.bundles.exporting import Belief, Exporting, Order
-from registry.bundles.format import Head, Origin
+from registry.bundles.format import Head, Origin, format_of
 from registry.bundles.holds import Holds
 from registry.bundles.importing import Importing, Judged, Rules, Wish
 from registry.bundles.names import Names
@@ -164,12 +164,16 @@ class Bundles:
         selected: Selected,
         belief: Belief,
         medium_bytes: int | None,
+        number: int | None = None,
     ) -> Order:
-        """A bundle of what was selected."""
+        """A bundle of what was selected, in the format of a number or the stream's. Raises ValueError."""
         selection = wanted.described() if isinstance(wanted, Images) else described(wanted)
         provenance = await self._provenance(selected.statement)
         source = self.settings.export.source
-        return Order(stream, source, selection, selected, belief, medium_bytes, provenance)
+        if number is None and isinstance(wanted, StreamSettings):
+            number = wanted.format
+        told = format_of(number)
+        return Order(stream, source, selection, selected, belief, medium_bytes, provenance, format=told)
 
     async def write(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.bundles.bundles import Bundles
 from registry.bundles.errors import told_if_full
 from registry.bundles.list_operations import state_of
+from registry.bundles.overlaps import approved_after
 from registry.bundles.received import Done
 from registry.errors import Denied
 from registry.work.operations import Context, Operation, Progress, Result, argument, option
@@ -33,19 +34,28 @@ class Approve(Decide):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided; `needed` are the approvals that are still to come."""
+    """What was decided; `needed` are the approvals that are still to come.
+
+    `later` are bundles that may state what was undone, and stand.
+    """
 
     id: str
     decision: str
     needed: int
     moved: int
     left: list[str]
+    later: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         """What it came to."""
         if self.needed:
             return f"{self.id}: your approval was noted; {self.needed} more needed"
         lines = [f"{self.id}: {self.decision}, {self.moved} tags moved"]
+        lines += [
+            f"  {one} was approved after it and is about the same repositories: tags that both state are as"
+            " they were before; undo that, too, or have its state written anew"
+            for one in self.later
+        ]
         return "\n".join(
             [
                 *lines,
@@ -96,7 +106,11 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
                     done = step
                 else:
                     yield Progress(step, None, "items", asked.id)
-        yield Result(_decided(asked.id, await state_of(bundles(), asked.id), 0, done))
+        decided = _decided(asked.id, await state_of(bundles(), asked.id), 0, done)
+        if decided.moved:
+            later = await approved_after(bundles().importing.received, asked.id)
+            decided = replace(decided, later=later)
+        yield Result(decided)
 
     return (
         Operation(

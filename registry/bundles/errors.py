@@ -25,7 +25,8 @@ class BundleRefused(Denied):
 class BundleUnknown(RegistryError):
     """There is no such bundle here."""
 
-    code, status, message = "NOT_FOUND", 404, "there is no such bundle; `moorage bundle list` shows them"
+    code, status = "NOT_FOUND", 404
+    message = "there is no such bundle; `moorage bundle list` shows them, supplements aside"
 
 
 def unsound(file: str, problem: str, remedy: str) -> BundleInvalid:

@@ -2,84 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from registry.bundles.bundles import Bundles, Place
-from registry.bundles.contents import Key
-from registry.bundles.exporting import NOTHING, Belief, Order, carried_of, missing_keys, path_for
-from registry.bundles.format import Head, is_stream
-from registry.bundles.given import LIMIT, lines_of_file, read_file
-from registry.bundles.inventory import read_inventory
+from registry.bundles.exporting import Belief, Order, missing_keys, path_for
+from registry.bundles.format import Head, format_of
+from registry.bundles.given import LIMIT, read_file
+from registry.bundles.plan_operations import Plan, needs_store, ordered
 from registry.bundles.records import read_contents
-from registry.bundles.selecting import Images, Selected
-from registry.bundles.settings import StreamSettings
+from registry.bundles.selecting import Selected
 from registry.bundles.sources import OwnSource, Source
 from registry.bundles.statement import Statement, digest_of, key_of
-from registry.errors import DigestInvalid, InputInvalid, RequestInvalid, Unavailable
+from registry.errors import DigestInvalid, InputInvalid, RequestInvalid
 from registry.model.digests import Digest
-from registry.model.names import RepositoryName, Tag
-from registry.model.platforms import Platform
 from registry.model.units import format_size, parse_size
-from registry.remote.errors import UpstreamError
-from registry.work.operations import Context, Operation, Progress, Result, argument, option
+from registry.work.operations import Context, Operation, Progress, Result, option
 from storage.errors import NotFound
 
 Outcome = AsyncIterator[Progress | Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a bundle is to be about, and what the other side is believed to hold."""
-
-    stream: str = argument("the stream: one of bundles.export.streams, or any name with --images-from")
-    image: tuple[str, ...] = option("an image such as team/app:1.0; may be given often", default=())
-    images_from: Path | None = option(
-        "a file with an image on each line (- is standard input)", default=None, local=True
-    )
-    from_: str | None = option("take images from this registry instead of our own", default=None, local=True)
-    platform: tuple[Platform, ...] = option("of an index only these, like linux/amd64", default=())
-    without_referrers: bool = option("leave out signatures and other referrers", default=False)
-    full: bool = option("carry everything, whatever has arrived", default=False)
-    inventory: Path | None = option("what the other side says that it holds", default=None, local=True)
-    one_way: bool = option("count what was written as arrived", default=False)
-    allow_sparse: bool = option("leave out what is not here", default=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedImage:
-    """An image that is selected; `carried` says whether its manifest lies in the bundle."""
-
-    image: str
-    digest: str
-    carried: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a bundle would state, and what of it would lie in it."""
-
-    stream: str
-    parent: str | None
-    images: list[PlannedImage]
-    manifests: int
-    blobs: int
-    bytes: int
-    carried_files: int
-    carried_bytes: int
-
-    def told(self) -> str:
-        """An image a line, and the sums."""
-        lines = [f"{'+' if one.carried else ' '} {one.image}" for one in self.images]
-        lines.append(
-            f"{len(self.images)} images: {self.manifests} manifests and {self.blobs} blobs,"
-            f" {format_size(self.bytes)}; of these"
-            f" {format_size(self.carried_bytes)} in {self.carried_files} files go (+)"
-        )
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +34,16 @@ class Export(Plan):
         "the folder that is made; bundles.export.dir has it otherwise", default=None, local=True
     )
     tar: Path | None = option("write one tar instead, to a file or a named pipe", default=None, local=True)
-    media: str | None = option("the bytes of one medium, like 4GiB: a folder for each", default=None)
+    media: str | None = option(
+        "the bytes of one medium, 16MiB at least, like 4GiB: a folder for each", default=None
+    )
     unsigned: bool = option("do not sign it; `moorage bundle sign` can do that later", default=False)
     key: Path | None = option("sign with this key instead of the configured one", default=None, local=True)
     missing: Path | None = option(
         "carry what this list of an import says is missing", default=None, local=True
+    )
+    format: int | None = option(
+        "write this format, for a far side that does not read the newest: 1", default=None
     )
     again: str | None = option("write this bundle once more, by its id, byte for byte", default=None)
 
@@ -127,20 +76,12 @@ class Exported:
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
     """Operations of the near side."""
 
-    async def bundle_plan(asked: Plan, _: Context) -> Outcome:
-        async with AsyncExitStack() as stack:
-            found = None
-            async for step in _ordered(bundles(), asked, None, stack):
-                if isinstance(step, Progress):
-                    yield step
-                else:
-                    found = step
-            assert found is not None
-            order, _source = found
-        yield Result(_planned(order))
-
     async def bundle_export(asked: Export, context: Context) -> Outcome:
         here = bundles()
+        try:
+            format_of(asked.format)
+        except ValueError as error:
+            raise InputInvalid(f"--format: {error}") from None
         key = None if asked.unsigned else here.signing_key(asked.key)
         async with AsyncExitStack() as stack:
             is_again = asked.again is not None
@@ -170,65 +111,18 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
     return (
         Operation(
-            "bundle.plan",
-            "Show which images, blobs and bytes a bundle would have",
-            "admin",
-            False,
-            Plan,
-            bundle_plan,
-            needs_store=_needs_store,
-            result=Planned,
-        ),
-        Operation(
             "bundle.export",
             "Write a bundle: a folder that carries what the other side lacks",
             "admin",
             False,
             Export,
             bundle_export,
-            needs_store=_needs_store,
+            needs_store=needs_store,
             changes=True,
             event="bundle.exported",
             result=Exported,
         ),
     )
-
-
-def _needs_store(asked: Plan) -> bool:
-    """Whether there must be one already: what is taken from elsewhere is only remembered here."""
-    return asked.from_ is None
-
-
-async def _ordered(
-    bundles: Bundles, asked: Plan, medium_bytes: int | None, stack: AsyncExitStack
-) -> AsyncIterator[Progress | tuple[Order, Source]]:
-    """Read what is selected; last the bundle that is to be written, and where its bytes are."""
-    source: Source = OwnSource(bundles.registry)
-    if asked.from_ is not None:
-        stack.enter_context(_telling())
-        source = await stack.enter_async_context(bundles.remote(asked.from_))
-    wanted = _wanted(bundles, asked)
-    selected = None
-    count = 0
-    async for step in bundles.select(source, wanted, allow_sparse=asked.allow_sparse):
-        if isinstance(step, Selected):
-            selected = step
-        else:
-            count += 1
-            yield Progress(count, None, "items", step)
-    assert selected is not None
-    one_way = asked.one_way or (isinstance(wanted, StreamSettings) and wanted.one_way)
-    belief = await _belief(bundles, asked, selected.statement, source, one_way=one_way)
-    yield await bundles.order(asked.stream, wanted, selected, belief, medium_bytes), source
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """What another registry does wrong is told as what keeps this from being done."""
-    try:
-        yield
-    except UpstreamError as error:
-        raise Unavailable(f"the images cannot be had: {error}") from None
 
 
 async def _export(
@@ -240,7 +134,7 @@ async def _export(
         order, source = await _supplement(bundles, asked.missing, medium_bytes)
     else:
         found = None
-        async for step in _ordered(bundles, asked, medium_bytes, stack):
+        async for step in ordered(bundles, asked, medium_bytes, stack, asked.format):
             if isinstance(step, Progress):
                 yield step
             else:
@@ -289,6 +183,7 @@ async def _supplement(bundles: Bundles, missing: Path, medium_bytes: int | None)
         medium_bytes,
         tuple(head.provenance),
         supplements=head,
+        format=head.format,
     )
     return order, OwnSource(bundles.registry)
 
@@ -302,61 +197,6 @@ async def _stated(bundles: Bundles, head: Head) -> Statement:
             f"what {head} states is not kept any more: it was acknowledged or forgotten, or"
             " bundles.export.hold_for is over; export anew"
         ) from None
-
-
-async def _belief(
-    bundles: Bundles, asked: Plan, statement: Statement, source: Source, *, one_way: bool
-) -> Belief:
-    if asked.full and asked.inventory is not None:
-        raise InputInvalid("--full carries everything and --inventory does not; give one of them")
-    if asked.full:
-        return NOTHING
-    if asked.inventory is None:
-        return await bundles.exporting.believed(asked.stream, statement, one_way=one_way)
-    inventory = read_inventory(read_file(asked.inventory, LIMIT))
-    held = set[Key](inventory.whole | inventory.sparse)
-    for key in inventory.whole & statement.manifests.keys():
-        stored = await source.manifest(
-            RepositoryName(statement.manifests[key].repositories[0]), digest_of(key)
-        )
-        if stored is not None:
-            manifest = await bundles.registry.store.effects.aside(stored.parse)
-            held |= {key_of(one.digest) for one in manifest.references}
-    return Belief(f"inventory:{inventory.sha256}", held)
-
-
-def _wanted(bundles: Bundles, asked: Plan) -> StreamSettings | Images:
-    images = [*asked.image, *(lines_of_file(asked.images_from) if asked.images_from is not None else ())]
-    if not images:
-        return bundles.stream(asked.stream)
-    if any(one.name == asked.stream for one in bundles.settings.export.streams):
-        raise RequestInvalid(
-            f"{asked.stream} is a stream of the configuration, and its bundles build on one another: give"
-            " images that are named by hand a stream of another name"
-        )
-    if not is_stream(asked.stream):
-        raise InputInvalid(f"a stream is called like weekly or plant-2, not {asked.stream}")
-    return Images([_reference(one) for one in images], asked.platform, not asked.without_referrers)
-
-
-def _planned(order: Order) -> Planned:
-    statement = order.selected.statement
-    carried = carried_of(order.selected, order.belief.held)
-    images = [
-        PlannedImage(f"{name}:{tag}", str(digest_of(key)), key in carried)
-        for (name, tag), key in statement.tags.items()
-    ]
-    sizes = [one.size for key, one in statement.all if key in carried]
-    return Planned(
-        order.stream,
-        order.belief.parent,
-        images,
-        len(statement.manifests),
-        len(statement.blobs),
-        sum(one.size for _, one in statement.all),
-        len(sizes),
-        sum(sizes),
-    )
 
 
 def _placing(bundles: Bundles, asked: Export) -> Callable[[Head], Place]:
@@ -388,13 +228,3 @@ def _medium_bytes(bundles: Bundles, asked: Export) -> int | None:
         return parse_size(asked.media)
     except ValueError as error:
         raise InputInvalid(f"--media: {error}") from None
-
-
-def _reference(text: str) -> tuple[RepositoryName, Tag | None, Digest | None]:
-    name, at, digest = text.partition("@")
-    name, colon, tag = name.partition(":")
-    return (
-        RepositoryName(name),
-        Tag(tag) if colon else (None if at else Tag("latest")),
-        Digest.parse(digest).require_supported() if at else None,
-    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.bundles.contents import Digests, Key
 from registry.bundles.errors import BundleRefused
-from registry.bundles.format import CONTENTS, INDEX, LAYOUT, README, FileSum, Head, Origin
+from registry.bundles.format import CONTENTS, FORMAT, INDEX, LAYOUT, README, FileSum, Head, Origin
 from registry.bundles.media import lay_out
 from registry.bundles.records import SentBundles, read_contents
 from registry.bundles.selecting import Selected
@@ -45,6 +45,7 @@ class Order:
     medium_bytes: int | None
     provenance: tuple[Origin, ...] = ()
     supplements: Head | None = None
+    format: str = FORMAT
 
 
 class Exporting:
@@ -119,6 +120,7 @@ class Exporting:
             parent=order.belief.parent,
             supplements=None if order.supplements is None else order.supplements.id,
             provenance=order.provenance,
+            format=order.format,
         )
 
 

@@ -20,8 +20,13 @@ from registry.model.documents import DEEPEST, LONGEST_NUMBER, is_too_deep
 from registry.model.quoting import quoted
 from registry.work.documents import plain, read_plain
 
-FORMAT = "1.0"
-"""What is written; every minor version of the same major one can be read."""
+FORMATS = {1: "1.0"}
+"""What can be written, by its number; every minor version of the same major one can be read."""
+
+FORMAT = FORMATS[max(FORMATS)]
+"""What is written unless an older one is asked for."""
+
+MAJOR = FORMAT.partition(".")[0]
 
 HEAD = "bundle.json"
 CONTENTS = "contents.jsonl"
@@ -205,6 +210,14 @@ def parse_object(content: bytes, file: str) -> dict[str, Any]:
     return document
 
 
+def format_of(number: int | None) -> str:
+    """The format of that number, which is written; the newest for None. Raises ValueError."""
+    if number is not None and number not in FORMATS:
+        known = ", ".join(map(str, sorted(FORMATS)))
+        raise ValueError(f"bundles are not written in format {number} here; there is {known}")
+    return FORMAT if number is None else FORMATS[number]
+
+
 def is_id(text: str) -> bool:
     """Whether a text may be the id of a bundle."""
     return _ID.fullmatch(text) is not None
@@ -240,11 +253,11 @@ def _require_version(told: object) -> None:
     found = _VERSION.fullmatch(told) if isinstance(told, str) else None
     if found is None:
         raise unsound(HEAD, "it does not say which format it has", "this was not written by Moorage")
-    if found[1] != FORMAT.partition(".")[0]:
+    if found[1] != MAJOR:
         raise unsound(
             HEAD,
-            f"it has the format {told}, and this program reads {FORMAT.partition('.')[0]}.x",
-            "import it with a newer moorage, or have it written by `moorage bundle export --format`",
+            f"it has the format {told}, and this program reads {MAJOR}.x",
+            f"import it with a newer moorage, or have it written by `moorage bundle export --format {MAJOR}`",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,9 @@ class Imported:
     left: list[str] = field(default_factory=list)
     delete: bool = False
     sparse: int = 0
+    list_of_missing: str = ""
+    approvals: int = 0
+    unread_files: int = 0
 
     def told(self) -> str:
         """What has happened, and what to do next."""
@@ -70,23 +73,29 @@ class Imported:
         lines.append(f"signed by {signed}" if signed else "NOT signed by a trusted key")
         if self.sparse:
             lines.append(f"{self.sparse} of its manifests are sparse: not all that they list belongs to it")
+        if self.unread_files:
+            lines.append(f"{self.unread_files} of its files were not read, since what they hold is here")
         match self.state:
             case "missing":
                 lines.append(f"{len(self.missing)} manifests and blobs are neither in it nor here:")
                 lines += _some([f"  {one}" for one in self.missing])
-                ask = f"moorage bundle export {self.stream} --missing FILE"
-                lines.append(f"nothing is visible; ask for them there: {ask}")
+                ask = f"moorage bundle export {self.stream} --missing {self.list_of_missing or 'FILE'}"
+                first = "" if self.list_of_missing else "have them listed (--missing-to FILE), and "
+                lines.append(f"nothing is visible; {first}ask for them there: {ask}")
             case "incomplete":
                 media = ", ".join(str(one) for one in self.media)
                 lines.append(f"what is here was kept; import the media that are still to come: {media}")
             case "checked":
-                lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); it would move:")
+                moves = "it would move:" if self.moves else "it would move no tag"
+                lines.append(f"it may be imported ({', '.join(self.repositories[:_TOLD])}); {moves}")
                 lines += _some([f"  {one}" for one in self.moves])
             case "staged":
                 if self.delete:
                     lines.append("selected tags that it does not have are removed with it (--delete)")
+                people = "1 person" if self.approvals == 1 else f"{self.approvals} people"
                 lines.append(
-                    f"it waits below staged/{self.id}/; approve it: moorage bundle approve {self.id}"
+                    f"it waits below staged/{self.id}/ for {people} other than who imported it to approve it:"
+                    f" moorage bundle approve {self.id}"
                 )
             case _:
                 lines.append(f"{self.state}; {self.moved} tags were moved")
@@ -127,6 +136,7 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         imported = await _imported(here, judged, done, wish)
         if imported.missing and asked.missing_to is not None:
             write_file(asked.missing_to, missing_text(judged))
+            imported = replace(imported, list_of_missing=str(asked.missing_to))
         if imported.receipt and asked.receipt_to is not None:
             write_file(asked.receipt_to, imported.receipt)
         failed = imported.state in ("missing", "incomplete")
@@ -204,8 +214,10 @@ async def _imported(bundles: Bundles, judged: Judged, done: Done | None, wish: W
         await _moves(bundles, judged, wish) if state in ("checked", "staged") else [],
         0 if done is None else done.moved,
         [] if done is None else list(done.left),
-        wish.delete if staged is None else staged.delete,
-        judged.sparse,
+        delete=wish.delete if staged is None else staged.delete,
+        sparse=judged.sparse,
+        approvals=imports(bundles.settings).approvals,
+        unread_files=judged.unread,
     )
 
 

@@ -67,7 +67,8 @@ class Judged:
     """What was found out of a bundle: `missing` neither lies in it nor here; `media` are still to be given.
 
     `sparse` is how many manifests list what it does not state. `is_staged` says that all of it waits to be
-    approved, or was decided on; `statement` is empty then.
+    approved, or was decided on; `statement` is empty then. `unread` is how many of its files were not read,
+    since what they hold is here.
     """
 
     head: Head
@@ -79,6 +80,7 @@ class Judged:
     media: list[int] = field(default_factory=list)
     sparse: int = 0
     is_staged: bool = False
+    unread: int = 0
 
 
 class Importing:
@@ -123,6 +125,7 @@ class Importing:
         async for size in arriving.keep():
             done += size
             yield done, total
+        judged.unread = arriving.unread
         if arriving.absent and not judged.media:
             raise unsound(arriving.first_absent(), "it did not come", "copy the bundle once more")
         # What has come is kept for a while, though nobody sees it: a supplement has the rest.

@@ -28,7 +28,7 @@ class NewKey:
     """Where to, and of which kind."""
 
     to: Path | None = option("the folder for both halves; here, if none is given", default=None, local=True)
-    algorithm: Algorithm = option("what it signs with", default="ecdsa-p256")
+    algorithm: Algorithm = option("what it signs with: ecdsa-p256 or ed25519", default="ecdsa-p256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class Signed:
     id: str
     key: str
     files: list[str]
+
+    def told(self) -> str:
+        """What lies beside it now."""
+        return f"{self.id} is signed by {self.key}, too: {', '.join(self.files)} in each of its folders"
 
 
 def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:

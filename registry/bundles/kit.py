@@ -15,10 +15,13 @@ from typing import Any
 from registry import __version__
 from registry.bundles.docker_archive import write_image
 from registry.bundles.sources import Source
-from registry.bundles.wheels import installed, write_own_wheel, write_wheel
+from registry.bundles.wheels import installed, shared_files, write_own_wheel, write_wheel
 from registry.errors import RequestInvalid
 from registry.model.names import RepositoryName, Tag
 from registry.store.effects import Effects
+
+SHARED = ("docs", "deploy", "ARCHITECTURE.md", "CHANGELOG.md", "config.example.yaml", "LICENSE")
+"""What people read and copy from, beside the packages or where wheels put it."""
 
 _PACKAGES = Path(__file__).parents[2]
 
@@ -27,13 +30,12 @@ _INSTALL = """\
 # Installs Moorage from this folder, without a network: sh install.sh [DIRECTORY] (/opt/moorage).
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-where=${1:-/opt/moorage}
-python=${PYTHON:-python3}
+where=${{1:-/opt/moorage}}
+python=${{PYTHON:-python3}}
 (cd "$here" && sha256sum --check --quiet SHA256SUMS)
 "$python" -m venv "$where/.venv"
-"$where/.venv/bin/python" -m pip install --quiet --no-index --find-links "$here/wheels" moorage
-mkdir -p "$where/docs"
-cp "$here"/docs/* "$where/docs/"
+"$where/.venv/bin/python" -m pip install --quiet --no-index "$here"/wheels/*.whl
+for one in {shared}; do cp -R "$here/$one" "$where/"; done
 echo "installed; begin with: $where/.venv/bin/moorage init DIRECTORY --url http://HOST:5000"
 """
 _README = """\
@@ -42,8 +44,9 @@ Moorage {version}: everything for a registry where there is no internet.
   sh install.sh [DIRECTORY]   on a Linux with {python} and its venv module ({platform})
   docker load -i image.tar    instead, where there is docker{image}
 
-docs/quickstart.md goes on from there, and docs/bundles.md says how images come here.
-moorage.service is for systemd (docs/running.md). verify_bundle.py checks bundles where nothing is installed.
+docs/running.md goes on from there, and docs/bundles.md says how images come here. config.example.yaml has all
+settings, and deploy/ the unit for systemd, compose files, and configurations of proxies.
+verify_bundle.py checks bundles where nothing is installed.
 sbom.cdx.json lists what is in here, SHA256SUMS what it must be: sha256sum -c SHA256SUMS
 """
 
@@ -61,11 +64,12 @@ async def write_kit(
     try:
         await effects.aside(_begin, partial)
         packages = _PACKAGES
-        yield (await effects.aside(write_own_wheel, packages, partial / "wheels")).name
+        share = await effects.aside(shared)
+        yield (await effects.aside(write_own_wheel, packages, partial / "wheels", share, SHARED)).name
         needed = await effects.aside(installed)
         for one in needed:
             yield (await effects.aside(write_wheel, one, partial / "wheels")).name
-        await effects.aside(_texts, partial, shared(), needed, has_image=image is not None)
+        await effects.aside(_texts, partial, share, needed, has_image=image is not None)
         yield "docs"
         if image is not None:
             await write_image(partial / "image.tar", source, *image, effects)
@@ -79,7 +83,7 @@ async def write_kit(
 
 
 def shared() -> Path:
-    """Where the documentation and the unit file lie: beside the packages, or where wheels put them.
+    """Where the documentation and what it links to lie: beside the packages, or where wheels put them.
 
     Raises RequestInvalid.
     """
@@ -95,13 +99,11 @@ def _begin(partial: Path) -> None:
 
 
 def _texts(partial: Path, share: Path, needed: list[Distribution], *, has_image: bool) -> None:
-    (partial / "docs").mkdir()
-    for page in sorted((share / "docs").glob("*.md")):
-        shutil.copyfile(page, partial / "docs" / page.name)
-    unit = next(one for one in share.rglob("moorage.service"))
-    shutil.copyfile(unit, partial / unit.name)
+    for path, file in shared_files(share, SHARED):
+        (partial / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, partial / path)
     shutil.copyfile(Path(__file__).with_name("verify_bundle.py"), partial / "verify_bundle.py")
-    (partial / "install.sh").write_text(_INSTALL)
+    (partial / "install.sh").write_text(_INSTALL.format(shared=" ".join(SHARED)))
     (partial / "install.sh").chmod(0o755)
     (partial / "README.txt").write_text(
         _README.format(

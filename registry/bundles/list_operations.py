@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from registry.bundles.bundles import Bundles
@@ -11,6 +13,7 @@ from registry.bundles.errors import BundleUnknown
 from registry.bundles.format import Head
 from registry.bundles.received import Move, Staged
 from registry.bundles.records import Sent, read_contents
+from registry.model.units import format_size
 from registry.work.operations import Context, Operation, Progress, Result, argument
 
 Outcome = AsyncIterator[Progress | Result]
@@ -31,7 +34,17 @@ class ShownBundle:
     number: int
     state: str
     tags: int
-    bytes: int
+    stated_bytes: int
+    carried_bytes: int
+    held_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownInventory:
+    """An inventory that was given out, and until when what it lists is held."""
+
+    id: str
+    held_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,7 @@ class ShownBundles:
     """All of them, the last ones first."""
 
     bundles: list[ShownBundle]
+    inventories: list[ShownInventory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +79,9 @@ class BundleDetails:
     tags: int
     manifests: int
     blobs: int
-    bytes: int
+    stated_bytes: int
     carried_bytes: int
+    held_until: datetime | None
     imported_by: str
     signed_by: list[str]
     approvals: list[str]
@@ -75,15 +90,41 @@ class BundleDetails:
     code: str
     moves: list[str]
 
+    def told(self) -> str:
+        """What there is to say, a line each."""
+        stated, carried = format_size(self.stated_bytes), format_size(self.carried_bytes)
+        rows = {
+            "bundle": f"{self.id}: {self.stream} number {self.number} from {self.source}",
+            "state": f"{self.state} ({'written here' if self.direction == 'out' else 'has come here'})",
+            "held until": "" if self.held_until is None else f"{self.held_until:%Y-%m-%d %H:%M %Z}",
+            "builds on": self.parent or "nothing",
+            "supplements": self.supplements or "",
+            "selection": json.dumps(self.selection, ensure_ascii=False),
+            "states": f"{self.tags} tags, {self.manifests} manifests, {self.blobs} blobs, {stated}",
+            "carries": carried,
+            "came before in": ", ".join(self.provenance),
+            "signed by": ", ".join(self.signed_by),
+            "imported by": self.imported_by,
+            "approved by": ", ".join(self.approvals),
+            "decided by": ", ".join(self.decided_by),
+            "note": self.note,
+            "code": self.code,
+        }
+        told = [f"{name + ':':<15} {value}" for name, value in rows.items() if value]
+        return "\n".join([*told, *(["moves:"] if self.moves else []), *(f"  {one}" for one in self.moves)])
+
 
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
     """Operations that change nothing."""
 
     async def bundle_list(_: ListBundles, context: Context) -> Outcome:
         shown = []
+        inventories: list[ShownInventory] = []
         if context.may("admin", None, None):
+            holds = bundles().holds
+            inventories += [ShownInventory(one.id, one.until) async for one in holds.given()]
             async for sent in bundles().exporting.sent.each():
-                shown.append(_shown(sent.head, "out", _sent_state(sent)))
+                shown.append(_shown(sent.head, "out", _sent_state(sent), await holds.until(sent)))
                 yield Progress(len(shown), None, "items", "bundles")
         received = bundles().importing.received
         shown += [
@@ -91,7 +132,8 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
             for one in await received.ids()
             if await _may_see(bundles(), one, context)
         ]
-        yield Result(ShownBundles(sorted(shown, key=lambda one: (one.direction, one.stream, -one.number))))
+        shown.sort(key=lambda one: (one.direction, one.stream, -one.number))
+        yield Result(ShownBundles(shown, inventories))
 
     async def bundle_show(asked: OneBundle, context: Context) -> Outcome:
         if not await _may_see(bundles(), asked.id, context):
@@ -163,7 +205,8 @@ async def _details(bundles: Bundles, bundle: str) -> BundleDetails:
             # It has not come here either.
             raise BundleUnknown from None
         signed_by = [sent.signed_by] if sent.signed_by else []
-        return _detailed(sent.head, "out", _sent_state(sent), signed_by=signed_by)
+        until = await bundles.holds.until(sent)
+        return _detailed(sent.head, "out", _sent_state(sent), held_until=until, signed_by=signed_by)
     staged, decision = await received.staged(bundle), await received.decision(bundle)
     return _detailed(
         head,
@@ -199,6 +242,7 @@ def _detailed(
     direction: str,
     state: str,
     *,
+    held_until: datetime | None = None,
     imported_by: str = "",
     signed_by: Iterable[str] = (),
     approvals: Iterable[str] = (),
@@ -223,6 +267,7 @@ def _detailed(
         head.totals.blobs,
         head.totals.bytes,
         head.totals.carried_bytes,
+        held_until,
         imported_by,
         list(signed_by),
         list(approvals),
@@ -233,7 +278,15 @@ def _detailed(
     )
 
 
-def _shown(head: Head, direction: str, state: str) -> ShownBundle:
+def _shown(head: Head, direction: str, state: str, held_until: datetime | None = None) -> ShownBundle:
     return ShownBundle(
-        head.id, direction, head.stream, head.number, state, head.totals.tags, head.totals.bytes
+        head.id,
+        direction,
+        head.stream,
+        head.number,
+        state,
+        head.totals.tags,
+        head.totals.bytes,
+        head.totals.carried_bytes,
+        held_until,
     )

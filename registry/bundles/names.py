@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from registry.bundles.errors import BundleRefused
-from registry.errors import NameInvalid, RequestInvalid
+from registry.errors import InputInvalid, NameInvalid
 from registry.model.names import RepositoryName
 from registry.model.patterns import RepositoryPattern
 from registry.model.staged import is_staged
@@ -20,7 +20,9 @@ class Names:
         self.mappings = tuple(mappings)
         pairs = [one.split("=", 1) for one in self.mappings]
         if any(len(pair) != 2 or any(part and not part.endswith("/") for part in pair) for pair in pairs):
-            raise RequestInvalid("a mapping is two prefixes that end with a /, such as hub/=mirror/hub/")
+            raise InputInvalid(
+                "--map: a mapping is two prefixes, empty or with a / at their end, such as hub/=mirror/hub/"
+            )
         self._pairs = sorted(((old, new) for old, new in pairs), key=lambda pair: -len(pair[0]))
         self._allowed = allowed
 

@@ -141,7 +141,10 @@ class SentBundles:
         async for one in self.each():
             if one.head.id == bundle:
                 return one
-        raise BundleUnknown(f"no bundle {bundle} was written here; `moorage bundle list` shows them")
+        raise BundleUnknown(
+            f"no bundle {bundle} was written here; `moorage bundle list` shows them. A supplement is not"
+            " among them: `moorage bundle export STREAM --missing FILE` with the same list writes it again"
+        )
 
 
 async def read_head(driver: Driver, key: str) -> Head | None:

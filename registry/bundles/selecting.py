@@ -83,6 +83,8 @@ class Selecting:
         self._effects = effects
         self._allow_sparse = allow_sparse
         self._beside: list[tuple[RepositoryName, Tag, Digest]] = []
+        self._listed: set[Platform] = set()  # for which an index lists an image
+        self._had_indexes = False
         self.selected = Selected()
 
     async def settings(self, settings: SelectionSettings) -> AsyncIterator[str]:
@@ -107,9 +109,13 @@ class Selecting:
                 raise RequestInvalid(f"{name}:{tag} is not there")
             if digest is not None and found != digest:
                 raise RequestInvalid(f"{name}:{tag} names {found}, and not {digest}")
-            await self._root(name, found, images.platforms, images.referrers, here)
+            await self._root(name, tag, found, images.platforms, images.referrers, here)
             if tag is not None:
                 self._set(name, tag, found)
+        for platform in images.platforms:
+            # Not of a stream, whose indexes may come to have such images one day.
+            if self._had_indexes and platform not in self._listed:
+                self.selected.missing.append(f"an image for {platform}, which no index here lists")
         self._end()
 
     def _end(self) -> None:
@@ -119,7 +125,7 @@ class Selecting:
             more = f", and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
             raise BundleRefused(
                 f"not all of what is selected is here: {'; '.join(missing[:_TOLD])}{more}. Pull or push what"
-                " is missing, select fewer platforms, or write the bundle without it (--allow-sparse)",
+                " is missing, select other platforms, or write the bundle without it (--allow-sparse)",
                 detail={"missing": missing[:_TOLD]},
             )
         for name, tag, digest in self._beside:
@@ -149,7 +155,7 @@ class Selecting:
             digest = None
         if digest is None:
             return  # it went meanwhile
-        await self._root(name, digest, platforms, referrers, seen)
+        await self._root(name, tag, digest, platforms, referrers, seen)
         self._set(name, tag, digest)
 
     def _set(self, name: RepositoryName, tag: Tag, digest: Digest) -> None:
@@ -160,6 +166,7 @@ class Selecting:
     async def _root(
         self,
         name: RepositoryName,
+        tag: Tag | None,
         root: Digest,
         platforms: Sequence[Platform],
         referrers: bool,
@@ -169,6 +176,7 @@ class Selecting:
         root.require_supported()
         # Not by recursion: how deep indexes are nested is for those to say who push them.
         pending: list[tuple[Digest, _Read | None]] = [(root, None)]
+        image = f"{name}:{tag}" if tag is not None else f"{name}@{root}"
         began = len(seen)
         while pending:
             digest, read = pending.pop()
@@ -187,13 +195,13 @@ class Selecting:
                 if await self._blob(name, digest) is None:
                     self.selected.missing.append(f"{digest}, which {name}@{root} leads to")
                 continue
-            read = await self._read(name, stored, platforms)
+            read = await self._read(name, stored, platforms, image)
             pending += [(one, None) for one in (await self._attached(name, digest) if referrers else ())]
             pending.append((digest, read))
             pending += [(child, None) for child in reversed(read.children)]
 
     async def _read(
-        self, name: RepositoryName, stored: StoredManifest, platforms: Sequence[Platform]
+        self, name: RepositoryName, stored: StoredManifest, platforms: Sequence[Platform], image: str
     ) -> _Read:
         """Read what a manifest lists, and take its blobs."""
         manifest: Manifest = await self._effects.aside(stored.parse)
@@ -211,6 +219,12 @@ class Selecting:
                     f" {descriptor.size_bytes}; run `moorage scrub run`"
                 )
         children = [one for one in chosen(manifest.children, platforms) if one.supported]
+        if platforms and manifest.children:
+            self._had_indexes = True
+            self._listed.update(one for one in platforms for child in manifest.children if one.matches(child))
+            if not children:
+                told = ", ".join(map(str, platforms))
+                self.selected.missing.append(f"an image for {told}, of which {image} lists none")
         is_whole = is_whole and len(children) == len(manifest.children)
         config = () if manifest.config is None else (manifest.config.digest,)
         return _Read(len(stored.content), stored.media_type, children, config, is_whole)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, create_model
 
-from registry.bundles.format import is_stream
+from registry.bundles.format import format_of, is_stream
 from registry.model.patterns import RepositoryPattern
 from registry.settings import Duration, Settings, Size
 from registry.settings.selections import Repositories, SelectionSettings
@@ -21,6 +21,11 @@ def _stream(text: str) -> str:
     if not is_stream(text):
         raise ValueError("must be a name such as weekly or plant-2, of at most 64 small letters and digits")
     return text
+
+
+def _format(number: int | None) -> int | None:
+    format_of(number)
+    return number
 
 
 def _mapping(text: str) -> str:
@@ -41,6 +46,8 @@ class StreamSettings(SelectionSettings):
     one_way: bool = False
     # No two bundles are written in less than this where they go to a folder by themselves; 0s: not so.
     interval: Duration = timedelta(0)
+    # The format that is written, for a far side that does not read the newest; null: the newest.
+    format: Annotated[int | None, AfterValidator(_format)] = None
 
 
 class ExportSettings(Settings):

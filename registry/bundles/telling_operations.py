@@ -9,6 +9,7 @@ from typing import Any
 
 from registry.bundles.bundles import Bundles
 from registry.bundles.given import read_file, write_file
+from registry.bundles.holds import short_id
 from registry.bundles.inventory import lines_of_registry
 from registry.bundles.receipts import code_in
 from registry.bundles.sources import OwnSource
@@ -42,7 +43,7 @@ class Inventoried:
         """The text, or where it went."""
         if self.text is not None:
             return self.text.rstrip("\n")
-        return f"{self.lines} lines were written; forget them with: moorage bundle forget {self.sha256}"
+        return f"{self.lines} lines were written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,30 @@ class Acknowledged:
     stream: str
     number: int
 
+    def told(self) -> str:
+        """What follows."""
+        return f"{self.id} has arrived; the next bundle of {self.stream} builds on number {self.number}"
+
 
 @dataclass(frozen=True, slots=True)
 class Forget:
     """What is not to be held any more."""
 
-    id: str = argument("the id of a bundle that was written here, or of an inventory that was given out")
+    id: str = argument("the id of a bundle that was written here, or what that of an inventory begins with")
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What is not held any more, and nothing builds on."""
+    """What is not held any more, and nothing builds on: a bundle or an inventory."""
 
     id: str
+    kind: str
+
+    def told(self) -> str:
+        """What follows."""
+        if self.kind == "inventory":
+            return f"what the inventory {short_id(self.id)} lists is held no more"
+        return f"what {self.id} states is held no more, and no bundle builds on it"
 
 
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
@@ -88,8 +100,8 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         ]
         lines: list[str] = []
         source = OwnSource(registry)
-        called = bundles().settings.export.source
-        async for line in lines_of_registry(registry.store, source, names, called):
+        near = bundles().settings.export.source
+        async for line in lines_of_registry(registry.store, source, names, near):
             lines.append(line)
             if len(lines) % 1000 == 0:
                 yield Progress(len(lines), None, "items", "lines")
@@ -98,7 +110,13 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
         sha256 = await bundles().holds.give(text.encode())
         if asked.to is not None:
             write_file(asked.to, text)
-        note = "" if names else f"no repository matches {', '.join(asked.repositories) or '**'}"
+        called = short_id(sha256)
+        note = (
+            f"it is inventory {called}, what it lists is held here: `moorage bundle list` says until when,"
+            f" and `moorage bundle forget {called}` ends that"
+        )
+        if not names:
+            note = f"no repository matches {', '.join(asked.repositories) or '**'}; {note}"
         yield Result(Inventoried(sha256, len(lines), None if asked.to is not None else text), text=note)
 
     async def bundle_acknowledge(asked: Acknowledge, context: Context) -> Outcome:
@@ -125,11 +143,12 @@ def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:
 
     async def bundle_forget(asked: Forget, _: Context) -> Outcome:
         bundles().registry.require_writable()
-        if not await bundles().holds.forget(asked.id):
+        inventory = await bundles().holds.forget(asked.id)
+        if inventory is None:
             one = await bundles().exporting.sent.find(asked.id)
             await bundles().exporting.sent.note(one.head, "forgotten")
             await bundles().holds.let_go(one.head.stream)
-        yield Result(Forgotten(asked.id))
+        yield Result(Forgotten(inventory or asked.id, "bundle" if inventory is None else "inventory"))
 
     return (
         Operation(

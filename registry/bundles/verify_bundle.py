@@ -7,8 +7,8 @@ PATH is the folder of a bundle, each of the folders of its media, the folder abo
 on standard input). What a bundle must be is written in docs/bundle-format.md; all of it is checked, and every
 problem is told with the file and what to do. Signatures are checked by `openssl`, with the keys given.
 
-Exit codes: 0 sound, 1 something that was asked for could not be checked, 2 usage, 3 not signed as asked,
-4 damaged. Without `--key` no signature is checked, and the output says so.
+Exit codes: 0 sound; 1 something could not be checked, such as media that were not given, and the rest is
+sound; 2 usage; 3 not signed as asked; 4 damaged. Without `--key` no signature is checked, and it says so.
 """
 
 # It imports nothing of Moorage, and stays one file: it is copied to where there is nothing else.
@@ -48,6 +48,7 @@ PIECE_BYTES = 1 << 20
 MOST_BRACKETS, DEEPEST, LONGEST_NUMBER = 100_000, 64, 40
 FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512")
 MOST_SIGNATURES, MOST_PROBLEMS, MOST_PADDING, PAX_BYTES = 64, 100, 1 << 20, 4 << 10
+MOST_NAMED = 20
 
 ID = re.compile(r"b-[0-9a-f]{20}")
 PARENT = re.compile(r"b-[0-9a-f]{20}|inventory:[0-9a-f]{64}")
@@ -534,10 +535,12 @@ class Verifier:
         self.head: dict[str, Any] = {}
         self.head_bytes = b""
         self.signatures: dict[str, bytes] = {}
+        self.not_given: list[str] = []  # folders of media; what was given can be sound without them
         self.signed = "NOT checked"
         self.signers: list[str] = []
         self.statement = Statement(1)
         self._is_stated = False  # contents.jsonl was read, and is what it must be
+        self._has_contents = False
         self._whole: Whole | None = None
 
     def add(self, damage: Damaged, *, refused: bool = False) -> None:
@@ -559,7 +562,8 @@ class Verifier:
         """The exit code."""
         if self.is_damaged:
             return DAMAGED
-        return REFUSED if self.is_refused else UNCHECKED if self.is_unchecked else SOUND
+        is_unchecked = self.is_unchecked or bool(self.not_given)
+        return REFUSED if self.is_refused else UNCHECKED if is_unchecked else SOUND
 
     def take(self, place: Place, name: str, size: int, chunks: Iterable[bytes]) -> None:
         """Check one file of a place; each problem is told."""
@@ -601,6 +605,7 @@ class Verifier:
             raise Damaged(place.file(name), f"there are more than {MOST_SIGNATURES} signatures", AWAY)
 
     def _take_described(self, place: Place, name: str, chunks: Iterable[bytes]) -> bytes | None:
+        self._has_contents = self._has_contents or name == CONTENTS
         if not self.head:
             return None
         if name != README and place.number > 1:
@@ -629,7 +634,7 @@ class Verifier:
         if found is None:
             if self._is_stated:
                 raise Damaged(place.file(name), "it is no file of this bundle", AWAY)
-            return None
+            return None if self._has_contents else self._take_unstated(place, name, chunks)
         key, one, number = found
         medium, told = one.pieces[number]
         if place.number not in (0, medium):
@@ -666,6 +671,19 @@ class Verifier:
             for damage in references(self.statement, one, b"".join(whole.kept), place.file(name)):
                 self.add(damage)
         return b"" if is_alone and len(key) == 32 else meter.sum
+
+    def _take_unstated(self, place: Place, name: str, chunks: Iterable[bytes]) -> bytes:
+        """Check a file of a medium that was given without the first one: by its name, or by SHA256SUMS."""
+        found = BLOB.fullmatch(name)
+        if found is None:
+            raise Damaged(place.file(name), "it is no file of a bundle", AWAY)
+        whole = hashlib.sha256() if found[1] else hashlib.sha512()
+        meter = Meter(chunks)
+        for piece in meter:
+            whole.update(piece)
+        if found[3] is None and whole.hexdigest() != (found[1] or found[2]):
+            raise Damaged(place.file(name), "its bytes do not have the digest that is its name")
+        return meter.sum
 
     def find(self, name: str) -> tuple[bytes, Content, int] | None:
         """The digest, line and number of piece of a file with bytes of the bundle."""
@@ -705,7 +723,7 @@ class Verifier:
             if told is not None:
                 self.add(Damaged(file, f"it lacks {shown(name)}"))
 
-    def end(self, places: list[Place]) -> None:
+    def end(self, places: list[Place], *, is_tar: bool = False) -> None:
         """Tell what is not there."""
         for place in places:
             for name in (HEAD, README, SUMS):
@@ -713,15 +731,14 @@ class Verifier:
                     self.add(Damaged(place.file(name), "it is missing"))
         if not self.head:
             return
-        first = [one for one in places if one.number in (0, 1)]
+        numbers = {one.number for one in places}
+        is_one = is_tar or self.head["media"] == 1
+        absent = set() if is_one else set(range(1, self.head["media"] + 1)) - self._numbers(places)
+        self.not_given = [f"medium-{number:03d}" for number in sorted(absent)]
+        first = [] if 1 in absent else [one for one in places if one.number in (0, 1)]
         for name in (CONTENTS, INDEX, LAYOUT):
             if first and not any(name in one.sums for one in first):
                 self.add(Damaged(first[0].file(name), "it is missing"))
-        numbers = {one.number for one in places}
-        absent = set() if 0 in numbers else set(range(1, self.head["media"] + 1)) - numbers
-        for number in sorted(absent):
-            all_of_them = "give all media of the bundle, or the folder above them"
-            self.add(Damaged(f"medium-{number:03d}", "it was not given", all_of_them))
         if self._is_stated and index_sum(self.statement) != self.head["files"][INDEX]["sha256"]:
             self.add(Damaged(INDEX, f"it does not list what {CONTENTS} says"))
         for key, one in self.statement.all() if self._is_stated else ():
@@ -729,6 +746,19 @@ class Verifier:
                 if one.pieces[number][0] not in absent and not any(name in place.sums for place in places):
                     where = "" if 0 in numbers else f"medium-{one.pieces[number][0]:03d}/"
                     self.add(Damaged(where + name, "it is missing"))
+
+    def _numbers(self, places: list[Place]) -> set[int]:
+        """Which media are there: by the names of their folders, or by what lies in those of another name."""
+        found = {one.number for one in places if one.number}
+        unnamed = [one for one in places if not one.number]
+        if any(name in one.sums for one in unnamed for name in (CONTENTS, INDEX, LAYOUT)):
+            found.add(1)
+        for key, one in self.statement.all() if self._is_stated and unnamed else ():
+            for number, name in enumerate(one.names(key)):
+                medium = one.pieces[number][0]
+                if medium not in found and any(name in place.sums for place in unnamed):
+                    found.add(medium)
+        return found
 
     def check_signatures(self, keys: list[Key], required: int) -> None:
         """Check the signatures, as far as that was asked for."""
@@ -1028,7 +1058,7 @@ def verify_tar(verifier: Verifier, opened: IO[bytes]) -> None:
         verifier.add(damage)
     except OSError as error:
         verifier.add(Damaged("the tar", f"it cannot be read ({error.strerror})"))
-    verifier.end([place])
+    verifier.end([place], is_tar=True)
 
 
 def verify_folders(verifier: Verifier, places: list[Place]) -> None:
@@ -1076,6 +1106,16 @@ def folders(paths: Iterable[str]) -> list[Place]:
     return found
 
 
+def not_given(verifier: Verifier) -> str:
+    """Which media were not given, and what that means for the others."""
+    names, media = verifier.not_given, verifier.head["media"]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    told = f"NOT given, of {media} media: {', '.join(names[:MOST_NAMED])}{more}"
+    if names[0] == "medium-001":
+        told += f"; only it has {CONTENTS}, so the others were checked by the names of files and by {SUMS}"
+    return told
+
+
 def report(verifier: Verifier, *, as_json: bool) -> str:
     """What was found, for people or for programs."""
     head, statement = verifier.head, verifier.statement
@@ -1090,6 +1130,7 @@ def report(verifier: Verifier, *, as_json: bool) -> str:
             },
             "believed_there": there,
             "signatures": {"result": verifier.signed, "keys": verifier.signers},
+            "not_given": verifier.not_given,
             "problems": verifier.problems,
             "more_problems": verifier.more,
         }
@@ -1109,6 +1150,11 @@ def report(verifier: Verifier, *, as_json: bool) -> str:
     lines += ["{file}: {problem}; {remedy}".format(**one) for one in verifier.problems]
     if verifier.more:
         lines.append(f"and {verifier.more} more problems")
+    if verifier.not_given:
+        lines.append(not_given(verifier))
+    if verifier.not_given and not verifier.is_unchecked and verifier.exit == UNCHECKED:
+        lines.append("what was given is sound, and not all was given")
+        return "\n".join(lines)
     is_anybodys = verifier.exit == SOUND and not verifier.signers
     lines.append(ANYBODYS if is_anybodys else SAID[verifier.exit])
     return "\n".join(lines)

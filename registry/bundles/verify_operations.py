@@ -49,6 +49,7 @@ class Verified:
     signed_by: list[str] | None
     problems: list[Problem]
     more_problems: int
+    not_given: str
 
     def told(self) -> str:
         """What is wrong, or that nothing is."""
@@ -62,7 +63,10 @@ class Verified:
         lines += [f"{one.file}: {one.problem}; {one.remedy}" for one in self.problems]
         if self.more_problems:
             lines.append(f"and {self.more_problems} more problems")
-        return "\n".join([*lines, "it is NOT sound" if self.problems else "it is sound"])
+        if self.not_given:
+            lines.append(self.not_given)
+        sound = "what was given is sound, and not all was given" if self.not_given else "it is sound"
+        return "\n".join([*lines, "it is NOT sound" if self.problems else sound])
 
 
 def operations(settings: BundlesSettings) -> Iterable[Operation[Any]]:
@@ -110,7 +114,8 @@ def _verified(paths: tuple[str, ...], keys: list[Path], required: int) -> tuple[
         raise RequestInvalid(f"{error.filename}: {error.strerror}; give a path that can be read") from None
     problems = [Problem(**one) for one in verifier.problems]
     signed_by = None
-    status = Status.DAMAGED if problems else Status.DONE
+    unknown = Status.FAILED if verifier.not_given else Status.DONE
+    status = Status.DAMAGED if problems else unknown
     if keys:
         signed_by = []
         try:
@@ -131,5 +136,6 @@ def _verified(paths: tuple[str, ...], keys: list[Path], required: int) -> tuple[
         signed_by,
         problems,
         verifier.more,
+        verify_bundle.not_given(verifier) if verifier.not_given else "",
     )
     return verified, status

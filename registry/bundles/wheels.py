@@ -97,8 +97,19 @@ def write_wheel(one: Distribution, folder: Path) -> Path:
     return _write(folder / f"{name}-{one.version}-{tag}.whl", info, contents)
 
 
-def write_own_wheel(packages: Path, folder: Path) -> Path:
-    """Pack the packages `registry` and `storage` below a folder into a wheel of Moorage."""
+def shared_files(share: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Files and folders of a folder, file by file, by their paths in it; never a key that lies among them."""
+    for name in names:
+        for path in [share / name] if (share / name).is_file() else sorted((share / name).rglob("*")):
+            if path.is_file() and path.suffix != ".key":
+                yield str(path.relative_to(share)), path
+
+
+def write_own_wheel(packages: Path, folder: Path, share: Path, shared: Iterable[str]) -> Path:
+    """Pack the packages `registry` and `storage` below a folder into a wheel of Moorage.
+
+    With them goes what of `share` is `shared`, so that who installs the wheel can make a kit as well.
+    """
     info = f"moorage-{__version__}.dist-info"
     contents = [
         (str(path.relative_to(packages)), path.read_bytes())
@@ -106,6 +117,8 @@ def write_own_wheel(packages: Path, folder: Path) -> Path:
         for path in sorted((packages / name).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
+    data = f"moorage-{__version__}.data/data/share/moorage"
+    contents += [(f"{data}/{path}", file.read_bytes()) for path, file in shared_files(share, shared)]
     requires = "".join(f"Requires-Dist: {one}\n" for one in DIRECT)
     contents += [
         (f"{info}/METADATA", (_METADATA.format(version=__version__) + requires).encode()),

@@ -24,7 +24,7 @@ from registry.bundles.keys import SigningKey
 from registry.bundles.media import file_name
 from registry.bundles.signatures import is_signature, signature_files
 from registry.bundles.statement import key_of
-from registry.bundles.verify_bundle import DAMAGED, REFUSED
+from registry.bundles.verify_bundle import DAMAGED, REFUSED, UNCHECKED
 from registry.model import media_types
 from registry.model.digests import Digest
 from tests.bundles.handmade import (
@@ -136,7 +136,12 @@ def files(
 
 
 def media(
-    name: str, file: str, spoil: Callable[[Files, Keys], None], *, is_convenience: bool = False
+    name: str,
+    file: str,
+    spoil: Callable[[Files, Keys], None],
+    *,
+    verdict: int = DAMAGED,
+    is_convenience: bool = False,
 ) -> None:
     """An entry of what is wrong with several media."""
 
@@ -145,7 +150,7 @@ def media(
         spoil(made, keys)
         return write_folder(made, path / "media")
 
-    BAD[f"{name}, in media"] = Bad(write, file, is_convenience=is_convenience)
+    BAD[f"{name}, in media"] = Bad(write, file, verdict, is_convenience=is_convenience)
 
 
 def archive(name: str, file: str, spoil: Callable[[list[Member]], bytes]) -> None:
@@ -606,7 +611,7 @@ media("two pieces swapped", f"{LARGE}.001", _pieces_swapped)
 media("a piece doubled", f"{LARGE}.001", _piece_doubled)
 # Its bytes are what they must be, wherever they lie.
 media("a piece in another medium", f"{LARGE}.001", _piece_moved, is_convenience=True)
-media("a medium missing", "medium-002", _medium_missing)
+media("a medium missing", "medium-002", _medium_missing, verdict=UNCHECKED)
 media("a medium of another bundle", HEAD, _medium_of_another)
 media("the statement doubled", CONTENTS, _statement_doubled)
 media("a medium without a head", HEAD, _no_head)

@@ -11,12 +11,12 @@ from registry.bundles.bundles import Place
 from registry.bundles.decision_operations import Decide
 from registry.bundles.decision_operations import operations as decision_operations
 from registry.bundles.errors import BundleRefused
-from registry.bundles.export_operations import Plan
-from registry.bundles.export_operations import operations as export_operations
 from registry.bundles.exporting import NOTHING, Belief, Order
 from registry.bundles.format import Head
 from registry.bundles.importing import Judged, Wish
 from registry.bundles.list_operations import state_of
+from registry.bundles.plan_operations import Plan
+from registry.bundles.plan_operations import operations as plan_operations
 from registry.bundles.received import Received
 from registry.bundles.records import read_contents
 from registry.bundles.remote_source import RemoteSource
@@ -212,7 +212,7 @@ async def test_a_digest_that_nobody_can_compute_is_told(gap: Gap, digest: str) -
         await gap.near.select(Images([(APP, None, Digest.parse(digest))]))
     plan = Plan("pick", image=(f"{APP}@{digest}",))
     with pytest.raises(DigestInvalid):
-        await done(export_operations(lambda: gap.near.bundles), "bundle.plan", plan)
+        await done(plan_operations(lambda: gap.near.bundles), "bundle.plan", plan)
 
 
 async def test_a_registry_that_tells_a_digest_that_nobody_can_compute_is_asked_for_the_manifest() -> None:

@@ -93,7 +93,8 @@ def test_refuses_what_is_bad_and_names_the_file(
     assert verify_bundle.main(words) == bad.verdict
     told = json.loads(capsys.readouterr().out)
     assert told["exit"] == bad.verdict, told
-    assert any(bad.is_named(keys, one["file"]) for one in told["problems"]), told
+    named = [*(one["file"] for one in told["problems"]), *told["not_given"]]
+    assert any(bad.is_named(keys, one) for one in named), told
     assert all(one["remedy"] and one["problem"] for one in told["problems"])
 
 
@@ -121,6 +122,30 @@ class TestSound:
         for number, one in enumerate(each):
             shutil.copytree(one, tmp_path / f"disk{number}")
         assert verify(tmp_path, *tmp_path.glob("disk*"))[0] == SOUND
+
+    def test_media_one_by_one(self, keys: Keys, tmp_path: Path) -> None:
+        media = sorted(write_folder(sound(keys, PIECE_BYTES), tmp_path / "media").iterdir())
+        names = [one.name for one in media]
+        for number, one in enumerate(media):
+            for path in (one, shutil.copytree(one, tmp_path / f"disc{number}")):
+                told = document(tmp_path, "--required", 2, path, keys=(keys.trusted, keys.second))
+                assert told["exit"] == UNCHECKED and told["problems"] == []
+                # A folder of another name tells which it is only by what the first one states.
+                others = [name for name in names if name != one.name]
+                assert told["not_given"] == (others if path == one or number == 0 else names)
+        assert "what was given is sound, and not all was given" in verify(tmp_path, media[0])[1]
+        assert document(tmp_path, *media[:-1])["not_given"] == names[-1:]
+        # Whoever signed is known from each, and so is what is not as it was written.
+        assert document(tmp_path, media[1], keys=(keys.stranger,))["exit"] == REFUSED
+        for medium in media[1:]:
+            for file in sorted((medium / "blobs").rglob("*")):
+                if file.is_file():
+                    spoil(file)
+                    told = document(tmp_path, medium)
+                    assert told["exit"] == DAMAGED and told["problems"]
+                    spoil(file)
+        (media[1] / "more").touch()
+        assert document(tmp_path, media[1])["exit"] == DAMAGED
 
     def test_what_is_believed_there_is_counted_and_not_looked_for(self, tmp_path: Path) -> None:
         selection = images()
@@ -171,6 +196,13 @@ class TestSound:
         del about["id"]
         made[HEAD] = canonical({**about, "id": "b-" + _sha256(canonical(about))[:20]})
         assert document(tmp_path, write_folder(summed(made), tmp_path / "bundle"))["problems"] == []
+
+
+def spoil(file: Path) -> None:
+    """Flip a bit, or flip it back."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
 
 
 def _sha256(content: bytes) -> str:

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 import registry
-from registry.bundles.wheels import DIRECT, OPTIONAL, installed, write_own_wheel, write_wheel
+from registry.bundles.kit import SHARED
+from registry.bundles.wheels import (
+    DIRECT,
+    OPTIONAL,
+    installed,
+    shared_files,
+    write_own_wheel,
+    write_wheel,
+)
 
 PACKAGES = Path(registry.__file__).parents[1]
 
@@ -45,12 +53,26 @@ def test_a_wheel_has_the_files_that_its_record_names(name: str, tmp_path: Path) 
 
 
 def test_our_own_has_the_packages_and_the_command(tmp_path: Path) -> None:
-    with zipfile.ZipFile(write_own_wheel(PACKAGES, tmp_path)) as wheel:
+    with zipfile.ZipFile(write_own_wheel(PACKAGES, tmp_path, PACKAGES, SHARED)) as wheel:
         found = set(wheel.namelist())
         assert {"registry/cli/__main__.py", "storage/local.py", "registry/py.typed"} <= found
         assert not [one for one in found if one.startswith("tests") or "__pycache__" in one]
         points = next(one for one in found if one.endswith("entry_points.txt"))
         assert "moorage = registry.cli:main" in wheel.read(points).decode()
+
+
+def test_what_is_shared_is_what_the_project_says() -> None:
+    hatch = tomllib.loads((PACKAGES / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
+    told = hatch["wheel"]["shared-data"]
+    assert all(place == f"share/moorage/{name}" for name, place in told.items())
+    assert dict(shared_files(PACKAGES, told)) == dict(shared_files(PACKAGES, SHARED))
+
+
+def test_no_key_is_shared(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    for name in ("seal.key", "compose.yaml"):
+        (tmp_path / "deploy" / name).touch()
+    assert [name for name, _ in shared_files(tmp_path, ["deploy"])] == ["deploy/compose.yaml"]
 
 
 def record(wheel: zipfile.ZipFile) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.bundles.kit import SHARED
 from tests.e2e.docker import Docker
 from tests.e2e.processes import run
 from tests.equipment import catalogue
@@ -17,7 +18,7 @@ from tests.equipment.absence import unavailable
 from tests.equipment.catalogue import Missing
 
 CHECKOUT = Path(__file__).parents[2]
-CONTEXT = ("docs", ".dockerignore", "LICENSE", "deploy", "registry", "requirements", "storage")
+CONTEXT = (*SHARED, ".dockerignore", "registry", "requirements", "storage")
 # Of Debian's packages, what Python runs without: the image is pushed, pulled and compressed again and again.
 NOT_NEEDED = (
     *("dev/*", "var/cache", "var/lib/apt", "var/lib/dpkg", "usr/share/[!p]*", "usr/share/perl*"),
@@ -82,7 +83,7 @@ def base(docker: Docker, tool: str = "image-base") -> str:
 
 
 def context(docker: Docker) -> Path:
-    """What a build is given: the files that an image is made of, and two that must not get into it."""
+    """What a build is given: the files that an image is made of, and three that must not get into it."""
     folder = docker.scratch()
     for name in CONTEXT:
         source = CHECKOUT / name
@@ -91,6 +92,7 @@ def context(docker: Docker) -> Path:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
+    (folder / "deploy/s3/seal.key").write_text("secret")
     (folder / "data").mkdir()
     (folder / "data/secret").write_text("secret")
     (folder / "registry/__pycache__").mkdir()

@@ -192,6 +192,12 @@ def test_a_full_bundle_is_read_by_others(
     bundle = sides.export("full")
     foreign = Wire(distribution(3, scratch / "foreign").host_port)
     copied(containers, bundle, "team/app:1", foreign, first, "skopeo")
+    here = Client((str(require("oras")),), scratch)
+    here(
+        *("cp", "--from-oci-layout-path", bundle, "team/app:1", "--to-plain-http"),
+        f"{foreign.host_port}/oras/tagged:1",
+    )
+    assert foreign.manifest("oras/tagged", "1").digest == first.digest
     oras = Client(("env", f"--chdir={bundle}", str(require("oras"))), scratch)
     oras("cp", "--from-oci-layout", f".@{first.digest}", "--to-plain-http", f"{foreign.host_port}/oras/app:1")
     assert foreign.whole("oras/app", "1") == {content.digest for content in first.contents}
@@ -203,6 +209,12 @@ def test_a_full_bundle_is_read_by_others(
     near.push("team/app", second := new_image(random_bytes=500), "2")
     more = sides.export("more")
     copied(containers, more, "team/app:2", foreign, second, "skopeo")
+
+    # crane takes all of it, by its index.
+    both = sides.export("both", "--full")
+    crane("push", both, f"{foreign.host_port}/crane/both:1", "--index")
+    for image in (first, second):
+        assert foreign.status(f"/v2/crane/both/manifests/{image.digest}") == 200
 
 
 def copied(clients: Clients, bundle: Path, name: str, foreign: Wire, image: Image, repository: str) -> None:

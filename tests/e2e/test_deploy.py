@@ -108,7 +108,9 @@ def test_only_the_program_is_sent_to_the_daemon(packaged: Packaged) -> None:
     packaged.docker("build", "--tag=context", folder)
     names = files_in(packaged.docker, "context", "/context")
     assert "/context/registry/app/__init__.py" in names
-    assert not any("data" in name or "tests" in name or "__pycache__" in name for name in names)
+    assert "/context/deploy/systemd/moorage.service" in names
+    strange = ("data", "tests", "__pycache__", ".key")
+    assert not any(one in name for name in names for one in strange)
 
 
 def test_it_holds_itself(packaged: Packaged) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.server import Server
+from tests.architecture.pages import Page
 from tests.e2e.images import NewImage
 from tests.e2e.processes import run
 from tests.e2e.wire import Wire
@@ -54,7 +55,11 @@ def test_a_bare_machine_serves_from_the_kit(near: Server, new_image: NewImage, s
     told = run([*ALONE, sys.executable, "-c", SERVES, moorage, scratch / "data"], environ=environ)
     assert told.out.split() == ["200"]
     run([sys.executable, kit / "verify_bundle.py", "--help"])
-    assert (scratch / "opt/docs/quickstart.md").is_file()
+    for folder in (kit, scratch / "opt"):
+        assert dead_links(folder) == []
+    again = scratch / "again"
+    run([*ALONE, moorage, "bundle", "kit", "--to", again, "--root", scratch / "data"], environ=environ)
+    assert files_of(again) == files_of(kit) - {"image.tar"}
     names = {one["name"] for one in json.loads((kit / "sbom.cdx.json").read_text())["components"]}
     assert {"moorage", "starlette", "uvicorn"} <= names
     with tarfile.open(kit / "image.tar") as archive:
@@ -64,3 +69,21 @@ def test_a_bare_machine_serves_from_the_kit(near: Server, new_image: NewImage, s
         assert listed["RepoTags"] == ["team/moorage:1"]
         for layer in (*listed["Layers"], listed["Config"]):
             assert archive.getmember(layer).size
+
+
+def dead_links(folder: Path) -> list[str]:
+    """The links of the pages in a folder that lead nowhere in it."""
+    pages = [Page(path) for path in folder.rglob("*.md") if ".venv" not in path.parts]
+    assert len(pages) > 40
+    dead = []
+    for page in pages:
+        for link in page.links():
+            target = (page.path.parent / link.partition("#")[0]).resolve()
+            if ":" not in link and not (target.exists() and target.is_relative_to(folder.resolve())):
+                dead.append(f"{page.path.relative_to(folder)}: {link}")
+    return dead
+
+
+def files_of(folder: Path) -> set[str]:
+    """The paths of all files in a folder."""
+    return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}

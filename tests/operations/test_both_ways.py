@@ -129,6 +129,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
         Example("bundle export images --image a/b:v1 --unsigned", 2),
         Example("bundle export images --image a/b:v1 --unsigned --media much", 2),
         Example("bundle export Images --image a/b:v1 --unsigned", 2),
+        Example("bundle export images --image a/b:v1 --unsigned --format 2", 2),
     ),
     "bundle.import": (Example("bundle import", 2),),
     "bundle.inventory": (
@@ -144,7 +145,7 @@ EXAMPLES: Mapping[str, Sequence[Example]] = {
     "bundle.approve": (Example("bundle approve b-00000000000000000000", 1),),
     "bundle.reject": (Example("bundle reject nonsense", 1),),
     "bundle.undo": (Example("bundle undo b-00000000000000000000", 1),),
-    "bundle.list": (Example("bundle list"),),
+    "bundle.list": (Example("bundle list", varies=("held_until",)),),
     "bundle.show": (Example("bundle show b-00000000000000000000", 1),),
     "bundle.key.list": (Example("bundle key list"),),
     "scrub.run": (
