@@ -91,6 +91,11 @@ class Trash:
             whole, layout.trash_whole_manifest(name, digest)
         )
 
+    async def has_manifest(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether `put_back_manifest` would find one."""
+        places = layout.trash_revision(name, digest), layout.trash_whole_manifest(name, digest)
+        return any([await self._taken_key(place) is not None for place in places])
+
     async def put_back_needs(self, name: RepositoryName, digests: Iterable[Digest]) -> None:
         """Give the repository again what a policy took, of that which a manifest of it refers to."""
         for digest in digests:
