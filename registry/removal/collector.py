@@ -6,19 +6,30 @@ stands in ARCHITECTURE.md, "Removing things".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, groupby
+from itertools import chain
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.removal.cached import Cached
 from registry.removal.intents import Intents
-from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, handfuls, linked_of, short
+from registry.removal.mark import (
+    AT_ONCE,
+    Found,
+    Mark,
+    Needed,
+    Step,
+    Trouble,
+    handfuls,
+    linked_of,
+    short,
+    walked_past,
+)
 from registry.removal.needs import Needs
-from registry.removal.runs import LIMIT, Move, Run, Runs
+from registry.removal.runs import LIMIT, Move, Run, Runs, alike
 from registry.removal.trash import BY_POLICY, CACHED, Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
@@ -96,7 +107,11 @@ class Collector:
         await self.mark.read(name, repository.revisions, needed, self._step, followed=True)
         candidates = [digest for digest in repository.layers if not needed.needs(digest)]
         if candidates and not needed.troubles:
-            whole = [digest async for digest in self._store.links.whole_manifests(name)]
+            try:
+                whole = [digest async for digest in self._store.links.whole_manifests(name)]
+            except Forbidden as error:
+                needed.troubles.append(_closed(name, error))
+                return
             await self.mark.read(name, whole, needed, self._step)
         for some in handfuls([digest for digest in candidates if not needed.needs(digest)], _BATCH):
             infos = await self._old([layout.layer_link(name, digest) for digest in some])
@@ -147,10 +162,13 @@ class Collector:
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
         batch: list[Digest] = []
         count = 0
-        async for key in self._driver.walk(layout.BLOBS, after=after):
+        async for key, closed in walked_past(self._driver, layout.BLOBS, after=after):
             count += 1
             if count % (AT_ONCE * 16) == 0:
                 await self._step()
+            if closed is not None:
+                self.strays.append(_closed("", closed))
+                continue
             digest = parsing.blob_of(key)
             if digest is None:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
@@ -187,9 +205,10 @@ class Collector:
                     await self._runs.record(run, None, moves, BY, done=False)
                     await self._move(moves)
                 runs[run] = [move for move in moves if move.key not in self._refused]
-        needed = (
-            set() if self._dry_run else await self._needed({short(digest) for digest in digests.values()})
-        )
+        taken_now = {short(digest) for digest in digests.values()}
+        needed = set[int]() if self._dry_run else await self._needed(taken_now)
+        if needed is None:
+            needed = taken_now  # for all that is known
         for run, moves in runs.items():
             back = [digests[move.key] for move in moves if short(digests[move.key]) in needed]
             for few in handfuls(back):
@@ -209,24 +228,31 @@ class Collector:
     async def tidy_trash(self, due: Sequence[Run]) -> Taken:
         """Put back whatever data in the trash is needed after all, and destroy what the runs `due` took.
 
-        The caller answers for `due` being older than the `FLOOR`. What was put back, and what was destroyed.
+        The caller answers for `due` being older than the `FLOOR`. Where some links may not be read, all data
+        stays as it is. What was put back, and what was destroyed.
         """
         copies = [entry async for entry in self._copies()]
         digests = {digest for digest, _ in copies}
-        needed = await self._needed({short(digest) for digest in digests}) if digests else set()
-        missing = [digest for digest in digests if short(digest) in needed]
+        needed = await self._needed({short(digest) for digest in digests}) if digests else set[int]()
+        missing = [digest for digest in digests if needed is not None and short(digest) in needed]
         put_back = 0
         for some in handfuls(missing):
             await self._step()
-            put_back += sum(await self._effects.together(self._bring_back(digest) for digest in some))
+            try:
+                put_back += sum(await self._effects.together(self._bring_back(digest) for digest in some))
+            except Forbidden as error:
+                self.strays.append(_closed("", error))
+                needed = None
         destroyed = Taken(put_back=put_back)
-        if not self._dry_run:
+        if not self._dry_run and needed is not None:
             await self._drop_orphans(copies)
         # What is about to be restored waits for the next time, links too.
         busy = await self._intents.repositories()
-        for runs in _alike(due):
+        for runs in alike(due, _MOVES):
             await self._step()
-            if runs[0].repository in busy or not await self._keep_what_is_needed(runs):
+            if runs[0].repository in busy or (runs[0].repository is None and needed is None):
+                continue
+            if not await self._keep_what_is_needed(runs):
                 continue
             moves = [move for run in runs for move in run.moves]
             if not self._dry_run:
@@ -251,13 +277,14 @@ class Collector:
             for move in run.moves
             if (digest := parsing.layer_of(move.key)) is not None
         ]
-        needed = await self._needs.of(repository, {digest for digest, _ in links})
-        if needed is None:
+        try:
+            needed = await self._needs.of(repository, {digest for digest, _ in links})
+            for digest, move in links:
+                if needed and digest in needed and not await exists(self._driver, move.key):
+                    await self._put_back_link(move)
+        except Forbidden:
             return False
-        for digest, move in links:
-            if digest in needed and not await exists(self._driver, move.key):
-                await self._put_back_link(move)
-        return True
+        return needed is not None
 
     async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
         async for key in self._driver.walk(layout.TRASH_DATA):
@@ -278,15 +305,25 @@ class Collector:
             return False
         return await self._trash.put_back_data(digest)
 
-    async def _needed(self, wanted: set[int]) -> set[int]:
-        """Which of the digests some writer or link needs now: intents first, then links."""
+    async def _needed(self, wanted: set[int]) -> set[int] | None:
+        """Which of the digests some writer or link needs now: intents first, then links.
+
+        None where a directory with links may not be read.
+        """
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
-        return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
+        try:
+            return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
+        except Forbidden:
+            return None
 
     async def _look_again(self, name: RepositoryName, needed: Needed) -> None:
         # Intents first, then links: whoever is not seen in the first has its link by the second.
         needed.need(short(digest) for digest in await self._intents.needed(name))
-        manifests = [digest async for digest in self._store.links.manifests(name)]
+        try:
+            manifests = [digest async for digest in self._store.links.manifests(name)]
+        except Forbidden as error:
+            needed.troubles.append(_closed(name, error))  # so all of it is
+            return
         await self.mark.read(name, manifests, needed, self._step)
 
     async def _move(self, moves: Iterable[Move]) -> None:
@@ -359,20 +396,5 @@ class Collector:
         return info if age > self._grace.total_seconds() else None
 
 
-def _alike(due: Iterable[Run]) -> Iterator[list[Run]]:
-    """Runs that one look at a repository judges; a larger one than goes with others by itself."""
-
-    def kind(run: Run) -> tuple[str, bool]:
-        return run.repository or "", run.by_user
-
-    for _, runs in groupby(sorted(due, key=kind), key=kind):
-        some: list[Run] = []
-        room = _MOVES
-        for run in runs:
-            size = len(run.moves) + 1  # and its record
-            if some and size > room:
-                yield some
-                some, room = [], _MOVES
-            some.append(run)
-            room -= size
-        yield some
+def _closed(repository: str, error: Forbidden) -> Trouble:
+    return Trouble(repository, error.key, f"this directory may not be read: {error.message}")

@@ -178,6 +178,7 @@ async def test_a_walk_lists_only_as_far_as_it_is_followed(
 
 
 async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver, files: WatchedFiles) -> None:
+    """Nobody takes a part for the whole unawares; who goes on past it, as collections do, says so."""
     files.before = failing(13, "scan")
     with pytest.raises(Forbidden):
         await driver.children("")
@@ -189,7 +190,7 @@ async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver,
 async def test_who_may_not_read_a_directory_is_told_which(
     tmp_path: Path, driver: LocalDriver, files: WatchedFiles, threads: bool
 ) -> None:
-    for key in ("a/b/key", "a/c/key"):
+    for key in ("a/b/key", "a/c/key", "a/d/key"):
         make(tmp_path / key)
     path = str(tmp_path / "a/c")
 
@@ -202,6 +203,10 @@ async def test_who_may_not_read_a_directory_is_told_which(
         for _ in range(20):
             driver._patience.took(driver._patience.clock() - 1)
         assert driver.reading_aside
+    walk = driver.walk("")
+    assert await anext(walk) == "a/b/key"
     with pytest.raises(Forbidden) as told:
-        await walked(driver, "")
+        await anext(walk)
     assert told.value.key == "a/c"
+    # And whoever wants to can go on behind it.
+    assert [key async for key in driver.walk("", after="a/c0")] == ["a/d/key"]
