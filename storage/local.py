@@ -252,6 +252,13 @@ class LocalDriver(Driver):
         for error in errors:
             raise read_error(error, self._place(error) or prefix) from error
 
+    async def leading_out(self) -> AsyncGenerator[tuple[str, str], None]:
+        """The symbolic links below the root that lead out of it, each with where to; they are followed."""
+        links = Listing(self._root, self._files, self._now()).leading_out()
+        async with aclosing(self._threads.items(links, _NAMES_A_STEP)) as found:
+            async for one in found:
+                yield one
+
     async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Remove files, and the directories that they leave empty; each that changed is synced once."""
         paths = [(key, self._path(key)) for key in keys]

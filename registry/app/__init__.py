@@ -231,7 +231,7 @@ class RegistryApplication:
             lambda: self._registry,
             self._office,
             lambda: self._audit,
-            lambda: self._driver.try_out(),
+            lambda: self._driver,
             lambda: self._collecting,
             lambda: self._scrubbing,
             lambda: self._retaining,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,6 @@ from registry.upkeep.usage_operations import operations as usage_operations
 from registry.work.operations import Operation, Operations
 from storage.contract import Driver
 from storage.errors import StorageError
-from storage.findings import Finding
 from storage.named import NamedDriver, naming
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def operations(config: Config) -> Operations:
             registry,
             office,
             audit,
-            lambda: storages[-1].try_out(),
+            lambda: storages[-1],
             lambda: collecting,
             lambda: scrubbing,
             lambda: retaining,
@@ -188,7 +187,7 @@ def offered(
     registry: Callable[[], Registry],
     office: Callable[[], Administration],
     audit: Callable[[], Audit],
-    try_out: Callable[[], Awaitable[Sequence[Finding]]],
+    storage: Callable[[], Storage],
     collecting: Callable[[], Collecting],
     scrubbing: Callable[[], Scrubbing],
     retaining: Callable[[], Retaining],
@@ -208,8 +207,8 @@ def offered(
         *tag_operations(registry),
         *trash_operations(registry, keep_for),
         *pull_operations(registry),
-        *upkeep_operations(registry, place, try_out),
-        *adopt_operations(registry),
+        *upkeep_operations(registry, place, lambda: storage().try_out(), lambda: storage().leading_out()),
+        *adopt_operations(registry, lambda: storage().leading_out()),
         *gc_operations(collecting),
         *scrub_operations(scrubbing),
         *retention_operations(retaining),

@@ -210,3 +210,34 @@ async def test_who_may_not_read_a_directory_is_told_which(
     assert told.value.key == "a/c"
     # And whoever wants to can go on behind it.
     assert [key async for key in driver.walk("", after="a/c0")] == ["a/d/key"]
+
+
+async def test_links_that_lead_out_are_told_with_where_to(tmp_path: Path, files: WatchedFiles) -> None:
+    root, other = tmp_path / "store", tmp_path / "store2"
+    make(root / "a/key")
+    make(other / "b/key")
+    (root / "a/out").symlink_to(other / "b/key")
+    (root / "disk").symlink_to(other)
+    (root / "broken").symlink_to(tmp_path / "nothing")
+    (root / "up").symlink_to("..")
+    (root / "a/within").symlink_to(root / "a/key")
+    (root / "again").symlink_to(root / "a")
+    (root / "round").symlink_to(root)
+    (other / "b/further").symlink_to(tmp_path)
+    make(root / "closed/key")
+
+    def before(call: Call) -> None:
+        if call.name == "scan" and call.arguments == (str(root / "closed"),):
+            raise PermissionError(errno.EACCES, "Permission denied", str(root / "closed"))
+
+    files.before = before
+    driver = LocalDriver(root, files=files)
+    try:
+        assert sorted([one async for one in driver.leading_out()]) == [
+            ("a/out", str(other / "b/key")),
+            ("broken", str(tmp_path / "nothing")),
+            ("disk", str(other)),
+            ("up", str(tmp_path)),
+        ]
+    finally:
+        await driver.aclose()
