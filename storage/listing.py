@@ -68,6 +68,32 @@ class Listing:
                 names = yield from self._names(self._path(key[:-1]))
                 levels.append((key, iter(sorted(names))))
 
+    def leading_out(self) -> Generator[tuple[str, str] | None, None, None]:
+        """The symbolic links by which something of elsewhere is content here: where each lies, and leads to.
+
+        What may not be read is passed over. Those inside of what lies elsewhere are not told.
+        """
+        within = self._root.rstrip("/") + "/"
+        left = [""]
+        while left:
+            prefix = left.pop()
+            try:
+                entries = yield from self._entries(self._path(prefix))
+            except OSError:
+                continue
+            below = []
+            for entry in entries:
+                if not is_segment(entry.name):
+                    continue
+                key = f"{prefix}/{entry.name}" if prefix else entry.name
+                if entry.is_symlink():
+                    there = os.path.realpath(entry.path)
+                    yield (key, there) if not f"{there}/".startswith(within) else None
+                elif entry.is_dir(follow_symlinks=False):
+                    below.append(key)
+            left += reversed(below)
+            yield None
+
     def _path(self, prefix: str) -> str:
         return f"{self._root}/{prefix}" if prefix else self._root
 

@@ -236,18 +236,28 @@ class LocalDriver(Driver):
         return [*found, *[name async for name in self._listed(names, prefix)]]
 
     async def walk(self, prefix: str, *, after: str = "") -> AsyncGenerator[str, None]:
-        """Every key below `prefix` greater than `after`, in byte order."""
+        """Every key below `prefix` greater than `after`, in byte order; those before an error, too."""
         validate_prefix(prefix)
-        keys = Listing(self._root, self._files, self._now()).walk(prefix, after)
+        errors: list[OSError] = []
+        keys = _until_error(Listing(self._root, self._files, self._now()).walk(prefix, after), errors)
+        ended = False
         if not self._patience.exhausted:
             found, ended = self._first(keys, prefix)
             for key in found:
                 yield key
-            if ended:
-                return
-        async with aclosing(self._listed(keys, prefix)) as listed:
-            async for key in listed:
-                yield key
+        if not ended:
+            async with aclosing(self._listed(keys, prefix)) as listed:
+                async for key in listed:
+                    yield key
+        for error in errors:
+            raise read_error(error, self._place(error) or prefix) from error
+
+    async def leading_out(self) -> AsyncGenerator[tuple[str, str], None]:
+        """The symbolic links below the root that lead out of it, each with where to; they are followed."""
+        links = Listing(self._root, self._files, self._now()).leading_out()
+        async with aclosing(self._threads.items(links, _NAMES_A_STEP)) as found:
+            async for one in found:
+                yield one
 
     async def delete(self, keys: Sequence[str], *, durable: bool = True) -> None:
         """Remove files, and the directories that they leave empty; each that changed is synced once."""
@@ -336,6 +346,16 @@ class LocalDriver(Driver):
         finally:
             self._patience.took(began)
         return found, True
+
+
+def _until_error(
+    names: Generator[str | None, None, None], errors: list[OSError]
+) -> Generator[str | None, None, None]:
+    """The names, and into `errors` what ended them."""
+    try:
+        yield from names
+    except OSError as error:
+        errors.append(error)
 
 
 def _put(unfinished: Unfinished, data: bytes, if_absent: bool) -> Work:

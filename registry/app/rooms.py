@@ -5,7 +5,7 @@ Each room is imported when its nouns are wanted: a command about tags need not k
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +16,10 @@ from registry.app.process import process
 from registry.bundles.settings import BundlesSettings
 from registry.core.registry import Registry
 from registry.work.operations import Operation
-from storage.findings import Finding
 
 if TYPE_CHECKING:
     from registry.access.administration import Administration
+    from registry.app.storage import Storage
     from registry.bundles.bundles import Bundles
     from registry.mirror.client_operations import Reached
     from registry.mirror.mirrors import Mirrors
@@ -39,7 +39,7 @@ class Means:
     registry: Callable[[], Registry]
     office: Callable[[], Administration]
     audit: Callable[[], Audit]
-    try_out: Callable[[], Awaitable[Sequence[Finding]]]
+    storage: Callable[[], Storage]
     collecting: Callable[[], Collecting]
     scrubbing: Callable[[], Scrubbing]
     retaining: Callable[[], Retaining]
@@ -92,7 +92,13 @@ def _storage(means: Means) -> Offered:
     from registry.upkeep.adopt_operations import operations as adopt_operations
     from registry.upkeep.operations import operations
 
-    return (*operations(means.registry, means.place(), means.try_out), *adopt_operations(means.registry))
+    def leading() -> AsyncIterator[tuple[str, str]]:
+        return means.storage().leading_out()
+
+    return (
+        *operations(means.registry, means.place(), lambda: means.storage().try_out(), leading),
+        *adopt_operations(means.registry, leading),
+    )
 
 
 def _gc(means: Means) -> Offered:

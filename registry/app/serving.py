@@ -233,7 +233,7 @@ class RegistryApplication:
                 registry=lambda: self._registry,
                 office=self._office,
                 audit=lambda: self._audit,
-                try_out=lambda: self._driver.try_out(),
+                storage=lambda: self._driver,
                 collecting=lambda: self._collecting,
                 scrubbing=lambda: self._scrubbing,
                 retaining=lambda: self._retaining,

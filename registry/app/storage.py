@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, cast
 
 from registry.api.redirects import Redirects
@@ -31,6 +31,9 @@ class Storage(Driver, Protocol):
 
     async def try_out(self) -> Sequence[Finding]:
         """What was found out about the store by trying; empty where `start` tries all there is."""
+
+    def leading_out(self) -> AsyncIterator[tuple[str, str]]:
+        """By which keys something from outside of the store is content, and where each leads to."""
 
     async def sweep(self) -> None:
         """Remove what writers that were cut off a day ago have left unfinished."""

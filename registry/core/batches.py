@@ -84,7 +84,8 @@ class Batches:
         self._store.blocked.refuse(required)
         while True:
             async with self._announced(name, dict.fromkeys(manifests, ()), needed) as is_young:
-                await self._references.check_all(name, list(zip(manifests.values(), sparse, strict=True)))
+                checked = zip(manifests.values(), sparse, strict=True)
+                await self._references.check_all(name, dict(zip(manifests, checked, strict=True)))
                 self._require_writable()
                 for digest, manifest in manifests.items():
                     await self._quotas.add(name, digest, manifest)

@@ -87,7 +87,7 @@ class Pushes:
             # It names tags that may be moved: one that may not has no entry before it is there.
             intent = await self._intents.open(name, digest, needed, allowed.movable)
             try:
-                await self._references.check(name, manifest, sparse=sparse)
+                await self._references.check(name, digest, manifest, sparse=sparse)
                 self._require_writable()
                 # Behind the intent, by which a count knows that this is about to be needed.
                 await self._quotas.add(name, digest, manifest)

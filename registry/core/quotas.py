@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 
 from registry.core.bodies import Body, Passed
+from registry.core.returning import Returning
 from registry.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, QuotaExceeded, StorageDamaged
 from registry.model.digests import Digest
 from registry.model.manifests import Manifest
@@ -104,6 +105,16 @@ class Quotas:
             if not await self._fits(standing, needed := sum(sizes[digest] for digest in new)):
                 raise standing.refusal(needed)
 
+    async def require_with(
+        self, name: RepositoryName, manifests: Mapping[Digest, Manifest], returning: Returning
+    ) -> None:
+        """Raises QuotaExceeded where there is no room for manifests and what would come back for them."""
+        standings = [await self.standing(prefix) for prefix in self.above(name)]
+        sizes: dict[Digest, int] = {}
+        for digest, manifest in manifests.items():
+            sizes |= await self._sizes(name, digest, manifest, standings, returning)
+        await self.require_all(name, sizes)
+
     async def bounded(
         self, name: RepositoryName, body: Body, before_bytes: int, digest: Digest | None = None
     ) -> Body:
@@ -185,19 +196,27 @@ class Quotas:
         return not await self._new(standing, [digest])
 
     async def _sizes(
-        self, name: RepositoryName, digest: Digest, manifest: Manifest, standings: Collection[Standing]
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        standings: Collection[Standing],
+        returning: Returning | None = None,
     ) -> dict[Digest, int]:
-        """The bytes of a manifest, of what it needs, and of the manifests that it lists if they are new."""
+        """The bytes of a manifest, of what it needs, and of the manifests that it lists if they are new.
+
+        That may be what is not there yet, but `returning`.
+        """
         sizes: dict[Digest, int] = {}
         pending = {digest}
         while pending:
             one = pending.pop()
-            read = manifest if one == digest else await self._manifest(name, one)
+            read = manifest if one == digest else await self._manifest(name, one, returning)
             if read is None:
                 continue
             sizes[one] = len(read.content)
             references = list(dict.fromkeys(reference.digest for reference in read.references))
-            found = await self._store.effects.together(self._blob(name, one) for one in references)
+            found = await self._store.effects.together(self._blob(name, one, returning) for one in references)
             for target, size in (one for one in found if one is not None):
                 # To the end: behind each manifest that needs it.
                 sizes[target] = sizes.pop(target, size)
@@ -206,19 +225,23 @@ class Quotas:
             pending = pending.union(*new) - sizes.keys()
         return sizes
 
-    async def _blob(self, name: RepositoryName, digest: Digest) -> tuple[Digest, int] | None:
+    async def _blob(
+        self, name: RepositoryName, digest: Digest, returning: Returning | None
+    ) -> tuple[Digest, int] | None:
         """Where the data of a blob of the repository lies, and its bytes; None when it has none."""
         try:
             target = await self._store.links.layer(name, digest)
             return target, (await self._store.content.stat(target)).size_bytes
         except (BlobUnknown, NotFound):
-            return None
+            return None if returning is None else await returning.blob(name, digest)
 
-    async def _manifest(self, name: RepositoryName, digest: Digest) -> Manifest | None:
+    async def _manifest(
+        self, name: RepositoryName, digest: Digest, returning: Returning | None
+    ) -> Manifest | None:
         try:
             return await self._store.manifests.parsed(name, digest)
         except (ManifestUnknown, ManifestInvalid, StorageDamaged, NotFound):
-            return None
+            return None if returning is None else await returning.manifest(name, digest)
 
 
 class _Bounded(Passed):

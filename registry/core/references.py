@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
+from registry.core.quotas import Quotas
+from registry.core.returning import Returning
 from registry.errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, RegistryError, TooManyRequests
 from registry.model.digests import Digest
 from registry.model.manifests import Descriptor, Manifest
@@ -20,32 +22,39 @@ _REMEMBERED = 10_000
 class References:
     """Step 2 of a writer (ARCHITECTURE.md, "Removing things"): link and data, put back if taken."""
 
-    def __init__(self, store: Store, trash: Trash, *, allow_missing: bool) -> None:
+    def __init__(self, store: Store, trash: Trash, quotas: Quotas, *, allow_missing: bool) -> None:
         self._store = store
         self._trash = trash
+        self._quotas = quotas
+        self._returning = Returning(store, trash)
         self._allow_missing = allow_missing
         # What was found sound, as it lay there then: a wrong size would have the blob hashed at each push.
         self._sound: OrderedDict[Digest, ObjectInfo] = OrderedDict()
         self._being_hashed: set[Digest] = set()
 
-    async def check(self, name: RepositoryName, manifest: Manifest, *, sparse: bool = False) -> None:
+    async def check(
+        self, name: RepositoryName, digest: Digest, manifest: Manifest, *, sparse: bool = False
+    ) -> None:
         """Make sure that the repository has what `manifest` needs.
 
         Config and ordinary layers must be there, unless missing ones are allowed or the push is `sparse`; an
         index's children may be absent; but what a policy took comes back, with all that it needs itself.
 
         Raises ManifestBlobUnknown for all that is missing together; ManifestInvalid when a descriptor's size
-        is not that of sound data; TooManyRequests while another push has that data looked through.
+        is not that of sound data; TooManyRequests while another push has that data looked through;
+        QuotaExceeded where there is no room for the manifest with the children that would come back.
         """
-        await self.check_all(name, [(manifest, sparse)])
+        await self.check_all(name, {digest: (manifest, sparse)})
 
-    async def check_all(self, name: RepositoryName, manifests: Sequence[tuple[Manifest, bool]]) -> None:
+    async def check_all(
+        self, name: RepositoryName, manifests: Mapping[Digest, tuple[Manifest, bool]]
+    ) -> None:
         """The same of several, each with whether it is sparse: what many need is looked for once.
 
         Raises what `check` does, of the first of which anything is wrong.
         """
         needed: dict[tuple[Digest, int], Descriptor] = {}
-        for manifest, _ in manifests:
+        for manifest, _ in manifests.values():
             needed |= _needed(manifest)
         found = dict(
             zip(
@@ -54,10 +63,7 @@ class References:
                 strict=True,
             )
         )
-        # An index may name one child thousands of times.
-        children = dict.fromkeys(child.digest for manifest, _ in manifests for child in manifest.children)
-        await self._store.effects.together(self._child(name, digest) for digest in children)
-        for manifest, sparse in manifests:
+        for manifest, sparse in manifests.values():
             # What can be fetched when it is asked for may be missing, but not be of another size.
             allowed = ManifestBlobUnknown if sparse else ()
             errors = (found[one] for one in _needed(manifest))
@@ -65,6 +71,25 @@ class References:
             if missing:
                 first, *rest = missing
                 raise type(first)(first.message, detail=first.detail, also=rest)
+        await self._children(name, {digest: manifest for digest, (manifest, _) in manifests.items()})
+
+    async def _children(self, name: RepositoryName, manifests: Mapping[Digest, Manifest]) -> None:
+        """Bring back what the manifests list and a policy took, if there is room for all of it."""
+        # An index may name one child thousands of times.
+        children = {child.digest: None for manifest in manifests.values() for child in manifest.children}
+        away = await self._away(name, children)
+        if away and self._quotas.above(name):
+            # What is back can be pulled and counts, whatever becomes of the push.
+            await self._quotas.require_with(name, manifests, self._returning)
+        await self._store.effects.together(self._child(name, digest) for digest in away)
+
+    async def _away(self, name: RepositoryName, digests: Iterable[Digest]) -> list[Digest]:
+        """Those of the digests that are no manifests of the repository now."""
+        asked = [digest for digest in digests if digest.supported]
+        stands = await self._store.effects.together(
+            self._store.manifests.exists(name, digest) for digest in asked
+        )
+        return [digest for digest, one in zip(asked, stands, strict=True) if not one]
 
     async def _blob(self, name: RepositoryName, descriptor: Descriptor) -> RegistryError | None:
         digest = descriptor.digest
@@ -97,8 +122,6 @@ class References:
 
     async def _child(self, name: RepositoryName, digest: Digest) -> None:
         """Bring back a manifest that a policy took, and what it needs itself."""
-        if not digest.supported or await self._store.manifests.exists(name, digest):
-            return
         if not await self._trash.put_back_manifest(name, digest):
             # Sparse, or a blob, as in buildkit's cache indexes.
             if await self._trash.put_back_layer(name, digest):
@@ -111,8 +134,8 @@ class References:
             return
         for descriptor in manifest.required_blobs:
             await self._blob(name, descriptor)
-        for child in manifest.children:
-            await self._child(name, child.digest)
+        for child in await self._away(name, (child.digest for child in manifest.children)):
+            await self._child(name, child)
 
     async def _layer(self, name: RepositoryName, digest: Digest) -> Digest:
         try:

@@ -65,7 +65,7 @@ class Registry:
         self.blobs = Blobs(store, self.trash, self.may_write)
         self.quotas = Quotas(store, quotas or {})
         self.uploads = Uploads(store, self.blobs, self.quotas, uploads, self.require_writable)
-        references = References(store, self.trash, allow_missing=allow_missing_layers)
+        references = References(store, self.trash, self.quotas, allow_missing=allow_missing_layers)
         tagging = Tagging(store, self.door)
         self.pushes = Pushes(
             store,

@@ -6,20 +6,32 @@ stands in ARCHITECTURE.md, "Removing things".
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from itertools import chain, groupby
+from itertools import chain
 
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
 from registry.removal.cached import Cached
 from registry.removal.intents import Intents
-from registry.removal.mark import AT_ONCE, Found, Mark, Needed, Step, Trouble, handfuls, linked_of, short
+from registry.removal.mark import (
+    AT_ONCE,
+    Found,
+    Mark,
+    Needed,
+    Step,
+    Trouble,
+    handfuls,
+    linked_of,
+    short,
+    shut,
+    walked_past,
+)
 from registry.removal.needs import Needs
-from registry.removal.runs import LIMIT, Move, Run, Runs
+from registry.removal.runs import LIMIT, Move, Run, Runs, alike
 from registry.removal.tally import Removal, Taken, Tally
-from registry.removal.trash import BY_POLICY, CACHED, Trash
+from registry.removal.trash import BY_POLICY, CACHED, Trash, why_taken
 from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.contract import ObjectInfo, exists
@@ -86,7 +98,12 @@ class Collector:
         await self.mark.read(name, repository.revisions, needed, self._step, followed=True)
         candidates = [digest for digest in layers if not needed.needs(digest)]
         if candidates and not needed.troubles:
-            whole = [digest async for digest in self._store.links.whole_manifests(name)]
+            try:
+                whole = [digest async for digest in self._store.links.whole_manifests(name)]
+            except Forbidden as error:
+                needed.troubles.append(shut(name, error))
+                self.tally.unread += len(layers)
+                return
             await self.mark.read(name, whole, needed, self._step)
         if needed.troubles:
             self.tally.unread += len(layers)
@@ -116,7 +133,7 @@ class Collector:
     async def _take_links(
         self, name: RepositoryName, digests: Sequence[Digest], needed: Needed, prefix: str
     ) -> tuple[set[Digest], Taken]:
-        why = _why(prefix, UNNEEDED)
+        why = why_taken(prefix, UNNEEDED)
         if self._dry_run:
             self.tally.would_take(name, ((digest, 0) for digest in digests), why)
             return set(digests), Taken(len(digests))
@@ -147,10 +164,13 @@ class Collector:
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
         batch: list[Digest] = []
         count = 0
-        async for key in self._driver.walk(layout.BLOBS, after=after):
+        async for key, closed in walked_past(self._driver, layout.BLOBS, after=after):
             count += 1
             if count % (AT_ONCE * 16) == 0:
                 await self._step()
+            if closed is not None:
+                self.strays.append(shut("", closed))
+                continue
             digest = parsing.blob_of(key)
             if digest is None:
                 self.strays.append(Trouble("", key, "this is no data of a blob"))
@@ -188,19 +208,20 @@ class Collector:
                 digests[key] = digest
             if moves:
                 if not self._dry_run:
-                    await self._runs.record(run, None, moves, BY, done=False, why=_why(run, UNLINKED))
+                    await self._runs.record(run, None, moves, BY, done=False, why=why_taken(run, UNLINKED))
                     await self._move(moves)
                 runs[run] = [move for move in moves if move.key not in self._refused]
-        needed = (
-            set() if self._dry_run else await self._needed({short(digest) for digest in digests.values()})
-        )
+        taken_now = {short(digest) for digest in digests.values()}
+        needed = set[int]() if self._dry_run else await self._needed(taken_now)
+        if needed is None:
+            needed = taken_now  # for all that is known
         for run, moves in runs.items():
             back = [digests[move.key] for move in moves if short(digests[move.key]) in needed]
             for few in handfuls(back):
                 await self._step()
                 await self._effects.together(self._trash.put_back_data(digest) for digest in few)
             gone = [move for move in moves if short(digests[move.key]) not in needed]
-            size, why = sum(move.size_bytes for move in gone), _why(run, UNLINKED)
+            size, why = sum(move.size_bytes for move in gone), why_taken(run, UNLINKED)
             taken.add(Taken(len(gone), size, len(back)))
             if self._dry_run:
                 self.tally.would_take(None, ((digests[one.key], one.size_bytes) for one in gone), why)
@@ -218,24 +239,31 @@ class Collector:
     async def tidy_trash(self, due: Sequence[Run]) -> Taken:
         """Put back whatever data in the trash is needed after all, and destroy what the runs `due` took.
 
-        The caller answers for `due` being older than the `FLOOR`. What was put back, and what was destroyed.
+        The caller answers for `due` being older than the `FLOOR`. Where some links may not be read, all data
+        stays as it is. What was put back, and what was destroyed.
         """
-        copies = [entry async for entry in self._copies()]
+        copies = [entry async for entry in self._trash.copies()]
         digests = {digest for digest, _ in copies}
-        needed = await self._needed({short(digest) for digest in digests}) if digests else set()
-        missing = [digest for digest in digests if short(digest) in needed]
+        needed = await self._needed({short(digest) for digest in digests}) if digests else set[int]()
+        missing = [digest for digest in digests if needed is not None and short(digest) in needed]
         put_back = 0
         for some in handfuls(missing):
             await self._step()
-            put_back += sum(await self._effects.together(self._bring_back(digest) for digest in some))
+            try:
+                put_back += sum(await self._effects.together(self._bring_back(digest) for digest in some))
+            except Forbidden as error:
+                self.strays.append(shut("", error))
+                needed = None
         destroyed = Taken(put_back=put_back)
-        if not self._dry_run:
+        if not self._dry_run and needed is not None:
             await self._drop_orphans(copies)
         # What is about to be restored waits for the next time, links too.
         busy = await self._intents.repositories()
-        for runs in _alike(due):
+        for runs in alike(due, _MOVES):
             await self._step()
-            if runs[0].repository in busy or not await self._keep_what_is_needed(runs):
+            if runs[0].repository in busy or (runs[0].repository is None and needed is None):
+                continue
+            if not await self._keep_what_is_needed(runs):
                 continue
             moves = [move for run in runs for move in run.moves]
             if not self._dry_run:
@@ -260,19 +288,14 @@ class Collector:
             for move in run.moves
             if (digest := parsing.layer_of(move.key)) is not None
         ]
-        needed = await self._needs.of(repository, {digest for digest, _ in links})
-        if needed is None:
+        try:
+            needed = await self._needs.of(repository, {digest for digest, _ in links})
+            for digest, move in links:
+                if needed and digest in needed and not await exists(self._driver, move.key):
+                    await self._put_back_link(move)
+        except Forbidden:
             return False
-        for digest, move in links:
-            if digest in needed and not await exists(self._driver, move.key):
-                await self._put_back_link(move)
-        return True
-
-    async def _copies(self) -> AsyncIterator[tuple[Digest, str]]:
-        async for key in self._driver.walk(layout.TRASH_DATA):
-            entry = parsing.trashed_data(key)
-            if entry is not None:
-                yield entry
+        return needed is not None
 
     async def _drop_orphans(self, copies: Sequence[tuple[Digest, str]]) -> None:
         """Destroy copies whose removal has no record any more: destroyed once, and back by a power cut."""
@@ -287,15 +310,22 @@ class Collector:
             return False
         return await self._trash.put_back_data(digest)
 
-    async def _needed(self, wanted: set[int]) -> set[int]:
-        """Which of the digests some writer or link needs now: intents first, then links."""
+    async def _needed(self, wanted: set[int]) -> set[int] | None:
+        """Which of them intents, and then links, need now; None where a directory of links may not be read."""
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
-        return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
+        try:
+            return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
+        except Forbidden:
+            return None
 
     async def _look_again(self, name: RepositoryName, needed: Needed) -> None:
         # Intents first, then links: whoever is not seen in the first has its link by the second.
         needed.need(short(digest) for digest in await self._intents.needed(name))
-        manifests = [digest async for digest in self._store.links.manifests(name)]
+        try:
+            manifests = [digest async for digest in self._store.links.manifests(name)]
+        except Forbidden as error:
+            needed.troubles.append(shut(name, error))  # so all of it is
+            return
         await self.mark.read(name, manifests, needed, self._step)
 
     async def _move(self, moves: Iterable[Move]) -> None:
@@ -367,27 +397,3 @@ class Collector:
             return None
         age = self.now - info.modified_at.timestamp()
         return info if age > self._grace.total_seconds() else None
-
-
-def _why(run: str, why: str) -> str:
-    """Why a run of that name, or whose name begins so, takes what it takes."""
-    return f"{why}, and it comes from elsewhere again" if run.startswith(CACHED) else why
-
-
-def _alike(due: Iterable[Run]) -> Iterator[list[Run]]:
-    """Runs that one look at a repository judges; a larger one than goes with others by itself."""
-
-    def kind(run: Run) -> tuple[str, bool]:
-        return run.repository or "", run.by_user
-
-    for _, runs in groupby(sorted(due, key=kind), key=kind):
-        some: list[Run] = []
-        room = _MOVES
-        for run in runs:
-            size = len(run.moves) + 1  # and its record
-            if some and size > room:
-                yield some
-                some, room = [], _MOVES
-            some.append(run)
-            room -= size
-        yield some

@@ -23,6 +23,7 @@ from registry.removal.needs import Needs
 from registry.removal.runs import LIMIT, Move, Runs
 from registry.removal.trash import BY_USER, CACHED, Trash
 from registry.store import layout, parsing
+from registry.store.history import Ends
 from registry.store.store import Store
 from storage.contract import exists
 from storage.errors import AlreadyExists, NotFound, StorageError
@@ -290,7 +291,7 @@ class Door:
         """Move those of the tags to the trash that still name `target` (None: what cannot be read)."""
         judged: dict[Tag, Judged] = {}
         for tag in tags:
-            await self._store.history.add(name, tag, None, target, by)
+            await self._store.history.add(name, tag, None, target, by, Ends.SAME)
             judged[tag] = await self.claims.judge(name, tag)
         if judged:
             await self.claims.mark(run, name, judged)

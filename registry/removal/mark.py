@@ -18,7 +18,8 @@ from registry.model.names import RepositoryName, Tag
 from registry.removal.trash import Trash
 from registry.store import layout, parsing
 from registry.store.store import Store
-from storage.errors import NotFound, StorageError
+from storage.contract import Driver
+from storage.errors import Forbidden, NotFound, StorageError
 
 T = TypeVar("T")
 
@@ -32,15 +33,33 @@ def short(digest: Digest) -> int:
     return int(digest.encoded[:16].ljust(16, "0"), 16)
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What cannot be read, or does not belong there, and so keeps what is around it: where, what, and why."""
+
+    repository: str
+    content: str
+    problem: str
+
+
+def shut(repository: str, error: Forbidden) -> Trouble:
+    """What keeps all that is around a directory that may not be read."""
+    return Trouble(repository, error.key, f"this directory may not be read: {error.message}")
+
+
 @dataclass(slots=True)
 class Found:
-    """What a walk finds of a repository in Distribution's layout; `name` is None where it cannot be one."""
+    """What a walk finds of a repository in Distribution's layout; `name` is None where it cannot be one.
+
+    Where a directory is `closed`, which may not be read, it may have any other links.
+    """
 
     path: str
     name: RepositoryName | None
     layers: list[Digest] = field(default_factory=list)
     revisions: list[Digest] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    closed: Trouble | None = None
 
     def add(self, key: str, place: str) -> None:
         """Sort a key in."""
@@ -56,11 +75,17 @@ class Found:
         return (self.layers, layout.layer_link), (self.revisions, layout.revision_link)
 
 
-async def found(store: Store, step: Step) -> AsyncIterator[Found]:
-    """Every repository of the tree, in one walk over all links."""
+async def found(store: Store, step: Step, *, past_closed: bool = False) -> AsyncIterator[Found]:
+    """Every repository of the tree, in one walk over all links.
+
+    Raises storage Forbidden at a directory that may not be read; `past_closed` ones it goes on, with the
+    next repository.
+    """
     current: Found | None = None
     count = 0
-    async for key in store.driver.walk(layout.REPOSITORIES):
+    async for key, closed in walked_past(store.driver, layout.REPOSITORIES, _behind_repository):
+        if closed is not None and not past_closed:
+            raise closed
         count += 1
         if count % (AT_ONCE * 16) == 0:
             await step()
@@ -69,18 +94,44 @@ async def found(store: Store, step: Step) -> AsyncIterator[Found]:
             if current is not None:
                 yield current
             current = Found(path, _name(path))
-        current.add(key, place)
+        if closed is None:
+            current.add(key, place)
+        else:
+            told = f"this directory may not be read, so no data was taken or destroyed: {closed.message}"
+            current.closed = Trouble(path, key, told)
     if current is not None:
         yield current
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What cannot be read, or does not belong there, and so keeps what is around it: where, what, and why."""
+def _behind_repository(key: str) -> str:
+    """The key behind all that a repository has, of which a directory may not be read."""
+    path, place = parsing.in_repository(key)
+    return f"{layout.REPOSITORIES}/{path}/_~" if place else behind(key)
 
-    repository: str
-    content: str
-    problem: str
+
+def behind(directory: str) -> str:
+    """The key behind all that lies in a directory: "0" is what follows upon "/"."""
+    return f"{directory}0"
+
+
+async def walked_past(
+    driver: Driver, prefix: str, next_: Callable[[str], str] = behind, *, after: str = ""
+) -> AsyncIterator[tuple[str, Forbidden | None]]:
+    """Every key below a prefix, and each directory that may not be read, with why.
+
+    `next_` says behind which key to go on after such a one. Raises storage Forbidden at the prefix itself.
+    """
+    while True:
+        try:
+            async for key in driver.walk(prefix, after=after):
+                yield key, None
+            return
+        except Forbidden as error:
+            further = next_(error.key)
+            if not error.key.startswith(f"{prefix}/") or further <= after:
+                raise
+            closed, after = error, further
+        yield closed.key, closed
 
 
 @dataclass(slots=True)
@@ -122,6 +173,9 @@ class Mark:
         name = repository.path
         if repository.name is None:
             needed.troubles.append(Trouble(name, repository.path, "this is no name of a repository"))
+        if repository.closed is not None:
+            self.is_unsure = True
+            needed.troubles.append(repository.closed)
         needed.troubles += [Trouble(name, key, "nothing of this kind lies here") for key in repository.strays]
         for digests, link in repository.links:
             for some in handfuls(digests):

@@ -18,6 +18,7 @@ from registry.removal.mark import Step, found, handfuls, targets_of
 from registry.removal.runs import Runs
 from registry.removal.trash import BY_POLICY
 from registry.store import layout, parsing
+from registry.store.history import Ends
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -164,7 +165,7 @@ class Purging:
                 purge.tags.append(f"{name}:{tag}")
             if self._dry_run:
                 continue
-            await self._store.history.add(name, tag, None, target, self._by)
+            await self._store.history.add(name, tag, None, target, self._by, Ends.SAME)
             judged = await self._claims.judge(name, tag)
             run = run or self._runs.new(BY_POLICY)
             await self._claims.mark(run, name, {tag: judged})

@@ -18,6 +18,7 @@ from registry.removal.intents import Intents
 from registry.removal.needs import Needs
 from registry.removal.runs import Move, Runs
 from registry.removal.trash import BY_POLICY, CACHED, Trash
+from registry.store.history import Ends
 from registry.store.store import Store
 from storage.contract import exists
 
@@ -57,7 +58,7 @@ class Releasing:
             return False
         run = self._runs.new(self._prefix)
         move = self._hands.tag_move(name, tag, run)
-        own = await self._store.history.add(name, tag, None, digest, self._by)
+        own = await self._store.history.add(name, tag, None, digest, self._by, Ends.NONE)
         await self._runs.record(run, name, [move], self._by, done=False, why=why)
         # If we die behind the next step, somebody has to do the one after that.
         await self._runs.mark(run, name, [move], {*judged.entries, own})

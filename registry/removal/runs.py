@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from registry.errors import NameInvalid, Unsupported
 from registry.model.names import RepositoryName
@@ -140,3 +141,22 @@ class Runs:
 def _told(move: Move) -> dict[str, object]:
     told: dict[str, object] = {"key": move.key, "trash": move.trash}
     return {**told, "bytes": move.size_bytes} if move.size_bytes else told
+
+
+def alike(due: Iterable[Run], most: int) -> Iterator[list[Run]]:
+    """Runs that one look at a repository judges, with so many moves; a larger one by itself."""
+
+    def kind(run: Run) -> tuple[str, bool]:
+        return run.repository or "", run.by_user
+
+    for _, runs in groupby(sorted(due, key=kind), key=kind):
+        some: list[Run] = []
+        room = most
+        for run in runs:
+            size = len(run.moves) + 1  # and its record
+            if some and size > room:
+                yield some
+                some, room = [], most
+            some.append(run)
+            room -= size
+        yield some

@@ -30,11 +30,23 @@ def time_kept(run: str, keep_for: timedelta, floor: timedelta = FLOOR) -> timede
     return floor if run.startswith(CACHED) else max(keep_for, floor)
 
 
+def why_taken(run: str, why: str) -> str:
+    """Why a run of that name, or whose name begins so, has taken what a policy takes for `why`."""
+    return f"{why}, and it comes from elsewhere again" if run.startswith(CACHED) else why
+
+
 class Trash:
     """The trash of one store."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+
+    async def copies(self) -> AsyncIterator[tuple[Digest, str]]:
+        """All that lies here of data: its digest, and the run that has taken it."""
+        async for key in self._driver.walk(layout.TRASH_DATA):
+            entry = parsing.trashed_data(key)
+            if entry is not None:
+                yield entry
 
     async def data_key(self, digest: Digest) -> str | None:
         """Where a copy of a blob's bytes lies; None when there is none."""
@@ -90,6 +102,11 @@ class Trash:
         return await self._put_back(link, layout.trash_revision(name, digest)) or await self._put_back(
             whole, layout.trash_whole_manifest(name, digest)
         )
+
+    async def has_manifest(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether `put_back_manifest` would find one."""
+        places = layout.trash_revision(name, digest), layout.trash_whole_manifest(name, digest)
+        return any([await self._taken_key(place) is not None for place in places])
 
     async def put_back_needs(self, name: RepositoryName, digests: Iterable[Digest]) -> None:
         """Give the repository again what a policy took, of that which a manifest of it refers to."""

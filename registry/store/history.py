@@ -1,4 +1,8 @@
-"""What each tag was set to, and by whom: one object an entry, whose times order the view and nothing else."""
+"""What each tag was set to, and by whom: one object an entry.
+
+The times in it are those of whoever wrote it, and order the view and nothing else. Where the order decides
+anything, it is that of the times which the store stamps on the entries.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from registry.errors import DigestInvalid, TagInvalid
 from registry.model.digests import Digest
@@ -19,6 +24,14 @@ from storage.errors import NotFound
 _LIMIT = 4096  # bytes of an entry
 
 
+class Ends(StrEnum):
+    """Which earlier pushes to a tag are over with a deletion: none of those is put back any more."""
+
+    ALL = "all"  # the tag was deleted, whatever it named
+    SAME = "same"  # what it named was, and the tag as long as it named that
+    NONE = "none"  # a policy took it, and loses nothing to anybody
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """One entry: the tag went from `replaced` to `digest` (None: it had not been, or was deleted)."""
@@ -27,6 +40,7 @@ class Move:
     replaced: Digest | None
     by: str
     at: datetime
+    ends: Ends = Ends.ALL  # of a deletion
 
 
 class History:
@@ -37,7 +51,13 @@ class History:
         self._effects = effects
 
     async def add(
-        self, name: RepositoryName, tag: Tag, digest: Digest | None, replaced: Digest | None, by: str
+        self,
+        name: RepositoryName,
+        tag: Tag,
+        digest: Digest | None,
+        replaced: Digest | None,
+        by: str,
+        ends: Ends = Ends.ALL,
     ) -> str:
         """Enter that `by` lets the tag name `digest` (None: deletes it), durably and before it is so.
 
@@ -50,6 +70,8 @@ class History:
             "by": by,
             "at": now.isoformat(),
         }
+        if digest is None:
+            entry["ends"] = ends
         nanoseconds = int(now.timestamp() * 1_000_000) * 1000
         key = f"{layout.history(name, tag)}/{nanoseconds:020d}-{self._effects.unique()}"
         await self._driver.put(key, json.dumps(entry).encode())
@@ -95,6 +117,7 @@ class History:
                 Digest.parse(entry["replaced"]) if entry["replaced"] else None,
                 str(entry["by"]),
                 datetime.fromisoformat(entry["at"]),
+                Ends(entry.get("ends", Ends.ALL)),
             )
         except (NotFound, DigestInvalid, ValueError, KeyError, TypeError):
             return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from registry.core.registry import Registry
 from registry.upkeep.adopting import Adopted, Adopting
-from registry.upkeep.check import STILL_SERVED
+from registry.upkeep.check import STILL_SERVED, Leading
 from registry.upkeep.leaving import Left, look_back
 from registry.upkeep.upgrading import upgrade
 from registry.work.operations import Context, Operation, Progress, Result, Status, option
@@ -51,13 +51,16 @@ class Upgraded:
         )
 
 
-def operations(registry: Callable[[], Registry]) -> Iterable[Operation[Any]]:
-    """The operations on the registry that is open when one of them runs."""
+def operations(registry: Callable[[], Registry], leading: Leading | None = None) -> Iterable[Operation[Any]]:
+    """The operations on the registry that is open when one of them runs.
+
+    `leading` tells what of the store lies elsewhere.
+    """
 
     async def storage_adopt(asked: Adopt, context: Context) -> Outcome:
         if not context.dry_run:
             registry().require_writable()
-        adopting = Adopting(registry(), hash_blobs=asked.hash_blobs, dry_run=context.dry_run)
+        adopting = Adopting(registry(), hash_blobs=asked.hash_blobs, dry_run=context.dry_run, leading=leading)
         async for progress in adopting.run():
             yield progress
         status = Status.DAMAGED if adopting.adopted.damaged else Status.DONE

@@ -16,7 +16,7 @@ from registry.model.digests import Digest
 from registry.model.units import format_size
 from registry.removal.mark import Found, found, handfuls, short
 from registry.store import layout
-from registry.upkeep.check import Problem
+from registry.upkeep.check import Leading, Problem, leading_out
 from registry.upkeep.examining import Examination, Examined, SpoiltTag
 from registry.work.effects import bounded_effects
 from registry.work.operations import Progress
@@ -84,12 +84,15 @@ class Adopted:
 class Adopting:
     """One adoption; `adopted` is what came of it so far."""
 
-    def __init__(self, registry: Registry, *, hash_blobs: bool, dry_run: bool) -> None:
+    def __init__(
+        self, registry: Registry, *, hash_blobs: bool, dry_run: bool, leading: Leading | None = None
+    ) -> None:
         # A link that leads to nothing must not be answered for by another repository's, or by a cache.
         self._store = registry.store.uncached(bounded_effects(registry.store.effects))
         self._registry = registry
         self._listings = Listings(self._store, registry.may_write)
         self._hash_blobs = hash_blobs
+        self._leading = leading
         self._examined = Examined()
         self._links = self._bytes = 0
         self.adopted = Adopted(dry_run)
@@ -102,6 +105,8 @@ class Adopting:
     async def run(self) -> AsyncIterator[Progress]:
         """Do it. Raises Unsupported where there is nothing to adopt."""
         await self._require_something()
+        async for problem in leading_out(self._leading):
+            self.adopted.note(problem)
         async for progress in self._count():
             yield progress
         async for repository in found(self._store, let_others):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from registry.core.registry import Registry
@@ -10,6 +10,7 @@ from registry.errors import RegistryError
 from registry.model.descriptors import Descriptor
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName
+from registry.store import layout, parsing
 from registry.store.store import Store
 from storage.errors import NotFound
 
@@ -28,6 +29,20 @@ class Problem:
     content: str
     problem: str
     damaged: bool
+
+
+Leading = Callable[[], AsyncIterator[tuple[str, str]]]
+"""By which keys something from outside of the store is content, and where each leads to."""
+
+
+async def leading_out(leading: Leading | None) -> AsyncIterator[Problem]:
+    """What is content and does not lie in the store: by a disk that is mounted elsewhere, or by mischief."""
+    if leading is None:
+        return
+    async for key, there in leading():
+        repository = parsing.in_repository(key)[0] if key.startswith(f"{layout.REPOSITORIES}/") else ""
+        told = f"leads out of the storage: {there}; it is followed, served and collected like what lies here"
+        yield Problem(repository, key, told, False)
 
 
 @dataclass(slots=True)

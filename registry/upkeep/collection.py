@@ -78,7 +78,7 @@ async def _phases(
 ) -> AsyncIterator[None]:
     # What was marked before is not written down anywhere: links are followed again, and nothing else is.
     done = f"{report.after}/_" if report.phase == "links" and report.after else ""
-    async for repository in found(store, step):
+    async for repository in found(store, step, past_closed=True):
         needed = await collector.mark.follow(repository, step)
         # In the order of the walk, which is not that of the names.
         if report.phase != "links" or f"{repository.path}/_" <= done:
@@ -120,6 +120,7 @@ async def _phases(
     report.blobs_put_back += tidied.put_back
     report.removals_destroyed += tidied.count
     report.bytes_destroyed += tidied.size_bytes
+    _tell(collector, report)
     yield
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from registry.core.registry import Registry
 from registry.errors import Unsupported
 from registry.model.units import format_size
-from registry.upkeep.check import STILL_SERVED, Looked, Problem, check_repository
+from registry.upkeep.check import STILL_SERVED, Leading, Looked, Problem, check_repository, leading_out
 from registry.upkeep.crash.report import Place, crash_test
 from registry.upkeep.reindex import reindex
 from registry.work.operations import Context, Operation, Progress, Result, Status, argument, option
@@ -113,11 +113,12 @@ def operations(
     registry: Callable[[], Registry],
     place: Place | None = None,
     try_out: Callable[[], Awaitable[Sequence[Finding]]] | None = None,
+    leading: Leading | None = None,
 ) -> Iterable[Operation[Any]]:
     """Upkeep's operations on the registry that is open when one of them runs.
 
     `place` is where a crash test may be held; None where there is no file system to test. `try_out` finds
-    out what the store is good for.
+    out what the store is good for, and `leading` what of it lies elsewhere.
     """
 
     async def storage_reindex(_: Reindex, __: Context) -> Outcome:
@@ -142,6 +143,7 @@ def operations(
         problems: list[Problem] = []
         repositories = 0
         looked = Looked()
+        problems += [problem async for problem in leading_out(leading)]
         try:
             async for name in registry().store.catalog.tree():
                 repositories += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -94,6 +94,12 @@ class S3Driver(Driver, Presigner):
     async def try_out(self) -> list[Finding]:
         """Find out what the store and our rights in it are good for, with some eighty requests."""
         return await Trial(self._metadata, self._bodies, self._now, read_only=self.read_only).run()
+
+    async def leading_out(self) -> AsyncIterator[tuple[str, str]]:
+        """Nothing: in a bucket no key leads to another."""
+        nothing: tuple[tuple[str, str], ...] = ()
+        for one in nothing:
+            yield one
 
     async def presign(self, key: str, method: Literal["GET", "HEAD"], *, lifetime_seconds: int) -> str:
         """A URL of the public endpoint; see `Presigner`. It asks nobody, but for fresh credentials."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
 
 from registry.core.batches import Given
 from registry.core.registry import Repository
@@ -26,6 +27,7 @@ from tests.core.yard import (
     OLD_DIGEST,
     OTHER,
     TAG,
+    UNTAGGED,
     Act,
     Gone,
     Prepare,
@@ -160,6 +162,13 @@ async def deleting_tag(yard: Yard, driver: Watched) -> object:
     return await _answer(_repository(yard, driver).delete_tag(TAG), None)
 
 
+async def pushing_and_deleting_tag(yard: Yard, driver: Watched) -> object:
+    """Push an image by the tag, by a server whose clock is ahead, and then delete the tag by another."""
+    ahead = yard.opened(driver, f"{driver.name}-ahead", ahead=timedelta(hours=1))
+    await ahead.repository(NAME, driver.name).push_manifest(TAG, IMAGE, OCI_IMAGE, [])
+    return await _answer(_repository(yard, driver).delete_tag(TAG), UNTAGGED)
+
+
 async def deleting_config(yard: Yard, driver: Watched) -> object:
     """Delete the config, unless something needs it."""
     return await _answer(_repository(yard, driver).delete_blob(CONFIG_DIGEST), None)
@@ -222,7 +231,7 @@ KINDS: dict[Act, str] = {
     **dict.fromkeys((pushing_together, uploading, uploading_there), "pusher"),
     mounting: "mounter",
     **dict.fromkeys((deleting, deleting_image, deleting_tag, deleting_config), "deleter"),
-    deleting_repository: "deleter",
+    **dict.fromkeys((deleting_repository, pushing_and_deleting_tag), "deleter"),
     **dict.fromkeys((releasing_tag, releasing_older, releasing_manifest, releasing_repository), "retention"),
     **dict.fromkeys((copying, copying_older), "copier"),
     collecting: "collector",

@@ -22,10 +22,19 @@ Triples, and what takes long, have at most three preemptions and no deaths.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import combinations_with_replacement
+from typing import Any
 
 import pytest
 
+from registry.model.digests import Digest
+from registry.model.names import RepositoryName, Tag
+from registry.removal import claims
+from registry.removal.claims import Claims
+from registry.store.history import Move
+from storage.errors import AlreadyExists
 from tests.core import test_collection_races, test_retention_races
 from tests.core.acts import (
     KINDS,
@@ -38,11 +47,13 @@ from tests.core.acts import (
     deleting_tag,
     mounting,
     pushing,
+    pushing_and_deleting_tag,
     pushing_another,
     pushing_both,
     pushing_index,
     pushing_together,
     releasing_manifest,
+    releasing_older,
     releasing_repository,
     releasing_tag,
     tried,
@@ -116,6 +127,64 @@ BESIDE: list[tuple[Act, Act, Prepare]] = [
 def test_each_keeps_what_it_was_told(one: Act, other: Act, prepare: Prepare) -> None:
     """trap 79"""
     assert tried(one, other, prepare=prepare).ends > 2
+
+
+DELETED: list[tuple[Act, Prepare]] = [
+    (deleting, older_by_the_tag),
+    (releasing_tag, tagged),
+    (releasing_older, older_by_the_tag),
+]
+
+
+@pytest.mark.parametrize(("remover", "prepare"), DELETED)
+def test_a_deleted_tag_does_not_come_back(remover: Act, prepare: Prepare) -> None:
+    """A remover that dies between a put-back and its second look has put back what was deleted meanwhile.
+
+    Its mark cannot tell that from a push. So it dies anywhere where neither makes way more than once.
+    """
+    assert tried(pushing_and_deleting_tag, remover, prepare=prepare, mortal="a").ends > 2
+    assert tried(pushing_and_deleting_tag, remover, prepare=prepare, preemptions=1).ends > 2
+
+
+def the_writers_clocks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def last(self: Claims, moves: Mapping[str, Move]) -> Digest | None:
+        return max(moves.values(), key=lambda move: move.at).digest if moves else None
+
+    monkeypatch.setattr(Claims, "_standing", last)
+
+
+def deletions_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "_ends", lambda deletion, push: False)
+
+
+def no_second_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once(self: Claims, name: RepositoryName, tag: Tag, *what: Any, **how: Any) -> None:
+        claimed = await self.of(name, tag, *what, **how)
+        if claimed is not None:
+            with suppress(AlreadyExists):
+                await self._store.links.put_tag(name, tag, claimed, if_absent=True)
+
+    monkeypatch.setattr(Claims, "put_back", once)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "preemptions"),
+    [(the_writers_clocks_count, 1), (deletions_are_not_looked_at, 1), (no_second_look, None)],
+)
+def test_what_keeps_a_deleted_tag_away_is_needed(
+    mutate: Callable[[pytest.MonkeyPatch], None], preemptions: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    mortal = "ab" if preemptions else ""
+    with pytest.raises(AssertionError) as missed:
+        tried(
+            pushing_and_deleting_tag,
+            deleting,
+            prepare=older_by_the_tag,
+            mortal=mortal,
+            preemptions=preemptions,
+        )
+    assert any(note.startswith("by way of") for note in missed.value.__notes__)
 
 
 def test_there_is_no_other_pair() -> None:

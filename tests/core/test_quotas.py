@@ -9,16 +9,21 @@ from typing import Any
 
 import pytest
 
+from registry.core.batches import Given
 from registry.core.registry import Registry
 from registry.core.restoring import Wanted
 from registry.errors import ManifestUnknown, QuotaExceeded
 from registry.model.digests import Digest
+from registry.model.media_types import OCI_INDEX
 from registry.model.names import RepositoryName, Tag
+from registry.removal.releasing import Releasing
 from registry.store import layout
+from registry.store.manifests import StoredManifest
 from registry.store.quotas import Counted, QuotaIndex
+from registry.work.effects import in_turn
 from storage.errors import Unavailable
 from tests.inmemory import NAME, TAG, Bytes, World, descriptor, image
-from tests.upkeep.gathering import Interrupted, another, push_index
+from tests.upkeep.gathering import Interrupted, another, collected, push_index
 from tests.upkeep.test_usage import process as counting_process
 
 TEAM = RepositoryName("team")
@@ -256,6 +261,60 @@ async def test_children_of_an_index_count_also_where_they_were_there_before_the_
     plain.counted.calls.clear()
     await push_index(plain, [*map(descriptor, (one, two))], Tag("again"))
     assert world.counted.calls["get"] - plain.counted.calls["get"] == 2  # no links of blobs
+
+
+@pytest.mark.parametrize("how", ["an index", "an index of it", "several at once"])
+@pytest.mark.parametrize("is_collected", [False, True])
+async def test_what_would_come_back_for_a_push_has_to_fit_before_it_does(
+    how: str, is_collected: bool
+) -> None:
+    """trap 79: it can be pulled, and counts, whatever becomes of the push"""
+    big, other = image("big", layers=(b"x" * 10_000,)), image("other", layers=(b"y" * 9_000,))
+    world = world_with(1 << 20)
+    digest = await world.push(big, Digest.of(big))
+    taken = {digest: await world.store.manifests.written_at(NAME, digest)}
+    listed = big
+    if how == "an index of it":
+        listed = await push_index(world, [descriptor(big)])
+        index = Digest.of(listed)
+        taken = {index: await world.store.manifests.written_at(NAME, index), **taken}
+    releasing = Releasing(world.store, world.registry.intents, "retention")
+    assert await releasing.release_manifests(NAME, taken) == taken.keys()
+    if is_collected:
+        world.clock.advance(days=2)
+        assert (await collected(world)).blobs_taken > 1
+    await world.push(other, TAG)
+    await counted(world)
+    pushed = Digest.of(content := index_of(listed))
+    room = size_of(big, other) + len(content) + (0 if listed is big else len(listed))
+
+    async def push() -> None:
+        repository = world.registry.repository(NAME, "tester")
+        if how == "several at once":
+            await repository.push_manifests([Given(StoredManifest(pushed, OCI_INDEX, content))], in_turn)
+        else:
+            await repository.push_manifest(Tag("index"), content, OCI_INDEX, [])
+
+    world.quotas[TEAM] = room - 1
+    world.registry = world.process()
+    before = await world.keys()
+    with pytest.raises(QuotaExceeded):
+        await push()
+    assert not await world.holds(digest)
+    assert await world.keys() == before
+    world.quotas[TEAM] = room
+    world.registry = world.process()
+    await push()
+    assert await world.holds(digest)
+    assert await used(world) == room == await needed(world)
+    await counted(world)
+    assert await used(world) == room
+
+
+def index_of(child: bytes) -> bytes:
+    """An index of one manifest."""
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(child)], "of": "all"}
+    return json.dumps(document).encode()
 
 
 async def test_a_blob_under_another_digest_of_the_same_bytes_counts_once() -> None:

@@ -57,6 +57,9 @@ class Gone:
     digest: Digest
 
 
+UNTAGGED = "untagged"
+"""Somebody was told that the tag is gone, and nobody pushes it after that."""
+
 MOUNTED = "mounted"
 """Somebody was told that the other repository has the config."""
 
@@ -129,11 +132,12 @@ class Yard:
         older = self.opened(self.driver, "older").repository(NAME, "judge")
         run(older.push_manifest(reference, content, OCI_IMAGE, []))
 
-    def opened(self, driver: Driver, name: str, *, read_only: bool = False) -> Registry:
-        """The registry as one process has it."""
-        return self.registry(
-            Store(driver, named_effects(name, at(self.day)), manifest_cache_bytes=0), read_only
-        )
+    def opened(
+        self, driver: Driver, name: str, *, read_only: bool = False, ahead: timedelta = timedelta()
+    ) -> Registry:
+        """The registry as one process has it, whose clock may be ahead."""
+        effects = named_effects(name, at(self.day) + ahead)
+        return self.registry(Store(driver, effects, manifest_cache_bytes=0), read_only)
 
     @staticmethod
     def registry(store: Store, read_only: bool) -> Registry:
@@ -181,6 +185,8 @@ class Yard:
         for told in kept:
             self.lies(told)
             self.read_tag(told, results, died)
+        if UNTAGGED in results.values():
+            assert run(self.puller(NAME)._store.links.target(NAME, TAG)) is None
 
     def tidy(self, registry: Registry) -> None:
         """What servers do by and by."""

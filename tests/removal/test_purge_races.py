@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -95,14 +95,16 @@ class BlockedAsHeard(Blocked):
 class Leaky(Yard):
     """A yard whose processes go by what is blocked, as far as they have heard of it."""
 
-    def opened(self, driver: Driver, name: str, *, read_only: bool = False) -> Registry:
+    def opened(
+        self, driver: Driver, name: str, *, read_only: bool = False, ahead: timedelta = timedelta()
+    ) -> Registry:
         """The registry as one process has it: an actor's is told by and by, any other knows all."""
         if isinstance(driver, Watched):
             blocked: Blocked = BlockedAsHeard(driver)
         else:
             blocked = Blocked(driver)
             run(blocked.look())
-        return self.registry(_store(driver, name, self.day, blocked), read_only)
+        return self.registry(_store(driver, name, self.day + ahead / timedelta(days=1), blocked), read_only)
 
     def judge_end(self, results: Mapping[str, object], died: frozenset[str]) -> None:
         """All have heard of it, and it is done again."""

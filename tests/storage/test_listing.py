@@ -178,6 +178,7 @@ async def test_a_walk_lists_only_as_far_as_it_is_followed(
 
 
 async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver, files: WatchedFiles) -> None:
+    """Nobody takes a part for the whole unawares; who goes on past it, as collections do, says so."""
     files.before = failing(13, "scan")
     with pytest.raises(Forbidden):
         await driver.children("")
@@ -189,7 +190,7 @@ async def test_a_directory_that_may_not_be_read_is_an_error(driver: LocalDriver,
 async def test_who_may_not_read_a_directory_is_told_which(
     tmp_path: Path, driver: LocalDriver, files: WatchedFiles, threads: bool
 ) -> None:
-    for key in ("a/b/key", "a/c/key"):
+    for key in ("a/b/key", "a/c/key", "a/d/key"):
         make(tmp_path / key)
     path = str(tmp_path / "a/c")
 
@@ -202,6 +203,41 @@ async def test_who_may_not_read_a_directory_is_told_which(
         for _ in range(20):
             driver._patience.took(driver._patience.clock() - 1)
         assert driver.reading_aside
+    walk = driver.walk("")
+    assert await anext(walk) == "a/b/key"
     with pytest.raises(Forbidden) as told:
-        await walked(driver, "")
+        await anext(walk)
     assert told.value.key == "a/c"
+    # And whoever wants to can go on behind it.
+    assert [key async for key in driver.walk("", after="a/c0")] == ["a/d/key"]
+
+
+async def test_links_that_lead_out_are_told_with_where_to(tmp_path: Path, files: WatchedFiles) -> None:
+    root, other = tmp_path / "store", tmp_path / "store2"
+    make(root / "a/key")
+    make(other / "b/key")
+    (root / "a/out").symlink_to(other / "b/key")
+    (root / "disk").symlink_to(other)
+    (root / "broken").symlink_to(tmp_path / "nothing")
+    (root / "up").symlink_to("..")
+    (root / "a/within").symlink_to(root / "a/key")
+    (root / "again").symlink_to(root / "a")
+    (root / "round").symlink_to(root)
+    (other / "b/further").symlink_to(tmp_path)
+    make(root / "closed/key")
+
+    def before(call: Call) -> None:
+        if call.name == "scan" and call.arguments == (str(root / "closed"),):
+            raise PermissionError(errno.EACCES, "Permission denied", str(root / "closed"))
+
+    files.before = before
+    driver = LocalDriver(root, files=files)
+    try:
+        assert sorted([one async for one in driver.leading_out()]) == [
+            ("a/out", str(other / "b/key")),
+            ("broken", str(tmp_path / "nothing")),
+            ("disk", str(other)),
+            ("up", str(tmp_path)),
+        ]
+    finally:
+        await driver.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -19,10 +20,12 @@ from registry.upkeep.adopt_operations import operations
 from registry.upkeep.adopting import Adopted
 from registry.upkeep.examining import Examination, Examined
 from registry.upkeep.leaving import Left
+from registry.upkeep.operations import Checked
 from registry.upkeep.operations import operations as upkeep_operations
 from registry.upkeep.upgrading import NEEDS
 from registry.work.operations import Context, Operations, Progress, Result, Status
 from storage.findings import Finding
+from storage.local import LocalDriver
 from tests.inmemory import NAME, TAG, World, image
 
 LAYER = Digest.of(b"layer")
@@ -512,3 +515,36 @@ async def plant(world: World, content: bytes, tag: str) -> None:
     await world.driver.put(layout.blob_data(digest), content)
     await world.store.links.put_revision(NAME, digest)
     await world.store.links.put_tag(NAME, Tag(tag), digest)
+
+
+async def test_what_leads_out_of_the_storage_is_told_by_adopting_and_by_checking(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"elsewhere")
+    driver = LocalDriver(tmp_path / "store")
+    await driver.start()
+    try:
+        world = World(driver=driver)
+        await world.push(image("one"))
+        blob = Digest.of(b"elsewhere")
+        key = layout.blob_data(blob)
+        (path := tmp_path / "store" / key).parent.mkdir(parents=True)
+        path.symlink_to(elsewhere)
+        await world.store.links.put_layer(NAME, blob)
+        repository = layout.repository(RepositoryName("linked"))
+        (tmp_path / "store" / repository).symlink_to(tmp_path)
+        problems = []
+        table = (
+            *operations(lambda: world.registry, driver.leading_out),
+            *upkeep_operations(lambda: world.registry, leading=driver.leading_out),
+        )
+        for name in ("storage.adopt", "storage.check"):
+            operation = Operations(table)[name]
+            *_, last = [one async for one in operation.run(operation.input(), Context("operator", False))]
+            assert isinstance(last, Result) and last.status is Status.DONE
+            assert isinstance(last.value, Adopted | Checked)
+            problems += [one for one in last.value.problems if "leads out" in one.problem]
+        assert {(one.repository, one.content) for one in problems} == {("", key), ("linked", repository)}
+        assert len(problems) == 4
+        assert f"leads out of the storage: {elsewhere};" in problems[0].problem
+    finally:
+        await driver.aclose()

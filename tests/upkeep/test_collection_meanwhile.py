@@ -44,7 +44,7 @@ async def test_what_a_push_needs_that_comes_at_any_call_of_a_run_is_there(how: s
                 # It has seen what it needs, and writes its link when the run is over.
                 await world.registry.intents.open(NAME, Digest.of(image("new")), [CONFIG, LAYER], [TAG])
                 manifest = Manifest.parse(image("new"), OCI_IMAGE)
-                await world.registry.pushes._references.check(NAME, manifest)
+                await world.registry.pushes._references.check(NAME, Digest.of(image("new")), manifest)
             else:
                 await world.push_alone(image("new"), name=OTHER if how == "mount and push" else NAME)
 
