@@ -311,7 +311,7 @@ class Collector:
         return await self._trash.put_back_data(digest)
 
     async def _needed(self, wanted: set[int]) -> set[int] | None:
-        """Which of them intents, and then links, need now; None where a directory of links may not be read."""
+        """Which of them intents, then links, need now; None where a directory of links may not be read."""
         claimed = {short(digest) for digest in await self._intents.needed_anywhere()}
         try:
             return (claimed & wanted) | await linked_of(self._store, wanted - claimed, self._step)
