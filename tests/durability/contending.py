@@ -1,4 +1,4 @@
-"""A delete and a push that meet, in the one order in which something is away for a moment that is needed."""
+"""Deletes and pushes that meet, in the one order in which more is to be done than each would do alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from registry.core.registry import Registry
 from registry.core.uploads import UploadLimits
 from registry.errors import Unsupported
 from registry.model.digests import Digest
+from registry.model.names import Tag
 from registry.store import layout
 from registry.store.store import Store
-from registry.upkeep.crash.acts import CONFIG, OLD, SPARE, image
+from registry.upkeep.crash.acts import CONFIG, OLD, SPARE, first, image, second
 from registry.upkeep.crash.client import Client
 from registry.upkeep.crash.ledger import Fact
 from storage.contract import Driver
+
+_STUCK_SECONDS = 60
 
 
 class Gated:
@@ -74,6 +77,40 @@ async def delete_a_needed_blob(client: Client) -> None:
         client.tell(copy, None, True)  # or it would be taken for one that a user has deleted
 
     await asyncio.gather(push(), delete())
+
+
+async def delete_a_tag_twice(client: Client) -> None:
+    """A tag that goes with its manifest is pushed, and that deleted, while it is put back for the push.
+
+    Within that nothing is promised of the tag: only that it is gone when both deletions have been told.
+    """
+    tag = Tag("moving")
+    link = layout.tag_link(OLD, tag)
+    away, pushed, coming, gone = (asyncio.Event() for _ in range(4))
+
+    async def remover(call: str, key: Any, after: bool) -> None:
+        if call == "delete" and link in key and after and not away.is_set():
+            away.set()
+            await pushed.wait()
+        if call == "put" and key == link and not after:
+            coming.set()
+            await gone.wait()
+
+    async def push() -> None:
+        await away.wait()
+        await Client(client.registry, lambda *_: None).manifest(OLD, second(), tag)
+        pushed.set()
+
+    async def delete_again() -> None:
+        await coming.wait()
+        await client.registry.repository(OLD, "rehearsal").delete_tag(tag)
+        gone.set()
+
+    client.tell(Fact("tag", OLD, tag), second().digest, False)
+    deleting = Client(_seen(client.registry, remover), client.tell).delete_manifest(
+        OLD, first(), "first", tag
+    )
+    await asyncio.wait_for(asyncio.gather(deleting, push(), delete_again()), _STUCK_SECONDS)
 
 
 def _seen(registry: Registry, around: Callable[[str, Any, bool], Awaitable[None]]) -> Registry:

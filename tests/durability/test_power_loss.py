@@ -14,7 +14,7 @@ from registry.upkeep.crash.acts import ACTS, TAKEN
 from registry.upkeep.crash.client import Client
 from registry.upkeep.crash.judge import judge
 from registry.upkeep.crash.ledger import Ledger
-from tests.durability.contending import delete_a_needed_blob
+from tests.durability.contending import delete_a_needed_blob, delete_a_tag_twice
 from tests.durability.cuts import Cut, Effect, Sync, cuts_during, different, reopened
 from tests.durability.judging import wrong
 from tests.durability.reader import Tree, look
@@ -119,6 +119,11 @@ async def test_a_blob_that_is_needed_comes_back_when_the_cut_falls_while_it_is_a
     for number in marks:
         cuts, _ = await cuts_during(quick / str(number), delete_a_needed_blob, dropped=number)
         assert [True for tree, ledger in different(cuts) if await is_lost(tree, ledger)]
+
+
+async def test_a_tag_that_is_deleted_while_it_is_put_back_stays_deleted(quick: Path) -> None:
+    cuts, _ = await cuts_during(quick / "root", delete_a_tag_twice)
+    assert not is_anything_lost(cuts)
 
 
 async def is_lost(tree: Tree, ledger: Ledger) -> bool:

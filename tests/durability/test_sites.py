@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from registry.upkeep.crash.acts import ACTS
-from tests.durability.contending import delete_a_needed_blob
+from tests.durability.contending import delete_a_needed_blob, delete_a_tag_twice
 from tests.durability.cuts import Cut, cuts_during, different
 from tests.durability.sites import Site, Weakened, sites
 from tests.durability.test_power_loss import is_anything_lost, is_lost, quick
@@ -17,7 +17,7 @@ from tests.durability.test_power_loss import is_anything_lost, is_lost, quick
 __all__ = ["quick"]
 
 CONTENDING = "delete a blob that is needed"
-ALL = ACTS | {CONTENDING: delete_a_needed_blob}
+ALL = ACTS | {CONTENDING: delete_a_needed_blob, "delete a tag twice": delete_a_tag_twice}
 
 
 async def cuts_of(root: Path, act: str, weak: Site | None = None) -> tuple[list[Cut], set[Site]]:
