@@ -24,6 +24,7 @@ from tests.bench.workloads import ACCEPT
 from tests.e2e.distribution import configuration as distribution_configuration
 from tests.e2e.distribution import environment as distribution_environment
 from tests.equipment import catalogue
+from tests.folders import remove_tree
 
 LAYERS = 2
 MOORAGE = (sys.executable, "-m", "registry.cli")
@@ -110,7 +111,7 @@ def _run(
     spent = run(words, environ, folder / "log")
     found = Run(spent.waited_seconds, spent.peak_mib, before - tree.data(root))
     ground.tell(f"gc: {command.__name__.strip('_')}, {found.seconds:.0f} s")
-    shutil.rmtree(folder)
+    remove_tree(folder)
     return found
 
 
