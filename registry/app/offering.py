@@ -41,6 +41,7 @@ LOOK_SECONDS = 5.0  # between two looks at the marks of the store
 
 def operations(config: Config, noun: str | None = None) -> Operations:
     """The table of all operations, or of one noun's; entered, they work on the storage that is configured."""
+    noun = noun if noun in NOUNS else None
     opened: list[tuple[Registry, Audit]] = []
     storages: list[Storage] = []
     offices: list[Authority] = []
@@ -157,9 +158,9 @@ def operations(config: Config, noun: str | None = None) -> Operations:
             keep_for=config.trash.keep_for,
             bundles_settings=config.bundles,
         ),
-        noun if noun in NOUNS else None,
+        noun,
     )
-    if noun == "storage" or noun not in NOUNS:
+    if noun in (None, "storage"):
         from registry.upkeep.copy_operations import operations as copy_operations
 
         table += copy_operations(store_at)

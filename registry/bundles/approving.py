@@ -68,6 +68,7 @@ class Approving:
                 f"{by} has imported {bundle}, and another one must approve it (bundles.import.approvals)"
             )
         self._terms.require_met(bundle, staged)
+        statement: Statement | None = None
         if denial is not nothing:
             statement = await read_contents(self._registry.store, head, received=True)
             await require_undenied(self.moves(head, staged, statement), denial)
@@ -78,7 +79,7 @@ class Approving:
             return needed - len(approvals)
         require_newer(await self.received.newer(head), head, allow_rollback=allow_rollback)
         if any(self._registry.quotas.above(name) for name in _names(staged).values()):
-            statement = await read_contents(self._registry.store, head, received=True)
+            statement = statement or await read_contents(self._registry.store, head, received=True)
             await require_room(self._registry, statement, _names(staged))
         self._registry.require_writable()
         if allow_rollback:
