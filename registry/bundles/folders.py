@@ -13,6 +13,7 @@ from registry.bundles.bundles import Bundles, Place
 from registry.bundles.errors import told_if_full
 from registry.bundles.exporting import path_for
 from registry.bundles.format import HEAD, Head
+from registry.bundles.given import put_anew
 from registry.bundles.import_operations import missing_text
 from registry.bundles.importing import Judged, Wish
 from registry.bundles.reading import opened_files
@@ -122,14 +123,10 @@ class Inbox:
         folder = imports(self._bundles.settings).receipts_dir
         if folder is None:
             return
-        partial = folder / f".{path.name}{suffix}.partial"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # The folder may lie on the disk that was brought: no link that is there already is followed.
-            partial.unlink(missing_ok=True)
-            with partial.open("x", encoding="utf-8", errors="backslashreplace") as opened:
-                opened.write(text)
-            partial.replace(folder / f"{path.name}{suffix}")
+            # The folder may lie on the disk that was brought, with links in it.
+            put_anew(folder / f"{path.name}{suffix}", text.encode(errors="backslashreplace"))
             for other in {".receipt.txt", ".refused.txt", ".missing.txt"} - {suffix}:
                 # What was said of it while it was still being copied.
                 (folder / f"{path.name}{other}").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from registry.errors import RequestInvalid
@@ -40,6 +41,20 @@ def write_file(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RequestInvalid(f"{file} cannot be written: {error.strerror}") from None
+
+
+def put_anew(file: Path, content: bytes) -> None:
+    """Put a file in its place whole, whatever lies there; no link is followed. It blocks. Raises OSError."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with partial.open("xb") as opened:
+            opened.write(content)
+        partial.replace(file)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def _leads_elsewhere(file: Path) -> bool:

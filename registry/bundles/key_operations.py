@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.bundles.errors import BundleRefused
 from registry.bundles.format import HEAD, Head
-from registry.bundles.given import read_file
+from registry.bundles.given import put_anew, read_file
 from registry.bundles.reading import Folders
 from registry.bundles.settings import BundlesSettings, imports
 from registry.bundles.signatures import SIGNATURE_BYTES, Algorithm, signature_files
@@ -188,13 +187,7 @@ def _shown(key: PublicKey, use: str) -> ShownKey:
 
 
 def _put(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as opened:
-            opened.write(content)
-        partial.replace(path)
+        put_anew(path, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise RequestInvalid(f"{path} cannot be written: {error.strerror}") from None
