@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from registry.bundles.received import Move, Staged
 from registry.bundles.records import Sent, read_contents
 from registry.model.units import format_size
 from registry.work.operations import Context, Operation, Progress, Result, argument
+from registry.work.wording import cell
 
 Outcome = AsyncIterator[Progress | Result]
 
@@ -98,7 +99,7 @@ class BundleDetails:
             "held until": "" if self.held_until is None else f"{self.held_until:%Y-%m-%d %H:%M %Z}",
             "builds on": self.parent or "nothing",
             "supplements": self.supplements or "",
-            "selection": _words(self.selection),
+            "selection": cell("", self.selection),
             "states": f"{self.tags} tags, {self.manifests} manifests, {self.blobs} blobs, {stated}",
             "carries": carried,
             "came before in": ", ".join(self.provenance),
@@ -111,17 +112,6 @@ class BundleDetails:
         }
         told = [f"{name + ':':<15} {value}" for name, value in rows.items() if value]
         return "\n".join([*told, *(["moves:"] if self.moves else []), *(f"  {one}" for one in self.moves)])
-
-
-def _words(value: object) -> str:
-    """Values of JSON for people."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return "; ".join(
-            f"{key} {_words(one)}" for key, one in value.items() if one not in (None, "", [], {})
-        )
-    return ", ".join(map(_words, value)) if isinstance(value, list) else str(value)
 
 
 def operations(bundles: Callable[[], Bundles]) -> Iterable[Operation[Any]]:

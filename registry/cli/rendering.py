@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from registry.model.quoting import printable
-from registry.model.units import format_duration, format_size
 from registry.work.documents import is_record, plain, record_fields
+from registry.work.wording import cell, is_list
 
 
 @runtime_checkable
@@ -37,15 +36,15 @@ def as_text(value: object) -> str:
     if isinstance(value, Told) and (words := value.told()) is not None:
         return "\n".join(map(printable, words.split("\n")))
     if not is_record(value):
-        return _cell("", value)
+        return cell("", value)
     fields = [(name, one) for name, one in record_fields(value) if one is not None]
-    if len(fields) == 1 and _is_list(fields[0][1]):
+    if len(fields) == 1 and is_list(fields[0][1]):
         return "\n".join(_rows(fields[0][1]))
-    simple = [(name, one) for name, one in fields if not _is_list(one)]
+    simple = [(name, one) for name, one in fields if not is_list(one)]
     width = max((len(_title(name)) for name, _ in simple), default=0) + 1
-    lines = [f"{_title(name) + ':':<{width}} {_cell(name, one)}" for name, one in simple]
+    lines = [f"{_title(name) + ':':<{width}} {cell(name, one)}" for name, one in simple]
     for name, one in fields:
-        if _is_list(one) and one:
+        if is_list(one) and one:
             lines += [f"{_title(name)}:", *(f"  {row}" for row in _rows(one))]
     return "\n".join(lines)
 
@@ -65,39 +64,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, widest: int |
 def _rows(items: object) -> list[str]:
     assert isinstance(items, Sequence)
     if not items or not is_record(items[0]):
-        return [_cell("", item) for item in items]
+        return [cell("", item) for item in items]
     names = [name for name, _ in record_fields(items[0])]
-    cells = [[_cell(name, one) for name, one in record_fields(item)] for item in items]
+    cells = [[cell(name, one) for name, one in record_fields(item)] for item in items]
     return table([_title(name).upper() for name in names], cells)
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) and name.endswith("_bytes"):
-        return format_size(value)
-    if isinstance(value, int | float) and name.endswith("_seconds"):
-        return format_duration(value)
-    if isinstance(value, Mapping):
-        said = [
-            f"{printable(str(key))} {_cell(str(key), one)}"
-            for key, one in value.items()
-            if one not in (None, "", [], {})
-        ]
-        return "; ".join(said) or "-"
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
-    if _is_list(value):
-        assert isinstance(value, Sequence)
-        return ", ".join(_cell("", one) for one in value) or "-"
-    return printable(str(plain(value)))
 
 
 def _title(name: str) -> str:
     return name.removesuffix("_bytes").removesuffix("_seconds").removesuffix("_at").replace("_", " ")
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
