@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,29 @@ from registry.bundles.statement import Statement
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
+from registry.work.operations import Context, Operation, Result
 from storage.contract import Driver
 from tests.inmemory import World
 
+OPERATOR = Context("operator")
 EVERYTHING = StreamSettings(name="weekly", repositories=(RepositoryPattern("team/**"),))
+
+
+async def outcome(
+    operations: Iterable[Operation[Any]], name: str, asked: object, context: Context = OPERATOR
+) -> Result:
+    """What came of an operation."""
+    operation = next(one for one in operations if one.name == name)
+    *_, last = [step async for step in operation.run(asked, context)]
+    assert isinstance(last, Result)
+    return last
+
+
+async def done(
+    operations: Iterable[Operation[Any]], name: str, asked: object, context: Context = OPERATOR
+) -> Any:
+    """The value of that."""
+    return (await outcome(operations, name, asked, context)).value
 
 
 class Side:

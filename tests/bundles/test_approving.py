@@ -21,9 +21,9 @@ from registry.bundles.list_operations import state_of
 from registry.errors import Denied
 from registry.model.names import RepositoryName, Tag
 from registry.model.patterns import RepositoryPattern
-from registry.work.operations import Context, Operation
+from registry.work.operations import Context
 from tests.bundles.handmade import files_of, images, write_folder
-from tests.bundles.sides import Gap, Side
+from tests.bundles.sides import Gap, Side, done
 from tests.inmemory import image
 
 APP, V1, OLD = RepositoryName("team/app"), Tag("v1"), Tag("old")
@@ -53,16 +53,9 @@ def asks(folder: Path, rules: str, who: Principal = BOB) -> Context:
     return Context(str(who), refusal=refusal, denial=denial)
 
 
-async def run(operations: Any, name: str, asked: Any, context: Context) -> None:
-    """Do an operation."""
-    operation: Operation[Any] = next(one for one in operations if one.name == name)
-    async for _ in operation.run(asked, context):
-        pass
-
-
 async def approve(gap: Gap, bundle: str, context: Context) -> None:
     """Approve a bundle, as the API does."""
-    await run(decision_operations(lambda: gap.far.bundles), "bundle.approve", Approve(bundle), context)
+    await done(decision_operations(lambda: gap.far.bundles), "bundle.approve", Approve(bundle), context)
 
 
 async def waiting(gap: Gap) -> str:
@@ -138,9 +131,9 @@ async def test_where_nobody_has_to_approve_it_binds_who_imports(tmp_path: Path) 
     asked, operations = Import((str(tmp_path / "bundle"),)), import_operations(lambda: gap.far.bundles)
     rule = "- {who: anonymous, repositories: ['**'], tags: ['v*'], deny: [overwrite]}\n"
     with pytest.raises(Denied, match="overwrite team/app:v1"):
-        await run(operations, "bundle.import", asked, asks(tmp_path, rule))
+        await done(operations, "bundle.import", asked, asks(tmp_path, rule))
     assert await gap.far.tags() == before
-    await run(operations, "bundle.import", asked, Context("operator"))
+    await done(operations, "bundle.import", asked, Context("operator"))
     assert await gap.far.tags() == await gap.near.tags()
 
 

@@ -28,31 +28,18 @@ from registry.errors import Denied, DigestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.remote.upstream import RemoteHead, RemoteManifest, Upstream
-from registry.work.operations import Context, Operation, Result
-from tests.bundles.handmade import (
-    files_of,
-    images,
-    write_folder,
-)
-from tests.bundles.sides import Gap
+from registry.work.operations import Context
+from tests.bundles.handmade import files_of, images, write_folder
+from tests.bundles.sides import Gap, done
 from tests.inmemory import image
 
 APP, OTHER, V1 = RepositoryName("team/app"), RepositoryName("team/other"), Tag("v1")
-OPERATOR = Context("operator")
 
 
 @pytest.fixture
 def gap(tmp_path: Path) -> Gap:
     """Two sides with nothing in them; one person must approve."""
     return Gap(tmp_path, {"approvals": 1})
-
-
-async def done(operations: Any, name: str, asked: Any, context: Context = OPERATOR) -> Any:
-    """What came of an operation."""
-    operation: Operation[Any] = next(one for one in operations if one.name == name)
-    steps = [step async for step in operation.run(asked, context)]
-    assert isinstance(steps[-1], Result)
-    return steps[-1].value
 
 
 async def approve(gap: Gap, bundle: str, by: str, *, allow_rollback: bool = False) -> None:

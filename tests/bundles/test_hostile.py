@@ -23,27 +23,14 @@ from registry.bundles.key_operations import Sign
 from registry.bundles.key_operations import operations as key_operations
 from registry.bundles.keys import SigningKey, new_key, write_key
 from registry.bundles.names import Names
-from registry.bundles.verify_bundle import (
-    UNCHECKED,
-    Verifier,
-    folders,
-    verify_folders,
-)
+from registry.bundles.verify_bundle import UNCHECKED, Verifier, folders, verify_folders
 from registry.errors import RequestInvalid
 from registry.model.names import RepositoryName, Tag
-from registry.work.operations import Context, Operation, Result
-from tests.bundles.handmade import (
-    Selection,
-    files_of,
-    images,
-    members,
-    tar,
-    write_folder,
-)
-from tests.bundles.sides import Gap
+from registry.work.operations import Context
+from tests.bundles.handmade import Selection, files_of, images, members, tar, write_folder
+from tests.bundles.sides import Gap, done
 from tests.inmemory import image
 
-OPERATOR = Context("operator")
 SIGSTORE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
@@ -51,14 +38,6 @@ SIGSTORE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 def gap(tmp_path: Path) -> Gap:
     """Two sides with nothing in them."""
     return Gap(tmp_path, {"approvals": 1})
-
-
-async def done(operations: Any, name: str, asked: Any, context: Context = OPERATOR) -> Any:
-    """What came of an operation."""
-    operation: Operation[Any] = next(one for one in operations if one.name == name)
-    steps = [step async for step in operation.run(asked, context)]
-    assert isinstance(steps[-1], Result)
-    return steps[-1].value
 
 
 # Signatures.

@@ -19,17 +19,17 @@ from registry.bundles.list_operations import ListBundles, OneBundle
 from registry.bundles.list_operations import operations as list_operations
 from registry.bundles.plan_operations import Plan
 from registry.bundles.plan_operations import operations as plan_operations
-from registry.bundles.telling_operations import Acknowledge, Ask, Forget
+from registry.bundles.telling_operations import Acknowledge, Ask, Forget, Inventoried
 from registry.bundles.telling_operations import operations as telling_operations
-from registry.bundles.verify_operations import Verify
+from registry.bundles.verify_operations import Verified, Verify
 from registry.bundles.verify_operations import operations as verify_operations
 from registry.errors import InputInvalid, RequestInvalid
 from registry.model.digests import Digest
 from registry.model.names import RepositoryName, Tag
 from registry.store import layout
-from registry.work.operations import Context, Operation, Result, Status
+from registry.work.operations import Context, Result, Status
 from tests.bundles.handmade import files_of, images, write_folder
-from tests.bundles.sides import Gap, Side
+from tests.bundles.sides import Gap, Side, outcome
 from tests.inmemory import image
 from tests.upkeep.gathering import collected
 
@@ -44,16 +44,15 @@ def gap(tmp_path: Path) -> Gap:
 
 async def test_media_that_were_not_given_are_told(tmp_path: Path) -> None:
     media = sorted(write_folder(files_of(images(), piece_bytes=30_000), tmp_path / "media").iterdir())
-    [verify] = verify_operations(Side().bundles.settings)
+    offered = verify_operations(Side().bundles.settings)
 
     async def verified(*paths: Path) -> Result:
-        steps = [step async for step in verify.run(Verify(tuple(map(str, paths))), Context("operator"))]
-        assert isinstance(steps[-1], Result)
-        return steps[-1]
+        return await outcome(offered, "bundle.verify", Verify(tuple(map(str, paths))))
 
     one = await verified(media[1])
     assert one.status is Status.FAILED
-    told = one.value.told()  # type: ignore[attr-defined]
+    assert isinstance(one.value, Verified)
+    told = one.value.told()
     assert "NOT given" in told and media[0].name in told and media[1].name not in told
     assert "what was given is sound, and not all was given" in told
     assert (await verified(*media)).status is Status.DONE
@@ -63,10 +62,7 @@ async def result(side: Side, name: str, asked: Any, *, dry_run: bool = False) ->
     """What came of an operation."""
     rooms = (list_operations, telling_operations, plan_operations, decision_operations, import_operations)
     offered = [one for room in rooms for one in room(lambda: side.bundles)]
-    operation: Operation[Any] = next(one for one in offered if one.name == name)
-    steps = [step async for step in operation.run(asked, Context("operator", dry_run=dry_run))]
-    assert isinstance(steps[-1], Result)
-    return steps[-1]
+    return await outcome(offered, name, asked, Context("operator", dry_run=dry_run))
 
 
 async def value(side: Side, name: str, asked: Any, *, dry_run: bool = False) -> Any:
@@ -78,7 +74,8 @@ async def test_an_inventory_is_listed_until_it_is_forgotten_by_its_short_id(gap:
     await gap.far.world.push(image("one"), V1, APP)
     given = await result(gap.far, "bundle.inventory", Ask())
     [shown] = (await value(gap.far, "bundle.list", ListBundles())).inventories
-    assert given.value.sha256.startswith(shown.id) and f"forget {shown.id}`" in given.text  # type: ignore[attr-defined]
+    assert isinstance(given.value, Inventoried)
+    assert given.value.sha256.startswith(shown.id) and f"forget {shown.id}`" in given.text
     days = (shown.held_until - gap.far.world.clock.now).days
     assert days in (89, 90)
     held = await gap.far.bundles.holds.held()

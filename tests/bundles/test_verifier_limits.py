@@ -11,21 +11,9 @@ from typing import Any
 import pytest
 
 from registry.bundles.errors import BundleInvalid
-from registry.bundles.verify_bundle import (
-    DAMAGED,
-    SOUND,
-    Verifier,
-    parse,
-    verify_tar,
-)
+from registry.bundles.verify_bundle import DAMAGED, SOUND, Verifier, parse, verify_tar
 from registry.bundles.verify_bundle import Content as Stated
-from tests.bundles.handmade import (
-    Selection,
-    files_of,
-    members,
-    tar,
-    write_folder,
-)
+from tests.bundles.handmade import Selection, files_of, members, tar, write_folder
 from tests.bundles.sides import Gap
 
 

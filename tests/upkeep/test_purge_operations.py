@@ -155,8 +155,8 @@ async def test_a_purge_that_is_done_again_has_found_it(
     await process.blob(SECRET)
     for _ in range(2):
         result = await Operator(process).result("trash.purge", LEAKED)
-        assert result.status is Status.DONE
-        assert result.value.told().startswith(f"purged and blocked {LEAKED} = {TWIN}\n  links")  # type: ignore[attr-defined]
+        assert result.status is Status.DONE and isinstance(result.value, Purged)
+        assert result.value.told().startswith(f"purged and blocked {LEAKED} = {TWIN}\n  links")
 
 
 async def test_links_to_bytes_that_are_gone_are_purged_and_the_other_digest_is_said_to_be_unknown(
