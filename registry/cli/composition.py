@@ -24,7 +24,7 @@ class Composition(Protocol):
     def operations(self, config: Config, noun: str | None = None) -> Operations:
         """The table of operations on the configured storage; opens nothing until it is entered.
 
-        Of one noun alone if there is such a one: that takes half as long to begin.
+        Of one noun alone if there is such a one: then only that is imported.
         """
         ...
 

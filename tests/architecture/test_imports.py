@@ -81,7 +81,7 @@ def test_a_lone_process_has_what_the_parent_has_not(tmp_path: Path) -> None:
 
 
 def test_a_command_imports_what_its_noun_needs_and_no_more(tmp_path: Path) -> None:
-    """Half of the time that a short command takes is imports."""
+    """Imports are most of what a short command takes."""
     words = ("-m", "registry.cli", "repo", "list", "--root", tmp_path)
     told = run((sys.executable, "-X", "importtime", *words), environ=environment(), code=1).err
     found = {line.rpartition("|")[2].strip() for line in told.splitlines()}
